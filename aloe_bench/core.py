@@ -1,0 +1,213 @@
+"""The nouns: what travels from a dataset row to a leaderboard cell.
+
+Standard library only. Frozen dataclasses for values, Protocols for what others supply.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Kind = Literal["choice", "yes_no", "open"]
+Variant = Literal["assistive", "adversarial", "neutral"]
+Finish = Literal["stop", "length", "error"]
+Role = Literal["system", "user", "assistant"]
+AnswerProtocol = Literal["generate", "logprob"]
+Box = tuple[float, float, float, float]
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@runtime_checkable
+class ImageRef(Protocol):
+    """A picture by content: known by its hash, decoded only when `open` is called."""
+
+    @property
+    def sha256(self) -> str: ...
+    @property
+    def size(self) -> tuple[int, int]: ...
+    def open(self) -> Image.Image: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What was added to a clean sample to lead the model."""
+
+    attack: str
+    variant: Variant
+    base_id: str
+    suggests: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question about one or more images, with its answer.
+
+    `target` is a letter for `choice`, "yes" or "no" for `yes_no`, the reference text for `open`.
+    `cluster` names the source image or patient; every interval resamples by it.
+    """
+
+    id: str
+    kind: Kind
+    question: str
+    target: str
+    cluster: str
+    images: tuple[ImageRef, ...] = ()
+    choices: tuple[str, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    cue: Cue | None = None
+
+
+class Task(Protocol):
+    """A benchmark: data about it, how to load it, and the one place that builds its prompt."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def revision(self) -> str: ...
+    @property
+    def licence(self) -> str: ...
+    @property
+    def expected_rows(self) -> int: ...
+    def load(self, root: Path) -> Iterator[Sample]: ...
+    def prompt(self, sample: Sample) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. The images of a request stand before the text of its first user turn."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a model sees of a sample; it never holds the target."""
+
+    id: str
+    messages: tuple[Message, ...]
+    images: tuple[ImageRef, ...] = ()
+    options: tuple[str, ...] = ()
+    json_schema: Mapping[str, object] | None = None
+    chat: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How replies are sampled; written whole into the header of a run."""
+
+    temperature: float = 0.0
+    max_new_tokens: int = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A model's reply. `text` is None exactly when `finish` is "error".
+
+    `option_logprobs` are natural logarithms, one an option, in the `logprob` protocol only.
+    """
+
+    id: str
+    text: str | None
+    finish: Finish
+    error: str | None = None
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float | None = None
+    token_ids: tuple[int, ...] = ()
+    option_logprobs: tuple[float, ...] = ()
+
+
+class Model(Protocol):
+    """Anything that answers requests; a judge is one too.
+
+    `generate` yields exactly one Prediction a request, in any order. A request that cannot be
+    answered yields `finish="error"`; only what makes every further request pointless raises.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def describe(self) -> Mapping[str, object]: ...
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]: ...
+
+
+@runtime_checkable
+class OptionScorer(Protocol):
+    """A model that can also give the log-probability of each of a request's `options`."""
+
+    def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One judge's grade of one open answer; None if the judge could not be read."""
+
+    sample_id: str
+    judge: str
+    grade: float | None
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """`value` is in [0, 1], or None where it could not be measured (never 0 for that).
+
+    `parsed` is the option read from the reply, None if none could be; `rule` says how.
+    """
+
+    value: float | None
+    parsed: str | None
+    rule: str
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One line of the run log."""
+
+    sample_id: str
+    kind: Kind
+    target: str
+    cluster: str
+    tags: Mapping[str, str]
+    cue: Cue | None
+    prediction: Prediction
+    score: Score
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One published number: `value` in [0, 1] with its 95 % interval, None if not measured."""
+
+    value: float | None
+    n: int
+    n_clusters: int
+    interval: tuple[float, float] | None
+    failed: int
+    unread: int
+    run: str
+
+
+def batches(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:
+    """Yield `requests` in lists of at most `size`, order kept."""
+    batch: list[Request] = []
+    for request in requests:
+        batch.append(request)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
