@@ -176,8 +176,9 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line of the run log."""
+    """One line of the run log; `index` is the sample's place in its task."""
 
+    index: int
     sample_id: str
     kind: Kind
     target: str

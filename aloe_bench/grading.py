@@ -1,0 +1,34 @@
+"""A sample and a model's reply become a score. A failed call is no score; an unreadable reply is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from aloe_bench.core import Prediction, Sample, Score
+from aloe_bench.tasks.answers import VERSION, Parsed, parse_choice, parse_choice_vlmeval, parse_yes_no
+
+ChoiceParser = Callable[[str, Sequence[str]], Parsed]
+
+PARSERS: dict[str, ChoiceParser] = {"strict": parse_choice, "vlmeval": parse_choice_vlmeval}
+
+
+def parser_id(name: str) -> str:
+    """Return the name and version written into the header."""
+    return f"{name}-{VERSION}"
+
+
+def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Score:
+    """Return the score of one reply; value None if the call failed or a jury has yet to grade it."""
+    if prediction.finish == "error" or prediction.text is None:
+        return Score(value=None, parsed=None, rule="failed")
+    if sample.kind == "open":
+        return Score(value=None, parsed=None, rule="unjudged")
+    if prediction.option_logprobs:
+        return Score(float(prediction.text == sample.target), prediction.text, "logprob")
+    if sample.kind == "yes_no":
+        parsed = parse_yes_no(prediction.text)
+    else:
+        parsed = PARSERS[parser](prediction.text, sample.choices)
+    if parsed.letter is None:
+        return Score(0.0, None, f"unread: {parsed.rule}")
+    return Score(float(parsed.letter == sample.target), parsed.letter, parsed.rule)

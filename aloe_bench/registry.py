@@ -1,0 +1,41 @@
+"""Names to things, resolved only when used: one line of a table adds a task, a back end or a suite."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from aloe_bench.errors import UsageError, did_you_mean
+
+TASKS = {
+    "careqa_vision_mcq": "aloe_bench.tasks.careqa_vision:MCQ",
+    "careqa_vision_open": "aloe_bench.tasks.careqa_vision:OPEN",
+}
+SUITES: dict[str, tuple[str, ...]] = {"careqa_vision": ("careqa_vision_mcq", "careqa_vision_open")}
+BACKENDS = {
+    "hf": "aloe_bench.models.hf:HFModel",
+    "openai": "aloe_bench.models.http:OpenAIModel",
+    "mock": "aloe_bench.models.mock:MockModel",
+}
+
+
+def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
+    """Return the object that `table` names; raises UsageError with the closest match."""
+    wanted = name.replace("-", "_")
+    if wanted not in table:
+        raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(wanted, table)} Known: {', '.join(table)}.")
+    module, attribute = table[wanted].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def task_names(tasks: str | None, suite: str | None) -> list[str]:
+    """Return the tasks asked for, in order, each once."""
+    names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
+    if suite:
+        if suite not in SUITES:
+            raise UsageError(f"Unknown suite {suite!r}.{did_you_mean(suite, SUITES)} Known: {', '.join(SUITES)}.")
+        names = [*SUITES[suite], *names]
+    if not names:
+        raise UsageError("No task given. Use --tasks a,b or --suite NAME; `aloe-bench ls tasks` shows them.")
+    return list(dict.fromkeys(name.replace("-", "_") for name in names))

@@ -1,0 +1,246 @@
+"""A run on disk: `run.json` (header), `records.jsonl` (append-only), `summary.json`.
+
+Killing the process at any instant loses at most the batch in flight.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from aloe_bench.core import Cue, Prediction, Record, Score, Verdict
+from aloe_bench.errors import DataError, RunMismatchError
+
+SCHEMA = 1
+Header = dict[str, Any]
+
+# What must be equal for two sittings to be one run; dotted paths into the header.
+IDENTITY = (
+    "schema", "model.fingerprint", "task.name", "task.version", "task.data_sha256", "prompt_sha256",
+    "protocol", "parser", "decoding", "seed", "limit", "shard", "n",
+)  # fmt: skip
+
+
+def safe_name(text: str) -> str:
+    """Return `text` as one path component: no separators, control or direction marks, at most 100 long.
+
+    A name that had to be changed carries eight digits of its hash, so that two stay two.
+    """
+    plain = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] != "C")
+    plain = re.sub(r"[^\w.+@-]+", "_", plain).lstrip(".-=+@")[:100]
+    if plain == text:
+        return plain
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain[:90] or 'unnamed'}-{digest}"
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write `text` so that readers see the old file or the whole new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DataError(f"{path}: cannot write ({error.strerror}). Free space or choose another folder.") from error
+
+
+def write_json(path: Path, value: object) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def record_to_json(record: Record) -> dict[str, Any]:
+    """Return `record` as the JSON object of one line."""
+    value = asdict(record)
+    value["tags"] = dict(record.tags)
+    return value
+
+
+def record_from_json(value: Mapping[str, Any]) -> Record:
+    """Return the record that `record_to_json` wrote."""
+    cue, prediction, score = value["cue"], value["prediction"], value["score"]
+    prediction = prediction | {k: tuple(prediction[k]) for k in ("token_ids", "option_logprobs")}
+    score = score | {"verdicts": tuple(Verdict(**verdict) for verdict in score["verdicts"])}
+    return Record(
+        **{**value, "cue": Cue(**cue) if cue else None, "prediction": Prediction(**prediction), "score": Score(**score)}
+    )
+
+
+def create_run(folder: Path, header: Mapping[str, Any]) -> None:
+    """Start a run folder with its header."""
+    write_json(folder / "run.json", header)
+
+
+def read_header(folder: Path) -> Header:
+    """Return the header of a run folder; raises DataError if it is none or of a later schema."""
+    path = folder / "run.json"
+    try:
+        header: Header = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: no run.json; expected a run folder that `aloe-bench run` wrote.") from error
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); the run cannot be trusted.") from error
+    if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
+        raise DataError(f"{path}: no schema number; expected a run folder that `aloe-bench run` wrote.")
+    if header["schema"] > SCHEMA:
+        raise DataError(f"{path}: schema {header['schema']} is newer than {SCHEMA}; update aloe-bench.")
+    return header
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Return the records in task order; the last line of a sample wins, a torn last line is left out."""
+    path = folder / "records.jsonl"
+    latest: dict[str, Record] = {}
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = record_from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}:{number}: not a record ({error}); start again with --fresh.") from error
+            latest[record.sample_id] = record
+    return sorted(latest.values(), key=lambda record: record.index)
+
+
+def read_run(folder: Path) -> tuple[Header, list[Record]]:
+    """Return header and records of a run folder."""
+    return read_header(folder), read_records(folder)
+
+
+class RecordWriter:
+    """Appends records; each `append` is on disk when it returns. One writer a run at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "records.jsonl"
+
+    def __enter__(self) -> RecordWriter:
+        try:
+            self._file = self._path.open("a+b", buffering=0)
+        except OSError as error:
+            raise DataError(f"{self._path}: cannot write ({error.strerror}).") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise DataError(f"{self._path}: another process writes this run. Wait, or use --fresh.") from error
+        self._drop_torn_line()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def _drop_torn_line(self) -> None:
+        content_end = self._file.seek(0, os.SEEK_END)
+        keep, position = 0, content_end
+        while position > 0 and not keep:
+            start = max(0, position - 65536)
+            self._file.seek(start)
+            found = self._file.read(position - start).rfind(b"\n")
+            keep = start + found + 1 if found >= 0 else 0
+            position = start
+        if keep < content_end:
+            self._file.truncate(keep)
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write `records` and wait for the disk; on failure the file is as it was before."""
+        data = b"".join(
+            json.dumps(record_to_json(record), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+            for record in records
+        )
+        before = self._file.seek(0, os.SEEK_END)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(before)
+            raise DataError(
+                f"{self._path}: cannot write ({error.strerror}). What was finished is kept; free space and run again."
+            ) from error
+
+
+def append(folder: Path, records: Iterable[Record]) -> None:
+    """Append `records` to a run folder."""
+    with RecordWriter(folder) as writer:
+        writer.append(records)
+
+
+def identity(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a header that must not change within a run."""
+    parts: dict[str, Any] = {}
+    for path in IDENTITY:
+        value: Any = header
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        parts[path] = value
+    return parts
+
+
+def refuse_difference(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Raise RunMismatchError, naming every difference, unless `folder` was begun as `wanted` asks."""
+    old, new = identity(read_header(folder)), identity(wanted)
+    changed = [f"{key} was {old[key]!r}, is now {new[key]!r}" for key in IDENTITY if old[key] != new[key]]
+    if changed:
+        raise RunMismatchError(
+            f"{folder}: an unfinished run was made otherwise: {'; '.join(changed)}. "
+            "Run with the earlier settings to finish it, or with --fresh to start another."
+        )
+
+
+def unfinished_run(parent: Path, shard: str | None) -> Path | None:
+    """Return the newest run folder below `parent` for this shard that has no summary yet."""
+    if not parent.is_dir():
+        return None
+    for folder in sorted(parent.iterdir(), reverse=True):
+        begun = (folder / "run.json").exists() and not (folder / "summary.json").exists()
+        if begun and read_header(folder).get("shard") == shard:
+            return folder
+    return None
+
+
+def merge(folders: Sequence[Path], output: Path) -> list[Record]:
+    """Join the shards of one run into `output`; refuses unless together they hold every sample once."""
+    headers = [read_header(folder) for folder in folders]
+    first = {k: v for k, v in identity(headers[0]).items() if k not in ("shard", "n")}
+    merged: dict[str, Record] = {}
+    for folder, header in zip(folders, headers, strict=True):
+        other = {k: v for k, v in identity(header).items() if k not in ("shard", "n")}
+        changed = [key for key in first if first[key] != other[key]]
+        if changed:
+            raise RunMismatchError(f"{folder}: differs from {folders[0]} in {', '.join(changed)}; not one run.")
+        records = read_records(folder)
+        if len(records) != header["n"]:
+            raise DataError(f"{folder}: {len(records)} of {header['n']} records; finish this shard first.")
+        for record in records:
+            if record.sample_id in merged:
+                raise DataError(f"{folder}: {record.sample_id} is in two shards; give each shard once.")
+            merged[record.sample_id] = record
+    whole = headers[0]["n_total"]
+    if len(merged) != whole:
+        raise DataError(f"{len(merged)} of {whole} samples in {len(folders)} shards; a shard is missing.")
+    parts = [header["run_id"] for header in headers]
+    header = {**headers[0], "shard": None, "n": whole, "run_id": output.name, "merged": parts}
+    create_run(output, header)
+    records = sorted(merged.values(), key=lambda record: record.index)
+    append(output, records)
+    return records

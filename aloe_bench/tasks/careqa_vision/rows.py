@@ -1,0 +1,82 @@
+"""Rows of the two JSON files, and the images in whichever of the known encodings they use."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.core import ImageRef
+from aloe_bench.errors import DataError
+from aloe_bench.images import bytes_image, file_image
+
+IMAGE_FIELDS = ("image", "images", "image_path", "base64", "image_base64")
+_DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSON list or of JSON lines."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        parsed = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}). Download the file again.") from error
+    if not parsed or not all(isinstance(row, dict) for row in parsed):
+        raise DataError(f"{path}: expected a non-empty list of objects, one a question.")
+    return parsed
+
+
+def text_of(row: dict[str, Any], key: str, where: str) -> str:
+    """Return a field that must be non-empty text; "None", "NA" and "nan" are text like any other."""
+    value = row.get(key)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value == value:
+        value = str(value)
+    if not isinstance(value, str) or not value.strip():
+        found = f"is {value!r}" if key in row else f"is missing; the row has {', '.join(sorted(map(str, row)))}"
+        raise DataError(f"{where}: field {key!r} {found}; expected text. Correct the row or pin the earlier revision.")
+    return value
+
+
+def images_of(row: dict[str, Any], where: str, folder: Path) -> tuple[ImageRef, ...]:
+    """Return the images of a row: paths below `folder`, base64, data URIs, {bytes, path}, or lists of these."""
+    for field in IMAGE_FIELDS:
+        value = row.get(field)
+        if value:
+            values = value if isinstance(value, list) else [value]
+            return tuple(_image(item, f"{where}: field {field!r}", folder) for item in values)
+    raise DataError(
+        f"{where}: no image; looked for {', '.join(IMAGE_FIELDS)}, found {', '.join(sorted(map(str, row)))}."
+    )
+
+
+def _image(value: object, where: str, folder: Path) -> ImageRef:
+    if isinstance(value, dict) and value.get("bytes"):
+        return _decoded(value["bytes"], where)
+    if isinstance(value, dict) and isinstance(value.get("path"), str):
+        return _from_path(value["path"], where, folder)
+    if isinstance(value, str) and _DATA_URI.match(value):
+        return _decoded(value.split(",", 1)[1], where)
+    if isinstance(value, str) and len(value) <= 1024 and re.search(r"\.\w{2,5}$", value):
+        return _from_path(value, where, folder)
+    if isinstance(value, str):
+        return _decoded(value, where)
+    raise DataError(f"{where}: {type(value).__name__} is no image; expected a path, base64 text or {{bytes, path}}.")
+
+
+def _decoded(value: object, where: str) -> ImageRef:
+    try:
+        data = base64.b64decode(value, validate=True) if isinstance(value, str) else bytes(value)  # type: ignore[call-overload]
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise DataError(f"{where}: neither a path to an image nor base64 ({error}).") from error
+    return bytes_image(data, name=where)
+
+
+def _from_path(value: str, where: str, folder: Path) -> ImageRef:
+    if "\0" in value or not (folder / value).resolve().is_relative_to(folder.resolve()):
+        raise DataError(f"{where}: path {value!r} leaves the data folder {folder}.")
+    if not (folder / value).is_file():
+        raise DataError(f"{where}: image {folder / value} not found. Copy the images beside the JSON file.")
+    return file_image(folder / value)
