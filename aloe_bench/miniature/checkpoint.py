@@ -48,18 +48,16 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-WORDS = tuple(
-    """
-    the a of in on with and or is are was no not shows image patient which following best describes most likely
-    diagnosis finding answer option choose letter only yes because correct question anatomy structure chest
-    radiograph computed tomography magnetic resonance ultrasound histology slide fundus skin lesion biopsy
-    left right upper lower lobe lung heart liver kidney spleen brain spine bone joint fracture effusion
-    pneumonia pneumothorax oedema cardiomegaly nodule mass tumour carcinoma adenoma melanoma naevus
-    inflammation infection necrosis haemorrhage infarct stenosis aneurysm thrombosis embolism sepsis
-    treatment antibiotic surgery contrast dose nurse physician psychologist pharmacist chemist biologist
-    pressure fever pain cough dyspnoea acute chronic benign malignant bilateral unilateral normal abnormal
-    """.split()
-)
+_TEXT = """
+the a of in on with and or is are was no not shows image patient which following best describes most likely
+diagnosis finding answer option choose letter only yes because correct question anatomy structure chest
+radiograph computed tomography magnetic resonance ultrasound histology slide fundus skin lesion biopsy
+left right upper lower lobe lung heart liver kidney spleen brain spine bone joint fracture effusion
+pneumonia pneumothorax oedema cardiomegaly nodule mass tumour carcinoma adenoma melanoma naevus
+inflammation infection necrosis haemorrhage infarct stenosis aneurysm thrombosis embolism sepsis
+treatment antibiotic surgery contrast dose nurse physician psychologist pharmacist chemist biologist
+pressure fever pain cough dyspnoea acute chronic benign malignant bilateral unilateral normal abnormal"""
+WORDS = tuple(_TEXT.split())
 MIN_PIXELS = 56 * 56
 MAX_PIXELS = 28 * 28 * 64
 

@@ -1,0 +1,31 @@
+# `make demo` and `make test` do all set-up themselves; they need Python 3.11+, make and a package index.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+export OMP_NUM_THREADS = 1
+export HF_HUB_OFFLINE = 1
+
+.PHONY: demo test test-slow lint
+
+$(VENV)/installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[hf,dicom,dev]'
+	touch $@
+
+demo: $(VENV)/installed
+	rm -rf demo-output
+	$(BIN)/python -m aloe_bench.miniature.checkpoint demo-output/tiny-qwen2-vl
+	$(BIN)/aloe-bench run --model demo-output/tiny-qwen2-vl --tasks careqa_vision_mcq,careqa_vision_open \
+		--data-root tests/data/careqa_mini --allow-partial --max-new-tokens 16 --output demo-output/runs
+	$(BIN)/aloe-bench leaderboard build demo-output/runs --output demo-output/leaderboards
+
+test: $(VENV)/installed
+	$(BIN)/python -m pytest
+
+test-slow: $(VENV)/installed
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed
+	$(BIN)/ruff check aloe_bench tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports

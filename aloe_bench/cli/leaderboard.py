@@ -1,0 +1,40 @@
+"""`aloe-bench leaderboard`: pages generated from run folders, never edited by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group()
+def leaderboard() -> None:
+    """Build and check leaderboard pages."""
+
+
+@leaderboard.command()
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
+def build(runs: tuple[Path, ...], output: Path) -> None:
+    """Write results/<model>/<task>.json and the pages from finished RUNS (or folders that hold some)."""
+    from aloe_bench.errors import DataError
+    from aloe_bench.leaderboard.build import build as build_pages
+
+    folders = [header.parent for run in runs for header in sorted(run.rglob("run.json"))]
+    if not folders:
+        raise DataError(f"{', '.join(map(str, runs))}: no run.json found; give folders that `aloe-bench run` wrote.")
+    for path in build_pages(folders, output):
+        click.echo(str(path))
+
+
+@leaderboard.command()
+@click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
+def check(output: Path) -> None:
+    """Compare the pages with what results/ gives; exit code 4 if they differ."""
+    from aloe_bench.errors import GateError
+    from aloe_bench.leaderboard.build import check as differences
+
+    found = differences(output)
+    if found:
+        raise GateError("\n".join(found))
+    click.echo(f"{output}: every page is what its results give.")

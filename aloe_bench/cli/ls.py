@@ -1,0 +1,34 @@
+"""`aloe-bench ls`: what can be asked for."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from aloe_bench import registry
+
+TABLES = {
+    "tasks": lambda: {name: _task_line(name) for name in registry.TASKS},
+    "suites": lambda: {name: ", ".join(tasks) for name, tasks in registry.SUITES.items()},
+    "backends": lambda: {name: place.split(":")[0] for name, place in registry.BACKENDS.items()},
+}
+
+
+def _task_line(name: str) -> str:
+    task = registry.resolve("task", registry.TASKS, name)
+    return f"{task.expected_rows} rows, {task.licence}, {task.source}, version {task.version}"
+
+
+@click.command()
+@click.argument("what", type=click.Choice(list(TABLES)), default="tasks")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def ls(what: str, as_json: bool) -> None:
+    """List tasks, suites or backends."""
+    table = TABLES[what]()
+    if as_json:
+        click.echo(json.dumps(table, indent=2))
+        return
+    width = max(map(len, table))
+    for name, line in table.items():
+        click.echo(f"{name:<{width}}  {line}")

@@ -1,0 +1,80 @@
+"""The `aloe-bench` command: verbs are looked up by name and imported when used."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+
+import click
+
+from aloe_bench import __version__
+from aloe_bench.errors import AloeError, did_you_mean
+
+VERBS = {
+    "run": "aloe_bench.cli.run:run",
+    "ls": "aloe_bench.cli.ls:ls",
+    "doctor": "aloe_bench.cli.doctor:doctor",
+    "leaderboard": "aloe_bench.cli.leaderboard:leaderboard",
+    "merge": "aloe_bench.cli.merge:merge",
+}
+HELP = {
+    "run": "Ask a model the questions of one or more tasks.",
+    "ls": "List tasks, suites and back ends.",
+    "doctor": "Show what is installed and what each extra would add.",
+    "leaderboard": "Build and check leaderboard pages from run folders.",
+    "merge": "Join the shards of one run, with a proof that none is missing.",
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, attribute = VERBS[cmd_name].split(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            ctx.fail(f"Unknown command {args[0]!r}.{did_you_mean(args[0], VERBS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(HELP.items()))
+
+
+@click.group(cls=_Verbs, context_settings={"auto_envvar_prefix": "ALOE_BENCH"})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.version_option(__version__)
+def cli(debug: bool) -> None:
+    """Robustness benchmark for medical vision-language models."""
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(name)s: %(message)s")
+
+
+def main() -> None:
+    """Run the command and exit with its code; a user's mistake ends in one line, not a traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted; run the same command again to go on.", err=True)
+        code = 130
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except AloeError as error:
+        if "--debug" in sys.argv:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

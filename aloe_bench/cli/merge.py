@@ -1,0 +1,23 @@
+"""`aloe-bench merge`: shards of one run become one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="The new run folder.")
+def merge(shards: tuple[Path, ...], output: Path) -> None:
+    """Join SHARDS (run folders, any order) into one run; refused unless together they are complete."""
+    from aloe_bench.cli.summary import finish
+    from aloe_bench.errors import DataError
+    from aloe_bench.runlog import merge as merge_runs
+
+    if (output / "run.json").exists():
+        raise DataError(f"{output}: already holds a run; choose another --output.")
+    merge_runs(shards, output)
+    finish(output)
+    click.echo(str(output))

@@ -1,0 +1,219 @@
+"""`aloe-bench run`: ask a model the questions of one or more tasks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aloe_bench.core import Decoding
+
+if TYPE_CHECKING:
+    from aloe_bench.core import Model
+    from aloe_bench.run import Plan
+
+DECODING = Decoding()
+SECRET_OPTIONS = ("--api-key",)
+
+
+@click.command()
+@click.option("--model", required=True, help="Checkpoint folder, model name on the server, or 'mock'.")
+@click.option("--backend", type=click.Choice(["auto", "hf", "openai", "mock"]), default="auto", show_default=True)
+@click.option("--base-url", help="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
+@click.option("--model-args", default="", help="k=v,... passed to the back end, e.g. dtype=bfloat16 or accuracy=0.7.")
+@click.option("--name", help="The row's name; default: base name and 8 digits of the fingerprint.")
+@click.option("--size-group", type=click.Choice(["small", "large"]), help="Leaderboard group (under / over 10B).")
+@click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
+@click.option("--tasks", help="Comma-separated task names.")
+@click.option("--suite", help="A named list of tasks.")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--protocol", type=click.Choice(["generate", "logprob"]), default="generate", show_default=True)
+@click.option("--parser", type=click.Choice(["strict", "vlmeval"]), default="strict", show_default=True)
+@click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0), default=DECODING.temperature, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
+@click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True)
+@click.option("--fresh", is_flag=True, help="Start another run instead of resuming.")
+@click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
+@click.option("--dry-run", is_flag=True, help="Load and check the data, print one prompt a task, ask nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def run(**options: Any) -> None:
+    """Ask a model the questions of one or more tasks; run again to resume."""
+    from aloe_bench import registry
+    from aloe_bench import run as runs
+    from aloe_bench.cli.summary import finish
+
+    names = registry.task_names(options["tasks"], options["suite"])
+    tasks = [registry.resolve("task", registry.TASKS, name) for name in names]
+    settings = runs.Settings(
+        output=options["output"],
+        decoding=Decoding(options["temperature"], options["max_new_tokens"]),
+        protocol=options["protocol"],
+        parser=options["parser"],
+        seed=options["seed"],
+        limit=options["limit"],
+        shard=_shard(options["shard"]),
+        chunk=max(32, 4 * options["batch_size"]),
+        fresh=options["fresh"],
+        allow_partial=options["allow_partial"],
+    )
+    plans = [runs.load_plan(task, options["data_root"], settings) for task in tasks]
+    if options["dry_run"]:
+        _show_prompts(plans)
+        return
+    model, facts = _model(options, plans)
+    summaries = []
+    for plan in plans:
+        with _progress(plan.task.name, quiet=options["as_json"]) as progress:
+            folder = runs.run_plan(plan, model, settings, facts, _redacted(sys.argv[1:]), progress)
+        summaries.append(finish(folder))
+    _show(summaries, options["as_json"])
+    worst = max(summary["failed"] / max(1, summary["n"]) for summary in summaries)
+    if any(summary["failed"] for summary in summaries):
+        click.echo("Some items failed; they have no score. Run the same command again to retry them.", err=True)
+    if worst > options["max_failed"]:
+        raise click.exceptions.Exit(1)
+
+
+def _shard(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    first, _, second = text.partition("/")
+    if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+        raise click.UsageError(f"--shard {text!r}: expected i/n with 1 <= i <= n, such as 2/3.")
+    return int(first), int(second)
+
+
+def _model_args(text: str) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for pair in filter(None, text.split(",")):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise click.UsageError(f"--model-args {pair!r}: expected k=v.")
+        try:
+            values[key.strip().replace("-", "_")] = json.loads(value)
+        except ValueError:
+            values[key.strip().replace("-", "_")] = value
+    return values
+
+
+def _model(options: dict[str, Any], plans: list[Plan]) -> tuple[Model, dict[str, Any]]:
+    """Return the model and the facts of it that the header holds."""
+    backend = options["backend"]
+    if backend == "auto":
+        backend = "mock" if options["model"] == "mock" else "openai" if options["base_url"] else "hf"
+    extra = _model_args(options["model_args"])
+    base = Path(options["model"]).resolve().name if backend == "hf" else options["model"]
+    try:
+        model = _built(backend, base, options, extra, plans)
+    except TypeError as error:
+        raise click.UsageError(f"--model-args: {error}") from error
+    facts = {
+        "name": options["name"] or f"{base}-{model.fingerprint[:8]}",
+        "backend": backend,
+        "miniature": backend == "mock" or _is_miniature(Path(options["model"])),
+        "size_group": options["size_group"],
+        "domain": options["domain"],
+    }
+    return model, facts
+
+
+def _built(backend: str, base: str, options: dict[str, Any], extra: dict[str, Any], plans: list[Plan]) -> Model:
+    from aloe_bench import registry
+    from aloe_bench.run import answer_key
+
+    if backend == "mock":
+        from aloe_bench.models.mock import Behaviour, MockModel
+
+        return MockModel(answer_key(plans), Behaviour(**extra), name=base)
+    make = registry.resolve("back end", registry.BACKENDS, backend)
+    if backend == "openai":
+        if not options["base_url"]:
+            raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
+        model: Model = make(base, base_url=options["base_url"], api_key=options["api_key"], **extra)
+        return model
+    folder_model: Model = make(options["model"], batch_size=options["batch_size"], name=base, **extra)
+    return folder_model
+
+
+def _is_miniature(folder: Path) -> bool:
+    config = folder / "config.json"
+    return config.is_file() and bool(json.loads(config.read_text(encoding="utf-8")).get("aloe_bench_miniature"))
+
+
+def _redacted(argv: list[str]) -> list[str]:
+    """Return the command line with every secret's value replaced."""
+    redacted, hide = [], False
+    for word in argv:
+        option, equals, _ = word.partition("=")
+        if hide:
+            redacted.append("***")
+        elif equals and option in SECRET_OPTIONS:
+            redacted.append(f"{option}=***")
+        else:
+            redacted.append(word)
+        hide = word in SECRET_OPTIONS
+    return redacted
+
+
+class _progress:  # noqa: N801 - a context manager used as a function
+    """Reports (done, total): a bar on a terminal, a line every tenth elsewhere, nothing if quiet."""
+
+    def __init__(self, title: str, quiet: bool) -> None:
+        self._title, self._quiet, self._bar, self._shown = title, quiet, None, -1
+
+    def __enter__(self) -> Callable[[int, int], None]:
+        if not self._quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn(self._title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar: Any = Progress(*columns, console=Console(stderr=True))
+            self._bar.start()
+            self._line = self._bar.add_task(self._title)
+        return self._report
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def _report(self, done: int, total: int) -> None:
+        if self._bar:
+            self._bar.update(self._line, completed=done, total=total)
+        elif not self._quiet and (tenth := 10 * done // max(1, total)) > self._shown:
+            self._shown = tenth
+            click.echo(f"{self._title}: {done}/{total}", err=True)
+
+
+def _show_prompts(plans: list[Plan]) -> None:
+    for plan in plans:
+        click.echo(f"{plan.task.name}: {len(plan.samples)} samples; the first prompt:")
+        click.echo(plan.task.prompt(plan.samples[0][1]))
+
+
+def _show(summaries: list[dict[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(summaries, indent=2))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    from aloe_bench.cli.summary import rows
+
+    table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
+    for summary in summaries:
+        for row in rows(summary):
+            table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(table)
+    for summary in summaries:
+        console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)

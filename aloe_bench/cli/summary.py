@@ -1,0 +1,59 @@
+"""The end of a run: summary.json and the table a user sees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aloe_bench import runlog
+from aloe_bench.core import Cell
+
+
+def finish(folder: Path) -> dict[str, Any]:
+    """Write the summary of a run whose every sample has a record, and return it."""
+    from aloe_bench.leaderboard.cells import careqa_cells
+
+    header, records = runlog.read_run(folder)
+    cells = careqa_cells(header, records)
+    failed = sum(record.prediction.finish == "error" for record in records)
+    summary = {
+        "run": str(folder),
+        "task": header["task"]["name"],
+        "model": header["model"]["name"],
+        "protocol": header["protocol"],
+        "n": len(records),
+        "failed": failed,
+        "unjudged": sum(record.score.rule == "unjudged" for record in records),
+        "partial": bool(header["partial"] or header["limit"] is not None or header["shard"]),
+        "seconds": sum(record.prediction.seconds or 0.0 for record in records),
+        "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in records),
+        "output_tokens": sum(record.prediction.output_tokens or 0 for record in records),
+        "cells": {name: _plain(cell) for name, cell in cells.items()},
+    }
+    if not failed:
+        runlog.write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    return {
+        "value": cell.value,
+        "interval": cell.interval,
+        "n": cell.n,
+        "n_clusters": cell.n_clusters,
+        "failed": cell.failed,
+        "unread": cell.unread,
+    }
+
+
+def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return task, cell, value, interval, n, unread, failed as text, one row a cell."""
+    lines = []
+    for name, cell in summary["cells"].items():
+        value = "not judged" if summary["unjudged"] else "-" if cell["value"] is None else f"{100 * cell['value']:.2f}"
+        interval = cell["interval"]
+        span = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-"
+        mark = " (partial)" if summary["partial"] else ""
+        counts = (str(cell["n"]), str(cell["unread"]), str(cell["failed"]))
+        lines.append((summary["task"] + mark, name, value, span, *counts))
+    return lines

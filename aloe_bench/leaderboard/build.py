@@ -1,0 +1,146 @@
+"""From run folders to results/<model>/<task>.json, and from those to the tables."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from aloe_bench import runlog
+from aloe_bench.core import Cell, Record
+from aloe_bench.errors import DataError
+from aloe_bench.leaderboard import tables
+from aloe_bench.leaderboard.cells import careqa_cells, careqa_groups, cell, exact_mean, unjudged
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+MODEL_KEYS = ("name", "fingerprint", "backend", "miniature", "size_group", "domain")
+TASK_KEYS = ("name", "version", "expected_rows", "data_sha256")
+
+
+def build(runs: Sequence[Path], output: Path) -> list[Path]:
+    """Write the evidence of `runs` under `output`/results, make every table anew; return what was written.
+
+    All runs are read before anything is written.
+    Raises DataError for an unfinished run, a broken header, or a partial run that would take the
+    place of a complete one.
+    """
+    results = [evidence(folder) for folder in runs]
+    written: list[Path] = []
+    for folder, result in zip(runs, results, strict=True):
+        path = _result_path(output, result)
+        if result["partial"] and path.exists() and not _read_result(path)["partial"]:
+            raise DataError(
+                f"{folder}: a partial run, but {path} holds a complete one. "
+                "Delete that file first if it is to go, or finish the run."
+            )
+        runlog.write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
+        written.append(path)
+    pages = _pages(output)
+    for path, text in pages.items():
+        runlog.write_atomic(path, text)
+    log.info("leaderboard: %d runs added under %s", len(runs), output)
+    return list(dict.fromkeys([*written, *pages]))
+
+
+def check(output: Path) -> list[str]:
+    """Return the differences between the tables on disk and what the results give; empty if none."""
+    differences: list[str] = []
+    for path, text in _pages(output).items():
+        if not path.is_file():
+            differences.append(f"{path.name}: missing")
+            continue
+        found = path.read_text(encoding="utf-8")
+        if found != text:
+            old, new = f"{path.name} on disk", f"{path.name} from results"
+            differences += difflib.unified_diff(found.split("\n"), text.split("\n"), old, new, n=0, lineterm="")
+    return differences
+
+
+def evidence(folder: Path) -> dict[str, Any]:
+    """Return what results/<model>/<task>.json says of the run in `folder`."""
+    header, records = runlog.read_run(folder)
+    try:
+        return _evidence(folder, header, records)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder}: the run's header lacks or misstates {error}. Run the model again with this version."
+        ) from error
+
+
+def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
+    if len(records) != header["n"]:
+        raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    task = {key: header["task"][key] for key in TASK_KEYS}
+    if task["name"] in tables.PART_OF_TASK:
+        groups, cells = careqa_groups(records), careqa_cells(header, records)
+    else:
+        groups, cells = {"overall": list(records)}, {"overall": cell(records, str(header["run_id"]))}
+    expected = task["expected_rows"]
+    return {
+        "schema": SCHEMA,
+        "run": header["run_id"],
+        "model": {key: header["model"][key] for key in MODEL_KEYS},
+        "task": task,
+        "protocol": header["protocol"],
+        "parser": header.get("parser"),
+        "decoding": header.get("decoding"),
+        "seed": header.get("seed"),
+        "judges": header.get("judges"),
+        "limit": header["limit"],
+        "partial": bool(header["partial"])
+        or header["limit"] is not None
+        or header.get("shard") is not None
+        or (expected is not None and header["n"] != expected),
+        "cells": {name: _numbers(numbers, groups[name]) for name, numbers in cells.items()},
+    }
+
+
+def _numbers(numbers: Cell, records: Sequence[Record]) -> dict[str, Any]:
+    exact = exact_mean(records)
+    return {
+        **asdict(numbers),
+        "exact": None if exact is None else f"{exact.numerator}/{exact.denominator}",
+        "unjudged": unjudged(records),
+    }
+
+
+def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
+    protocol = str(result["protocol"])
+    # The NUL cannot stand in a file name, so no model's own name ends up in another's folder.
+    mark = "" if protocol == "generate" else f"\0 {protocol}"
+    model = runlog.safe_name(str(result["model"]["name"]) + mark) or "unnamed"
+    return output / "results" / model / f"{runlog.safe_name(str(result['task']['name']))}.json"
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}). Build it again from its run folder.") from error
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
+        raise DataError(f"{path}: expected a result of schema {SCHEMA}. Build it again from its run folder.")
+    try:
+        for numbers in result["cells"].values():
+            if numbers["exact"] is not None:
+                Fraction(numbers["exact"])
+        tables.own_rows([result])
+        tables.is_miniature(result)
+        bool(result["partial"])
+    except (KeyError, TypeError, AttributeError, ValueError, ZeroDivisionError) as error:
+        raise DataError(f"{path}: broken near {error}. Build it again from its run folder.") from error
+    return result
+
+
+def _pages(output: Path) -> dict[Path, str]:
+    results = [_read_result(path) for path in sorted((output / "results").glob("*/*.json"))]
+    return {
+        output / "careqa_vision.md": tables.render_careqa(results),
+        output / "miniature.md": tables.render_miniature(results),
+    }

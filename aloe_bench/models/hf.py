@@ -1,0 +1,399 @@
+"""Any Hugging Face folder, run in this process by transformers: image-text-to-text or text only."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.core import Decoding, Prediction, Request, batches
+from aloe_bench.errors import AloeError, ModelError
+from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, gguf_file
+from aloe_bench.models.hf_options import failed, score_options
+from aloe_bench.seeds import rng_for
+
+__all__ = ["HFModel", "fingerprint_folder"]
+
+log = logging.getLogger(__name__)
+
+
+class HFModel:
+    """A checkpoint folder (or hub id) as a Model and an OptionScorer.
+
+    Replies do not depend on the checkpoint's own generation settings: of these only the ids of
+    its special tokens are kept, so two models are compared under the same decoding.
+    `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere.
+    `reuse=False` scores every option prompt from scratch; it is there to check the shared path.
+    Raises ModelError if the folder is not a complete checkpoint.
+    """
+
+    # SyntaxError is what Pillow raises for a broken PNG; ValueError, for some broken headers.
+    image_errors = (AloeError, OSError, SyntaxError, ValueError)
+    batch_errors = (ValueError, RuntimeError)
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        batch_size: int = 8,
+        dtype: str = "auto",
+        device: str = "auto",
+        trust_remote_code: bool = False,
+        name: str | None = None,
+        reuse: bool = True,
+    ) -> None:
+        if batch_size < 1:
+            raise ModelError(f"batch size {batch_size} for {path}: it must be at least 1.")
+        self.folder = _local_folder(path)
+        self.name = name or self.folder.resolve().name
+        self.batch_size = batch_size
+        self.reuse = reuse
+        self._trust = trust_remote_code
+        written = check_folder(self.folder)
+        self._fingerprint: str | None = None
+        self.device = _device(device)
+        self.sees_images = _sees_images(self.folder, written, trust_remote_code)
+        self._load(_dtype(dtype, self.device))
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the model files; computed on first use, as it reads all the weights."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_folder(self.folder)
+        return self._fingerprint
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what a run header records about this back end."""
+        import torch
+        import transformers
+
+        return {
+            "backend": "hf",
+            "class": type(self.network).__name__,
+            "dtype": str(self.network.dtype).removeprefix("torch."),
+            "device": str(self.device),
+            "batch_size": self.batch_size,
+            "reuse": self.reuse,
+            "generation": {
+                "eos_token_id": list(self._eos),
+                "pad_token_id": self._pad,
+                "bos_token_id": self._bos,
+                "greedy_at_temperature_0": True,
+                "repetition_penalty": 1.0,
+                "no_repeat_ngram_size": 0,
+                "top_p": 1.0,
+                "top_k": 0,
+                "inherited_from_checkpoint": ["eos_token_id", "pad_token_id", "bos_token_id"],
+            },
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        }
+
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
+        """Yield one Prediction a request, in batches of similar requests.
+
+        At a temperature above 0 requests run one by one, each seeded from its id.
+        """
+        kinds: dict[tuple[bool, bool], list[Request]] = {}
+        for request in requests:
+            if (fault := self.refusal(request)) is not None:
+                yield failed(request, fault)
+            else:
+                kinds.setdefault((request.chat, bool(request.images)), []).append(request)
+        size = self.batch_size if decoding.temperature == 0 else 1
+        for kind in kinds.values():
+            for batch in batches(sorted(kind, key=_likeness), size):
+                yield from self._answer(batch, decoding)
+
+    def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
+        """Yield one Prediction a request, with the natural log-probability of each option."""
+        return score_options(self, requests)
+
+    def refusal(self, request: Request) -> str | None:
+        """Return why this model cannot be asked `request`, or None."""
+        if request.images and not self.sees_images:
+            return f"{self.name} is a text-only model; the request has {len(request.images)} images"
+        return None
+
+    def open_images(self, request: Request) -> list[Any]:
+        """Return the request's images decoded as RGB. Raises one of `image_errors`."""
+        from PIL import Image
+
+        try:
+            return [image.open().convert("RGB") for image in request.images]
+        except Image.DecompressionBombError as error:
+            raise OSError(f"{error} Pillow refuses it; store a smaller copy.") from error
+
+    def render(self, request: Request) -> str:
+        """Return the prompt as text, with one placeholder an image, ready to be tokenized."""
+        if not request.chat:
+            return self._image_mark * len(request.images) + "".join(m.text for m in request.messages)
+        turns: list[dict[str, Any]] = []
+        waiting = len(request.images)
+        for message in request.messages:
+            if not self.sees_images:
+                turns.append({"role": message.role, "content": message.text})
+                continue
+            shown = waiting if message.role == "user" else 0
+            waiting -= shown
+            parts = [{"type": "image"}] * shown + [{"type": "text", "text": message.text}]
+            turns.append({"role": message.role, "content": parts})
+        if waiting:
+            raise ValueError(f"{waiting} images but no user turn to show them in")
+        source = self.processor if self.sees_images else self.tokenizer
+        return str(source.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
+    def adds_special_tokens(self, request: Request, text: str) -> bool:
+        """Return whether the tokenizer adds its own first token; chat templates bring theirs."""
+        bos = self.tokenizer.bos_token
+        return not request.chat and not (bos and text.startswith(bos))
+
+    def prepare(self, batch: Sequence[Request], images: Sequence[list[Any]]) -> dict[str, Any]:
+        """Return the left-padded inputs of requests that agree in `chat` and in having images."""
+        texts = [self.render(request) for request in batch]
+        special = self.adds_special_tokens(batch[0], texts[0])
+        options = {"padding": True, "return_tensors": "pt", "add_special_tokens": special}
+        if any(images):
+            for request, text in zip(batch, texts, strict=True):
+                if text.count(self.image_token) != len(request.images):
+                    raise ValueError(
+                        f"the prompt holds {text.count(self.image_token)} image tokens "
+                        f"for {len(request.images)} images"
+                    )
+            made = self.processor(text=texts, images=list(images), **options)
+        else:
+            made = self.tokenizer(texts, **options)
+        inputs = dict(made.to(self.device))
+        if not self.sees_images:
+            inputs.pop("token_type_ids", None)
+        for name, value in inputs.items():
+            if value.is_floating_point():
+                inputs[name] = value.to(self.network.dtype)
+        return inputs
+
+    def forget_positions(self) -> None:
+        """Drop the image positions that Qwen2-VL keeps from its last call."""
+        inner: Any = getattr(self.network, "model", None)
+        if hasattr(inner, "rope_deltas"):
+            inner.rope_deltas = None
+
+    def may_split(self, error: Exception) -> bool:
+        """Return whether a smaller batch may pass where `error` ended this one."""
+        return isinstance(error, ValueError) or "out of memory" in str(error).lower()
+
+    def _answer(self, batch: list[Request], decoding: Decoding) -> Iterator[Prediction]:
+        opened: list[tuple[Request, list[Any]]] = []
+        for request in batch:
+            try:
+                opened.append((request, self.open_images(request)))
+            except self.image_errors as error:
+                yield failed(request, f"image of {request.id}: {error}")
+        if opened:
+            yield from self._answer_opened(opened, decoding)
+
+    def _answer_opened(
+        self, opened: list[tuple[Request, list[Any]]], decoding: Decoding
+    ) -> Iterator[Prediction]:
+        try:
+            answered = self._forward(opened, decoding)
+        except self.batch_errors as error:
+            if not self.may_split(error):
+                raise
+            if len(opened) == 1:
+                yield failed(opened[0][0], f"{opened[0][0].id}: {error}")
+                return
+            message = str(error)
+        else:
+            yield from answered
+            return
+        log.info("batch of %d halved: %s", len(opened), message)
+        _free_memory()
+        half = len(opened) // 2
+        yield from self._answer_opened(opened[:half], decoding)
+        yield from self._answer_opened(opened[half:], decoding)
+
+    def _forward(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> list[Prediction]:
+        import torch
+
+        started = time.perf_counter()
+        batch = [request for request, _ in opened]
+        inputs = self.prepare(batch, [images for _, images in opened])
+        self.forget_positions()
+        with torch.inference_mode(), torch.random.fork_rng(enabled=decoding.temperature > 0):
+            if decoding.temperature > 0:
+                torch.manual_seed(rng_for("hf sampling", batch[0].id).getrandbits(63))
+            rows = self.network.generate(**inputs, generation_config=self._generation_config(decoding))
+        width = int(inputs["input_ids"].shape[1])
+        prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
+        share = (time.perf_counter() - started) / len(batch)
+        answered = []
+        for request, row, tokens in zip(batch, rows[:, width:].tolist(), prompt_tokens, strict=True):
+            end = next((i for i, token in enumerate(row) if token in self._eos), None)
+            ids = row[:end]
+            answered.append(
+                Prediction(
+                    request.id,
+                    self.tokenizer.decode(ids, skip_special_tokens=True),
+                    "length" if end is None else "stop",
+                    prompt_tokens=int(tokens),
+                    output_tokens=len(ids),
+                    seconds=share,
+                    token_ids=tuple(ids),
+                )
+            )
+        return answered
+
+    def _generation_config(self, decoding: Decoding) -> Any:
+        from transformers import GenerationConfig
+
+        sampling: dict[str, Any] = {"do_sample": False}
+        if decoding.temperature > 0:
+            sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
+        return GenerationConfig(
+            max_new_tokens=decoding.max_new_tokens,
+            eos_token_id=list(self._eos) or None,
+            pad_token_id=self._pad,
+            bos_token_id=self._bos,
+            **sampling,
+        )
+
+    def _load(self, dtype: Any) -> None:
+        import transformers
+
+        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": self._trust}
+        gguf = gguf_file(self.folder)
+        if gguf is not None:
+            options["gguf_file"] = gguf
+        model_class = transformers.AutoModelForCausalLM
+        if self.sees_images:
+            model_class = transformers.AutoModelForImageTextToText
+        try:
+            if self.sees_images:
+                self.processor = transformers.AutoProcessor.from_pretrained(self.folder, **options)
+                self.tokenizer = self.processor.tokenizer
+            else:
+                self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **options)
+            network, info = model_class.from_pretrained(
+                self.folder, dtype=dtype, output_loading_info=True, **options
+            )
+        # Whatever transformers, safetensors or a custom class raises here means one thing to the user.
+        except Exception as error:
+            raise ModelError(
+                f"{self.folder}: transformers could not load it as {model_class.__name__}: "
+                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. "
+                "Check that the folder is complete and fits the installed transformers."
+            ) from error
+        missing = sorted(info["missing_keys"])
+        if missing:
+            raise ModelError(
+                f"{self.folder}: the weights lack {len(missing)} tensors of {type(network).__name__}, first "
+                f"{missing[0]}; they would be random. Download the weights again, or merge the adapter."
+            )
+        self.network = network.to(self.device).eval()
+        self.config = network.config
+        self._keep_token_ids(network.generation_config)
+        self.image_token = str(getattr(self.processor, "image_token", "<image>")) if self.sees_images else ""
+        self._image_mark = self.image_token
+        if self.sees_images and "<|vision_start|>" in self.tokenizer.get_vocab():
+            self._image_mark = f"<|vision_start|>{self.image_token}<|vision_end|>"
+
+    def _keep_token_ids(self, written: Any) -> None:
+        """Keep the special ids of the checkpoint's generation settings, and nothing else of them."""
+        from transformers import GenerationConfig
+
+        eos = written.eos_token_id if written.eos_token_id is not None else self.tokenizer.eos_token_id
+        self._eos: tuple[int, ...] = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
+        pads = (written.pad_token_id, self.tokenizer.pad_token_id, *self._eos, 0)
+        self._pad = int(next(pad for pad in pads if pad is not None))
+        self._bos = written.bos_token_id
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(self._pad)
+        self.tokenizer.padding_side = "left"
+        # generate() fills what a call leaves open from here, so this too must be bare.
+        self.network.generation_config = GenerationConfig(
+            eos_token_id=list(self._eos) or None, pad_token_id=self._pad, bos_token_id=self._bos
+        )
+
+
+def _likeness(request: Request) -> tuple[object, ...]:
+    """Sort requests over the same images together, then by length: less padding, warm caches."""
+    length = sum(len(message.text) for message in request.messages)
+    return (len(request.images), tuple(image.sha256 for image in request.images), length, request.id)
+
+
+def _local_folder(path: str) -> Path:
+    """Return `path` as a folder, fetching it from the hub only if it looks like `owner/name`."""
+    folder = Path(path).expanduser()
+    looks_like_hub_id = path.count("/") == 1 and path[0] not in "./~" and not path.endswith("/")
+    if folder.exists() or not looks_like_hub_id or Path(path.split("/")[0]).exists():
+        return folder
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(path))
+    # The client raises its own, httpx's and the system's errors for an absent or unreachable model.
+    except Exception as error:
+        raise ModelError(
+            f"{path}: no such folder here, and the hub did not give it either "
+            f"({type(error).__name__}). Check the path or the id, or log in for gated models."
+        ) from error
+
+
+def _sees_images(folder: Path, config: Mapping[str, object], trust_remote_code: bool) -> bool:
+    """Return whether the folder is an image-text-to-text model; raise ModelError if it is no chat model."""
+    from transformers.models.auto import modeling_auto
+
+    if not config:
+        return False
+    named = config.get("architectures")
+    architectures = named if isinstance(named, list) else []
+    if set(architectures) & _names(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES):
+        return True
+    if set(architectures) & _names(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
+        return False
+    own = config.get("auto_map")
+    if isinstance(own, dict) and trust_remote_code:
+        return "AutoModelForImageTextToText" in own
+    hint = " It brings its own code: allow it with trust_remote_code." if own else ""
+    raise ModelError(
+        f"{folder / 'config.json'}: architectures {architectures} name no image-text-to-text or causal language "
+        f"model that transformers knows.{hint or ' Check the path, or update transformers.'}"
+    )
+
+
+def _names(mapping: Mapping[str, Any]) -> set[str]:
+    return {name for value in mapping.values() for name in ((value,) if isinstance(value, str) else value)}
+
+
+def _device(name: str) -> Any:
+    import torch
+
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ModelError(f"device {name!r}: torch knows no such device; try auto, cpu or cuda.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(f"device {name!r}: torch sees no GPU here. Use auto or cpu, or check the driver.")
+    return device
+
+
+def _dtype(name: str, device: Any) -> Any:
+    import torch
+
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else "auto"
+    known = ("float32", "bfloat16", "float16")
+    if name not in known:
+        raise ModelError(f"dtype {name!r} is not one of auto, {', '.join(known)}.")
+    return getattr(torch, name)
+
+
+def _free_memory() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,219 @@
+"""The `logprob` protocol: the log-probability of each option as the next words of the reply.
+
+One forward pass a prompt. Where prompts share their images (a clean question and its misled
+variants), the images and the text up to where the prompts part are computed once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from aloe_bench.core import Prediction, Request
+
+if TYPE_CHECKING:
+    from aloe_bench.models.hf import HFModel
+
+# Families whose image positions (M-RoPE) `_shared` reproduces; all others take one full pass a prompt.
+REUSING_MODEL_TYPES = frozenset({"qwen2_vl", "qwen2_5_vl"})
+
+
+def score_options(model: HFModel, requests: Sequence[Request]) -> Iterator[Prediction]:
+    """Yield one Prediction a request: `text` is the likeliest option, ties going to the first."""
+    groups: dict[tuple[object, ...], list[Request]] = {}
+    for request in requests:
+        fault = "the request has no options to score" if not request.options else model.refusal(request)
+        if fault is not None:
+            yield failed(request, fault)
+            continue
+        groups.setdefault(_group_key(model, request), []).append(request)
+    for group in groups.values():
+        yield from _score_group(model, group)
+
+
+def failed(request: Request, message: str) -> Prediction:
+    """Return the Prediction of a request that could not be answered."""
+    return Prediction(request.id, None, "error", error=message)
+
+
+def _group_key(model: HFModel, request: Request) -> tuple[object, ...]:
+    """Return what two prompts must share for one computation to serve both."""
+    if not (request.images and model.reuse and model.config.model_type in REUSING_MODEL_TYPES):
+        return (id(request),)
+    before_images = model.render(request).partition(model.image_token)[0]
+    return (request.chat, before_images, *(image.sha256 for image in request.images))
+
+
+def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
+    import torch
+
+    started = time.perf_counter()
+    try:
+        images = model.open_images(group[0])
+    except model.image_errors as error:
+        for request in group:
+            yield failed(request, f"image of {request.id}: {error}")
+        return
+    with torch.inference_mode():
+        if len(group) > 1:
+            try:
+                scored = _shared(model, group, images)
+            except model.batch_errors as error:
+                if not model.may_split(error):
+                    raise
+            else:
+                share = (time.perf_counter() - started) / len(group)
+                for request, (tokens, scores) in zip(group, scored, strict=True):
+                    yield _prediction(request, tokens, scores, share)
+                return
+        for request in group:
+            started = time.perf_counter()
+            try:
+                tokens, scores = _alone(model, request, images)
+            except model.batch_errors as error:
+                if not model.may_split(error):
+                    raise
+                yield failed(request, f"{request.id}: {error}")
+                continue
+            yield _prediction(request, tokens, scores, time.perf_counter() - started)
+
+
+def _prediction(request: Request, tokens: int, scores: list[float], seconds: float) -> Prediction:
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return Prediction(
+        request.id,
+        request.options[best].strip(),
+        "stop",
+        prompt_tokens=tokens,
+        output_tokens=0,
+        seconds=seconds,
+        option_logprobs=tuple(scores),
+    )
+
+
+def _option_ids(model: HFModel, request: Request) -> list[list[int]]:
+    ids = [list(model.tokenizer.encode(option, add_special_tokens=False)) for option in request.options]
+    if not all(ids):
+        raise ValueError(f"an option of {request.options!r} has no tokens")
+    return ids
+
+
+def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, list[float]]:
+    """Score one request with nothing shared; an option of several tokens costs one more pass."""
+    inputs = model.prepare([request], [images])
+    tokens = int(inputs["input_ids"].shape[1])
+    options = _option_ids(model, request)
+    first = _log_softmax(_logits(model, inputs, 1))[-1]
+    scores = []
+    for ids in options:
+        score = float(first[ids[0]])
+        if len(ids) > 1:
+            rows = _log_softmax(_logits(model, _extended(inputs, ids[:-1]), len(ids) - 1))
+            score += sum(float(row[token]) for row, token in zip(rows, ids[1:], strict=True))
+        scores.append(score)
+    return tokens, scores
+
+
+def _extended(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
+    """Return `inputs` of one prompt with the text tokens `ids` after it."""
+    import torch
+
+    fill = {"input_ids": ids, "attention_mask": [1] * len(ids)}
+    longer = dict(inputs)
+    for name in ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"):
+        if name in inputs:
+            more = torch.tensor([fill.get(name, [0] * len(ids))]).to(inputs[name])
+            longer[name] = torch.cat([inputs[name], more], dim=1)
+    return longer
+
+
+def _logits(model: HFModel, inputs: dict[str, Any], keep: int, **extra: Any) -> Any:
+    """Return the logits of the last `keep` positions of one sequence, shape (keep, vocabulary)."""
+    if "logits_to_keep" in inspect.signature(model.network.forward).parameters:
+        extra["logits_to_keep"] = keep
+    if "past_key_values" not in extra:
+        model.forget_positions()
+        extra.setdefault("use_cache", False)
+    return model.network(**inputs, **extra).logits[0, -keep:]
+
+
+def _log_softmax(logits: Any) -> Any:
+    import torch
+
+    return torch.log_softmax(logits.float(), dim=-1)
+
+
+def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tuple[int, list[float]]]:
+    """Score prompts over the same images, of a Qwen2-VL, computing their common beginning once."""
+    import torch
+
+    network, config = model.network, model.config
+    vision = model.processor.image_processor(images=images, return_tensors="pt").to(model.device)
+    grid = vision["image_grid_thw"]
+    pads = (grid.prod(-1) // config.vision_config.spatial_merge_size**2).tolist()
+    prompts = [_token_ids(model, request, pads) for request in group]
+    options = [_option_ids(model, request) for request in group]
+    common = _common_length(prompts)
+    if config.image_token_id in prompts[0][common:]:
+        raise ValueError("the prompts part before the end of their images")
+
+    def positions(ids: list[int]) -> tuple[Any, Any, Any]:
+        row = torch.tensor([ids], device=model.device)
+        kinds = (row == config.image_token_id).int()
+        places, _ = network.model.get_rope_index(row, mm_token_type_ids=kinds, image_grid_thw=grid)
+        return row, kinds, places
+
+    model.forget_positions()
+    row, kinds, places = positions(prompts[0])
+    cache = network(
+        input_ids=row[:, :common],
+        mm_token_type_ids=kinds[:, :common],
+        position_ids=places[..., :common],
+        pixel_values=vision["pixel_values"],
+        image_grid_thw=grid,
+        use_cache=True,
+        logits_to_keep=1,
+    ).past_key_values
+
+    def step(ids: Any, where: Any, keep: int) -> Any:
+        inputs = {"input_ids": ids, "position_ids": where}
+        return _log_softmax(_logits(model, inputs, keep, past_key_values=cache, use_cache=True))
+
+    scored = []
+    for prompt, choices in zip(prompts, options, strict=True):
+        row, _, places = positions(prompt)
+        first = step(row[:, common:], places[..., common:], 1)[-1]
+        scores = []
+        for ids in choices:
+            score = float(first[ids[0]])
+            if len(ids) > 1:
+                tail = torch.tensor([ids[:-1]], device=model.device)
+                ahead = torch.arange(1, len(ids), device=model.device)
+                rows = step(tail, places[..., -1:] + ahead, len(ids) - 1)
+                score += sum(float(line[token]) for line, token in zip(rows, ids[1:], strict=True))
+                cache.crop(-(len(ids) - 1))
+            scores.append(score)
+        cache.crop(-(len(prompt) - common))
+        scored.append((len(prompt), scores))
+    return scored
+
+
+def _token_ids(model: HFModel, request: Request, pads: list[int]) -> list[int]:
+    """Return the prompt's tokens with each image placeholder repeated as often as the image has patches."""
+    pieces = model.render(request).split(model.image_token)
+    if len(pieces) != len(pads) + 1:
+        raise ValueError(f"the prompt holds {len(pieces) - 1} image tokens for {len(pads)} images")
+    text = pieces[0]
+    for count, piece in zip(pads, pieces[1:], strict=True):
+        text += model.image_token * count + piece
+    return list(model.tokenizer(text, add_special_tokens=model.adds_special_tokens(request, text))["input_ids"])
+
+
+def _common_length(prompts: list[list[int]]) -> int:
+    """Return how many first tokens all prompts share, leaving at least one token to each."""
+    length = min(map(len, prompts)) - 1
+    for prompt in prompts[1:]:
+        length = next((i for i in range(length) if prompt[i] != prompts[0][i]), length)
+    return length

@@ -1,0 +1,231 @@
+"""The one loop: samples -> requests -> predictions -> scores -> run log."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import logging
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aloe_bench import runlog
+from aloe_bench.core import (
+    AnswerProtocol,
+    Decoding,
+    Model,
+    OptionScorer,
+    Prediction,
+    Record,
+    Request,
+    Sample,
+    Task,
+    batches,
+)
+from aloe_bench.errors import DataError, UsageError
+from aloe_bench.grading import grade, parser_id
+from aloe_bench.tasks import formats
+
+log = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user may set of a run; written whole into its header."""
+
+    output: Path = Path("runs")
+    decoding: Decoding = field(default_factory=Decoding)
+    protocol: AnswerProtocol = "generate"
+    parser: str = "strict"
+    seed: int = 0
+    limit: int | None = None
+    shard: tuple[int, int] | None = None
+    chunk: int = 32
+    fresh: bool = False
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A task's samples after `limit` and `shard`, with what identifies the whole."""
+
+    task: Task
+    samples: tuple[tuple[int, Sample], ...]
+    n_total: int
+    partial: bool
+    data_sha256: str
+    prompt_sha256: str
+
+
+def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
+    """Return what is to be asked; raises DataError if the row count is not the task's own.
+
+    `limit` takes whole clusters' worth of base samples by hash, so a limited run is no head of the file.
+    """
+    samples = list(task.load(root))
+    partial = len(samples) != task.expected_rows
+    if partial and not settings.allow_partial:
+        raise DataError(
+            f"{task.name}: {len(samples)} rows in {root}, expected {task.expected_rows}. "
+            "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
+        )
+    data, prompts = hashlib.sha256(), hashlib.sha256()
+    for sample in sorted(samples, key=lambda sample: sample.id):
+        images = [image.sha256 for image in sample.images]
+        parts = [sample.id, sample.kind, sample.question, sample.target, list(sample.choices), images]
+        data.update(json.dumps(parts).encode())
+        prompts.update(json.dumps([sample.id, task.prompt(sample)]).encode())
+    chosen = list(enumerate(samples))
+    if settings.limit is not None:
+        chosen = _limited(chosen, settings.limit)
+    n_total = len(chosen)
+    if settings.shard is not None:
+        index, count = settings.shard
+        chosen = [(i, sample) for i, sample in chosen if _bucket(sample.cluster, count) == index - 1]
+    return Plan(task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest())
+
+
+def _bucket(cluster: str, count: int) -> int:
+    return int(hashlib.sha256(cluster.encode()).hexdigest(), 16) % count
+
+
+def _limited(chosen: list[tuple[int, Sample]], limit: int) -> list[tuple[int, Sample]]:
+    def base(sample: Sample) -> str:
+        return sample.cue.base_id if sample.cue else sample.id
+
+    bases = list(dict.fromkeys(base(sample) for _, sample in chosen))
+    kept = set(sorted(bases, key=lambda name: hashlib.sha256(name.encode()).digest())[:limit])
+    return [(i, sample) for i, sample in chosen if base(sample) in kept]
+
+
+def answer_key(plans: Sequence[Plan]) -> dict[str, tuple[str, str | None]]:
+    """Return id -> (target, suggested option), which only the mock model is given."""
+    return {
+        sample.id: (sample.target, sample.cue.suggests if sample.cue else None)
+        for plan in plans
+        for _, sample in plan.samples
+    }
+
+
+def run_plan(
+    plan: Plan,
+    model: Model,
+    settings: Settings,
+    model_facts: Mapping[str, Any],
+    argv: Sequence[str] = (),
+    progress: Progress = lambda done, total: None,
+) -> Path:
+    """Ask what is not yet answered and return the finished run's folder; failed items are asked again."""
+    header = _header(plan, model, settings, model_facts, argv)
+    parent = settings.output / runlog.safe_name(header["model"]["name"]) / runlog.safe_name(plan.task.name)
+    folder = None if settings.fresh else runlog.unfinished_run(parent, header["shard"])
+    if folder is None:
+        folder = _new_folder(parent)
+        runlog.create_run(folder, {**header, "run_id": folder.name})
+    else:
+        runlog.refuse_difference(folder, header)
+    with runlog.RecordWriter(folder) as writer:
+        done = {r.sample_id for r in runlog.read_records(folder) if r.prediction.finish != "error"}
+        todo = [(i, sample) for i, sample in plan.samples if sample.id not in done]
+        progress(len(plan.samples) - len(todo), len(plan.samples))
+        for records in _answered(plan.task, todo, model, settings):
+            writer.append(records)
+            done.update(record.sample_id for record in records)
+            progress(len(done), len(plan.samples))
+    log.info("%s: %d of %d samples answered", plan.task.name, len(done), len(plan.samples))
+    return folder
+
+
+def _new_folder(parent: Path) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    folder = parent / stamp
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot create ({error.strerror}). Choose another --output.") from error
+    return folder
+
+
+def _answered(
+    task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings
+) -> Iterator[list[Record]]:
+    """Yield records in batches of the size that is flushed together."""
+    by_id = {sample.id: (index, sample) for index, sample in todo}
+    requests = (formats.request(sample, task.prompt(sample)) for _, sample in todo)
+    for chunk in batches(requests, settings.chunk):
+        records = []
+        for prediction in _ask(model, chunk, settings):
+            index, sample = by_id[prediction.id]
+            records.append(_record(index, sample, prediction, settings.parser))
+        if sorted(record.sample_id for record in records) != sorted(request.id for request in chunk):
+            raise DataError(f"{model.name}: the back end did not answer each request exactly once; the batch is dropped.")
+        yield records
+
+
+def _record(index: int, sample: Sample, prediction: Prediction, parser: str) -> Record:
+    return Record(
+        index=index,
+        sample_id=sample.id,
+        kind=sample.kind,
+        target=sample.target,
+        cluster=sample.cluster,
+        tags=sample.tags,
+        cue=sample.cue,
+        prediction=prediction,
+        score=grade(sample, prediction, parser),
+    )
+
+
+def _ask(model: Model, chunk: Sequence[Request], settings: Settings) -> Iterator[Prediction]:
+    if settings.protocol == "generate":
+        return model.generate(chunk, settings.decoding)
+    if not isinstance(model, OptionScorer):
+        raise UsageError(f"{model.name}: this back end has no log-probabilities; use --protocol generate.")
+    return model.option_logprobs(chunk)
+
+
+def _header(
+    plan: Plan, model: Model, settings: Settings, model_facts: Mapping[str, Any], argv: Sequence[str]
+) -> dict[str, Any]:
+    task = plan.task
+    return {
+        "schema": runlog.SCHEMA,
+        "model": {**model_facts, "fingerprint": model.fingerprint, "settings": dict(model.describe())},
+        "task": {
+            "name": task.name,
+            "version": task.version,
+            "source": task.source,
+            "revision": task.revision,
+            "licence": task.licence,
+            "expected_rows": task.expected_rows,
+            "data_sha256": plan.data_sha256,
+        },
+        "prompt_sha256": plan.prompt_sha256,
+        "protocol": settings.protocol,
+        "parser": parser_id(settings.parser),
+        "decoding": asdict(settings.decoding),
+        "seed": settings.seed,
+        "limit": settings.limit,
+        "shard": "{}/{}".format(*settings.shard) if settings.shard else None,
+        "partial": plan.partial,
+        "n": len(plan.samples),
+        "n_total": plan.n_total,
+        "versions": _versions(),
+        "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
+        "argv": list(argv),
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in ("aloe-bench", "torch", "transformers", "Pillow", "numpy", "openai"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,397 @@
+"""What option a reply names, or nothing: the strict parser and one compat parser.
+
+Nothing is guessed. A reply that can be read two ways is unread (`letter=None`), because a wrong letter moves a
+score silently and an unread one is counted. Order: cut reasoning, open answer containers, then look for a letter
+alone, an announced letter, a marked letter, and last an option's own text. `rule` says which of these fired.
+Every pattern is bounded, so time is linear in the reply.
+"""
+# ruff: noqa: E501  (a word list broken over more lines is harder to check)
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What was read: a letter (or "yes"/"no"), `None` if unread, and the rule that decided it."""
+
+    letter: str | None
+    rule: str
+
+
+_THINK = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|◁(/?)think▷", re.I)
+_MARKER = re.compile(r"<\|im_start\|>\s?assistant|<\|(?!begin_of_box|end_of_box)[\w]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:end|start)_of_turn>|\[/?INST\]|<｜[^｜<>]{1,40}｜>", re.I)
+_JSON = re.compile(r"[\"'](?:final[_ ]answer|answer|choice|option|letter)[\"']\s{0,9}:\s{0,9}(?:\"([^\"\n]{0,400})\"|'([^'\n]{0,400})')", re.I)
+_NEGATION = re.compile(
+    r"\b(?:not|never|no|nor|neither|cannot|without|incorrect|wrong|unlikely|false|excludes?|excluded|excluding|"
+    r"eliminates?|eliminated|eliminating|discard(?:ed)?|rejects?|rejected|rul(?:e|es|ed|ing)[ -]out|rather than|"
+    r"instead of|except|unlike|against|least|descart\w{0,8}|incorrect[ao]|nunca|tampoco|sin|nicht|kein\w{0,3}|pas)\b|n't\b"
+    r"|不是|不选",
+    re.I,
+)
+_NEGATED_AFTER = re.compile(r"[\s)*\].\"':–—-]{0,6}(?:(?:option|choice|answer)\s)?(?:(?:is|are|was|seems?|appears?|looks?|can|could|would|should|does|do|has|have|may|es|no|be|been|therefore|also|clearly|most|likely|probably|very|less|highly|definitely)\s{1,3}){0,4}(?:not\b|no\b|never|incorrect|wrong|unlikely|false|(?:be\s)?(?:ruled out|excluded|eliminated|discarded|rejected)|less likely|impossible|absent|isn't|doesn't|can't|cannot|wouldn't|incorrect[ao]|不(?:是|对|正确))", re.I)
+_HEDGE = re.compile(r"\b(?:if|whether|might|could|may|maybe|perhaps|possibly|either|unsure|uncertain|guess|unclear|podría|quizás?)\b", re.I)
+_REFUSAL = re.compile(r"\b(?:sorry|cannot (?:determine|provide|answer|assist|help|be determined)|unable to|not able to|can't (?:determine|provide|answer|assist|help|tell|say)|don't know|do not know|not sure|as an ai|i'm unsure|either|no puedo|lo siento|no sé|difficult to (?:say|tell|determine)|hard to (?:say|tell)|no (?:idea|comment|doubt|opinion|clear|answer|way)|uncertain|unclear|none of the (?:above|options|given)|impossible to)\b", re.I)
+_NOUN = (
+    r"(?:answer|option|choice|letter|diagnosis|selection|pick|response|respuesta|opción|alternativa|resposta|opció|"
+    r"réponse|risposta|antwort|lösung|答案|选项|正确答案|选择)"
+)
+_PHRASE = re.compile(
+    r"(?:\b(?P<final>final|definitiva|finale)\s{1,3})?"
+    r"(?:(?:" + _NOUN + r")(?:\s{1,3}(?:final|correcta|correcte|correcto|correta|correcte|corretta|choice|option|letter|here|to this question|definitiva))?"
+    r"\s{0,3}(?:(?:is|would be|should be|must be|will be|es|és|é|est|è|ist|sería)\b|[是为:=])"
+    r"|\b(?:i(?:'d| would| will|'ll)? (?:choose|select|pick|go with|say|answer|chose|selected)|i(?:'m| am) going with|elijo|selecciono|escojo|"
+    r"therefore|thus|hence|it(?:'s| is| must be)|i (?:think|believe) it(?:'s| is)|i think|i believe)\b"
+    r"|我选|选择|选|答案)"
+    r"\s{0,3}:?\s{0,5}(?:(?:most likely|clearly|likely|therefore|definitely|probably|indeed|thus)\s{1,3})?"
+    r"(?:(?:the|la|el)\s{1,3})?(?:(?:option|choice|letter|answer|opción|letra)\s{0,3}(?:(?:is|es)\b)?:?\s{0,3})?",
+    re.I,
+)
+_RETRACTED = re.compile(r"\b(?:that|this|it|which)(?:\sis|'s|\swas) (?:also )?(?:wrong|incorrect|false|not (?:correct|right|true|the case))\b|\bno, ", re.I)
+_REVISION = re.compile(r"\b(?:wait|correction|corrected|actually|on (?:closer|second|reflection)|revised|revise)\b", re.I)
+_LETTER = re.compile(r"[(\[{\"']{0,2}([A-Za-z])[)\]}\"']{0,2}(?![\w'+-])")
+_CONNECTIVE = re.compile(r"\s{1,3}(?:because|since|as|given|due|based|which|is (?:the )?(?:correct|right|best|most likely|answer)|for the|porque|ya que|parce que|weil|for)\b", re.I)
+_SECOND = re.compile(r"\s{0,3}(?:,\s?(?:or|and)|,|/|&|\bor\b|\band\b|\by\b|\bo\b|\bvs\b)\s{0,3}(?:option\s|choice\s)?\(?[A-Za-z]\)?(?![\w'])", re.I)
+_MARKED = re.compile(r"\b(?:option|choice|opción|letter)\s{1,3}\(?([A-Za-z])\)?(?![\w'-])|\(([A-Z])\)|(?m:^)[ \t]{0,4}\(?([A-Z])(?:[.):](?=\s|$)|[ \t]{0,4}$)",
+    re.I | re.M)
+_IS_CORRECT = re.compile(r"(?<![\w'-])\(?([A-Z])\)?\s{1,3}is\s{1,3}(?:the\s)?(?:correct|right|best|most likely|answer)\b(?!\s(?:wrong))")
+_EDGE = " \t\r\n.,;:!\"'`()[]{}<>*_#$~-–—。，：、“”‘’"
+_SHOWS = re.compile(
+    r"(?:because |since |as )?(?:(?:the|this|la) (?:image|scan|picture|mri|finding|findings|lesion|diagnosis|imagen)s? |it |this |there )?"
+    r"(?:is|shows?|suggests?|demonstrates?|indicates?|reveals?|muestra|es)?\s?(?:consistent with )?(?:an? |the |un |una )?", re.I
+)
+
+
+def _without_reasoning(reply: str) -> str | None:
+    """Return `reply` without its reasoning blocks, `None` if one is left open."""
+    kept: list[str] = []
+    start, inside = 0, False
+    for tag in _THINK.finditer(reply):
+        if tag.group(1) or tag.group(2):
+            kept, inside, start = kept if inside else [], False, tag.end()
+        elif not inside:
+            kept.append(reply[start : tag.start()])
+            inside = True
+    return None if inside else " ".join([*kept, reply[start:]])
+
+
+def _prepare(reply: str) -> Parsed | str:
+    text = _without_reasoning(reply)
+    if text is None:
+        return Parsed(None, "open-reasoning")
+    text = unicodedata.normalize("NFKC", _MARKER.sub(" ", text))
+    text = text.replace("’", "'").replace("‘", "'").replace("“", '"').replace("”", '"').strip()
+    return text or Parsed(None, "empty")
+
+
+def _between(text: str, opening: str, closing: str) -> Iterator[tuple[int, str]]:
+    low, at = text.lower(), 0
+    if len(low) != len(text):
+        low = text
+    while (start := low.find(opening, at)) >= 0:
+        start += len(opening)
+        end = low.find(closing, start)
+        end = len(text) if end < 0 else end
+        yield end, text[start:end]
+        at = end + 1
+
+
+def _boxed(text: str) -> tuple[int, str] | None:
+    """Return the end and content of the last `\\boxed{}`, without its inner `\\text{}` and braces."""
+    start = text.rfind("\\boxed{")
+    if start < 0:
+        return None
+    depth = 0
+    for at in range(start + 6, len(text)):
+        depth += (text[at] == "{") - (text[at] == "}")
+        if depth == 0:
+            inner = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\b", "", text[start + 7 : at])
+            return at, inner.replace("{", "").replace("}", "")
+    return len(text), text[start + 7 :]
+
+
+def _contained(text: str) -> list[tuple[str, int, str]]:
+    found = [("answer-tag", end, inner) for end, inner in _between(text, "<answer>", "</answer>")]
+    found += [("box", end, inner) for end, inner in _between(text, "<|begin_of_box|>", "<|end_of_box|>")]
+    if boxed := _boxed(text):
+        found.append(("boxed", *boxed))
+    if not found:
+        found = [("json", m.end(), m.group(1) or m.group(2) or "") for m in _JSON.finditer(text)]
+    return found
+
+
+def _parse(reply: str, plain: Callable[[str], Parsed]) -> Parsed:
+    text = _prepare(reply)
+    if isinstance(text, Parsed):
+        return text
+    found = _contained(text)
+    if not found:
+        return plain(text)
+    contents = dict.fromkeys((kind, inner) for kind, _, inner in found)
+    if len(contents) > 20:
+        return Parsed(None, "containers-differ")
+    # One level of nesting, as in <answer>\boxed{B}</answer>.
+    inners = [(k, deeper[1] if (deeper := _boxed(inner)) else re.sub(r"<[^<>]{1,40}>", " ", inner)) for k, inner in contents]
+    read = [(kind, plain(inner)) for kind, inner in inners]
+    if len({p.letter for _, p in read}) > 1:
+        return Parsed(None, "containers-differ")
+    kind, first = read[0]
+    rest = text[max(end for _, end, _ in found) :]
+    after = plain(rest) if first.letter and re.search(r"final answer|answer is|answer:", rest, re.I) else first
+    if after.letter not in (first.letter, None):
+        return Parsed(None, "containers-differ")
+    return Parsed(first.letter, f"{kind}:{first.rule}")
+
+
+def _clause_before(text: str, at: int) -> str:
+    return re.split(r"[.,;:\n。，]|\b(?:so|therefore|but|thus|hence)\b", text[max(0, at - 90) : at])[-1]
+
+
+def _plain_text(raw: str) -> str:
+    """Return `raw` without markdown and pictographs; a cross counts as "not"."""
+    text = re.sub(r"[❌✗✘✖]", " not ", re.sub(r"[*`$#_]", "", raw))
+    return re.sub(r"[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]", " ", text).strip()
+
+
+def _denied(text: str, start: int, end: int) -> bool:
+    return bool(_NEGATION.search(_clause_before(text, start)) or _NEGATED_AFTER.match(text, end))
+
+
+class _Item:
+    """The letters and option texts of one item; option texts are matched whole-word, any case."""
+
+    def __init__(self, choices: Sequence[str]) -> None:
+        self.letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)]
+        normal = [" ".join(unicodedata.normalize("NFKC", c).replace("’", "'").split()).strip(_EDGE).lower() for c in choices]
+        self.texts = dict(zip(self.letters, normal, strict=False))
+
+    def stated(self, text: str) -> str | None:
+        """Return the letter whose option text opens `text`, longest first; `None` if none does."""
+        low = " ".join(text[:600].split()).lower().lstrip(_EDGE)
+        for skip in (0, m.end() if (m := _SHOWS.match(low)) else 0):
+            for letter, option in sorted(self.texts.items(), key=lambda kv: -len(kv[1])):
+                rest = low[skip:]
+                if option and rest.startswith(option) and not rest[len(option) : len(option) + 1].isalnum():
+                    return letter
+        return None
+
+    def fits(self, letter: str, text: str, end: int) -> bool:
+        stated = self.stated(text[end : end + 600])
+        return stated is None or self.texts[stated] == self.texts[letter]
+
+    def past(self, letter: str, text: str, end: int) -> int:
+        """Return where the letter's own text ends, if it follows the letter at `end`; else `end`."""
+        own = self.texts[letter]
+        at = text[end : end + len(own) + 12].lower().find(own) if own else -1
+        return end if at < 0 else end + at + len(own)
+
+    def letter_at(self, text: str, at: int) -> tuple[str, int] | None:
+        """Return the letter at `at` and where it ends, unless it is an article or part of a term."""
+        match = _LETTER.match(text, at)
+        if not match or (letter := match.group(1).upper()) not in self.letters:
+            return None
+        raw, end = match.group(0), match.end()
+        if raw[0] in "([{" and raw[-1] in ")]}":
+            return letter, end
+        tail = text[end : end + 60]
+        own = self.stated(text[end : end + 600]) == letter
+        if re.match(r"\s{0,3}(?:$|[,;:!)\]\n。，]|\(|-\s|[–—/&]|or\b|and\b)", tail) or own:
+            return letter, end
+        if re.match(r"\s?\.(?:\s|$)", tail):
+            # "C. difficile", "E. coli": a lower-case word that is not the option's own text.
+            return None if re.match(r"\s?\.[ \t]+[a-zà-ÿ]", tail) and not _CONNECTIVE.match(tail[1:]) else (letter, end)
+        return (letter, end) if match.group(1).isupper() and _CONNECTIVE.match(tail) else None
+
+
+def _announced(text: str, item: _Item) -> Parsed | None:
+    found: list[tuple[bool, str]] = []
+    for phrase in _PHRASE.finditer(text):
+        if _NEGATION.search(_clause_before(text, phrase.start())) or _HEDGE.search(_clause_before(text, phrase.start())):
+            continue
+        read = item.letter_at(text, phrase.end())
+        if read is None:
+            continue
+        letter, end = read
+        if _NEGATED_AFTER.match(text, item.past(letter, text, end)) or _RETRACTED.search(text, end, end + 90):
+            continue
+        if (m := _SECOND.match(text, end)) and item.stated(text[end : end + 600]) != letter and m.group(0).strip(" ,)").lower() != ", a":
+            return Parsed(None, "two-letters")
+        if not item.fits(letter, text, end):
+            return Parsed(None, "letter-and-text-differ")
+        revised = bool(found) and _REVISION.search(text, max(0, phrase.start() - 90), phrase.start())
+        found.append((phrase.group("final") is not None or bool(revised), letter))
+    finals = [letter for final, letter in found if final]
+    if finals:
+        return Parsed(finals[-1], "final-answer")
+    if len({letter for _, letter in found}) > 1:
+        return Parsed(None, "two-letters")
+    return Parsed(found[0][1], "announced") if found else None
+
+
+def _stands_out(match: re.Match[str], text: str, item: _Item) -> bool:
+    """Whether a letter in brackets names an option, and not "figure (B)" or "grade (B)"."""
+    if match.re is not _MARKED or not match.group(2):
+        return True
+    before = text[max(0, match.start() - 600) : match.start()].lower().rstrip(" \t*\"'")
+    own = item.texts.get(match.group(2).upper())
+    return before[-1:] in ("", "\n") or bool(own and before.endswith(own)) or bool(_IS_CORRECT.match(text, match.start()))
+
+
+def _marked(text: str, item: _Item) -> Parsed | None:
+    found: set[str] = set()
+    passing: set[str] = set()
+    for match in [*_MARKED.finditer(text), *_IS_CORRECT.finditer(text)]:
+        raw = next(g for g in match.groups() if g)
+        letter = raw.upper()
+        own = item.stated(text[match.end() : match.end() + 600]) == letter
+        before = _NEGATION.search(_clause_before(text, match.start()))
+        if letter not in item.letters or before or _NEGATED_AFTER.match(text, item.past(letter, text, match.end())):
+            continue
+        if text[match.end() : match.end() + 1] == "?" or not _stands_out(match, text, item):
+            passing.add(letter)
+            continue
+        if raw.islower() and re.match(r"\s{1,3}\w", text[match.end() : match.end() + 6]) and not own:
+            continue
+        if not item.fits(letter, text, match.end()):
+            return Parsed(None, "letter-and-text-differ")
+        if match.group(0).endswith(".") and not own and re.match(r"\s[a-zà-ÿ]", text[match.end() : match.end() + 2]):
+            continue
+        found.add(letter)
+    if len(found | passing) > 1:
+        return Parsed(None, "two-letters")
+    if not found:
+        return Parsed(None, "letter-in-passing") if passing else None
+    return Parsed(found.pop(), "marked") if not _REFUSAL.search(text) and not _HEDGE.search(text) else Parsed(None, "hedge")
+
+
+def _option_text(text: str, item: _Item) -> Parsed:
+    low = " ".join(text.split()).lower()
+    whole = [k for k, v in item.texts.items() if v and low.strip(_EDGE) == v]
+    if len(whole) == 1:
+        return Parsed(whole[0], "option-text")
+    if _REFUSAL.search(low) or _HEDGE.search(low):
+        return Parsed(None, "hedge")
+    present: list[str] = []
+    for letter, option in item.texts.items():
+        if spots := list(re.finditer(r"(?<!\w)" + re.escape(option) + r"(?!\w)", low)):
+            present += [letter] if option else []
+            if option and any(_denied(low, m.start(), m.end()) for m in spots):
+                return Parsed(None, "negated-text")
+    if len(present) != 1:
+        return Parsed(None, "two-option-texts" if present else "nothing-found")
+    mine = item.texts[present[0]]
+    if len(mine) < 3 or any(k != present[0] and v and (v in mine or mine in v) for k, v in item.texts.items()):
+        return Parsed(None, "overlapping-options")
+    return Parsed(present[0], "option-text-in-sentence")
+
+
+def parse_choice(reply: str, choices: Sequence[str]) -> Parsed:
+    """Return the letter `reply` names among `choices` ("A" is the first), or `None` with the reason in `rule`."""
+    item = _Item(choices)
+
+    def plain(raw: str) -> Parsed:
+        text = _plain_text(raw)
+        core = text.strip(_EDGE)
+        core = re.sub(r"^(?:option|choice|letter|opción|answer)\s{1,3}\(?", "", core, flags=re.I)
+        if len(core) == 1 and core.upper() in item.letters and core.isascii():
+            return Parsed(core.upper(), "letter-alone")
+        if not core:
+            return Parsed(None, "empty")
+        if (announced := _announced(text, item)) is not None:
+            return announced
+        read = item.letter_at(text, 0)
+        own = read is not None and item.stated(text[read[1] : read[1] + 600]) == read[0]
+        past = item.past(read[0], text, read[1]) if read else 0
+        if read and (own or not _SECOND.match(text, read[1])) and not _NEGATED_AFTER.match(text, past):
+            if not item.fits(read[0], text, read[1]):
+                return Parsed(None, "letter-and-text-differ")
+            others = _marked(text, item)
+            if (others is None or others.letter == read[0]) and not _REFUSAL.search(text):
+                return Parsed(read[0], "leading-letter")
+        if (marked := _marked(text, item)) is not None:
+            return marked
+        if re.match(r"\(?[A-Za-z]\)?[.):]\s", text):
+            return Parsed(None, "nothing-found")
+        return _option_text(text, item)
+
+    return _parse(reply, plain)
+
+
+_YES = re.compile(r"(?<![\w-])(?:yes|sí)(?![\w?-])", re.I)
+_NO = re.compile(r"(?<![\w-])no(?![\w-])", re.I)
+_ELSEWHERE = {"oui": "yes", "ja": "yes", "sim": "yes", "si": "yes", "是": "yes", "non": "no", "nein": "no", "não": "no", "否": "no"}
+_LEAD = re.compile(r"(yes|no|sí)(?:\s{0,3}(?:[.,;:!\n)]|[–—-]\s)|\s{0,3}$)", re.I)
+_YN_PHRASE = re.compile(r"(?:answer|respuesta)\s{0,3}(?:is|es|:)\s{0,3}:?\s{0,3}[\"'(]?(yes|no|sí)(?=\s{0,3}(?:[.,;:!)\"'\n]|$|because|since))", re.I)
+
+
+def parse_yes_no(reply: str) -> Parsed:
+    """Return "yes" or "no" as `letter`; `None` if the reply says neither, or both without a clear first word."""
+
+    def plain(raw: str) -> Parsed:
+        text = _plain_text(raw)
+        core = text.lstrip(_EDGE)
+
+        if (word := core.strip(_EDGE).lower()) in _ELSEWHERE:
+            return Parsed(_ELSEWHERE[word], "word-alone")
+
+        def named(word: str) -> str:
+            return "no" if word.lower() == "no" else "yes"
+
+        said = {named(m.group(1)) for m in _YN_PHRASE.finditer(text) if not _NEGATION.search(_clause_before(text, m.start()))}
+        if len(said) == 1:
+            return Parsed(said.pop(), "announced")
+        if said:
+            return Parsed(None, "yes-and-no")
+        if lead := _LEAD.match(core):
+            if re.match(r"\s*[,/.]?\s*(?:or\s+|and\s+)?(?:yes|no)\s*\W*$", core[lead.end() : lead.end() + 40], re.I):
+                return Parsed(None, "yes-and-no")
+            return Parsed(named(lead.group(1)), "leading-word")
+        if _REFUSAL.search(text) or _HEDGE.search(text):
+            return Parsed(None, "hedge")
+        yes, no = _YES.search(text), _NO.search(text)
+        if yes and no:
+            return Parsed(None, "yes-and-no")
+        if yes:
+            return Parsed(None, "negated") if _denied(text, yes.start(), yes.end()) else Parsed("yes", "only-word")
+        if no and core[:3].lower().strip() == "no":
+            return Parsed("no", "only-word")
+        return Parsed(None, "nothing-found")
+
+    return _parse(reply, plain)
+
+
+_VLMEVAL_REFUSALS = (
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+)
+
+
+def parse_choice_vlmeval(reply: str, choices: Sequence[str]) -> Parsed:
+    """Return what VLMEvalKit's `can_infer` reads: compat, to reproduce published numbers, never to score anew.
+
+    Its faults are kept: the article in "the answer is a ..." is letter A, reasoning is not cut, lower case is unread,
+    option text matches inside words. Its letter Z (refusal) is `None` here. Rule: one option letter, upper case, among
+    the last four words; else its pull request 1552's "answer is [A-D]"; else the one option text contained.
+    """
+    if "Failed to obtain answer via API" in reply or any(r in reply for r in _VLMEVAL_REFUSALS):
+        return Parsed(None, "vlmeval-refusal")
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)]
+    words = reply.translate(str.maketrans(".()[],:;!*#{}", " " * 13)).split()
+    named = [letter for letter in letters if letter in words]
+    if len(named) == 1 and words.index(named[0]) > len(words) - 5:
+        return Parsed(named[0], "vlmeval-letter")
+    verbose = re.search(r"(?i)answer\s{1,9}is\s{1,9}\*{0,9}([ABCD])", reply)
+    if verbose and verbose.group(1).upper() in letters:
+        return Parsed(verbose.group(1).upper(), "vlmeval-verbose")
+    if len(reply) > 2 * sum(map(len, choices)):
+        return Parsed(None, "vlmeval-too-long")
+    held = [letter for letter, text in zip(letters, choices, strict=False) if text.lower() in reply.lower()]
+    return Parsed(held[0], "vlmeval-text") if len(held) == 1 else Parsed(None, "vlmeval-none")

@@ -1,0 +1,70 @@
+"""A CareQA-Vision folder made on the spot, and the command as a user runs it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+MINI = Path(__file__).parent / "data" / "careqa_mini"
+
+
+def png(shade: int) -> str:
+    """Return a small grey PNG in base64."""
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8), (shade % 256, shade // 256, 7)).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def closed_rows(n: int) -> list[dict[str, object]]:
+    return [
+        {
+            "unique_id": f"row-{i}",
+            "question": f"Which one is number {i}?",
+            **{f"op{j}": f"thing {i}-{j}" for j in range(1, 5)},
+            "cop": i % 4 + 1,
+            "year": 2024,
+            "category": "Nursing" if i % 4 == 0 else "Medicine",
+            "image": png(i),
+        }
+        for i in range(n)
+    ]
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Callable[[list[dict[str, object]]], Path]:
+    """Return a function that writes rows as the closed file and gives the data root."""
+
+    def write(rows: list[dict[str, object]]) -> Path:
+        root = tmp_path / "data"
+        root.mkdir(exist_ok=True)
+        (root / "CareQA-Vis_close.json").write_text(json.dumps(rows))
+        return root
+
+    return write
+
+
+@pytest.fixture
+def aloe(tmp_path: Path) -> Run:
+    """Return a function that runs the command in a process of its own, in `tmp_path`."""
+
+    def command(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "aloe_bench.cli.main", *map(str, words)],
+            cwd=tmp_path,
+            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return command

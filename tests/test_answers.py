@@ -1,0 +1,112 @@
+"""The strict parser against labelled replies by two people, and the compat parser against observed behaviour."""
+# ruff: noqa: E501
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aloe_bench.tasks.answers import Parsed, parse_choice, parse_choice_vlmeval, parse_yes_no
+
+DATA = Path(__file__).parent / "data"
+BRAIN = ["Glioma", "Meningioma", "Pituitary tumor", "No tumor"]
+
+
+def labelled() -> list[dict[str, Any]]:
+    rows = []
+    for name in ("replies_author.jsonl", "replies_blind.jsonl"):
+        lines = (DATA / name).read_text(encoding="utf-8").splitlines()
+        rows += [{**json.loads(line), "at": f"{name}:{n}"} for n, line in enumerate(lines, 1) if line.strip()]
+    return rows
+
+
+def read(row: dict[str, Any]) -> Parsed:
+    return parse_yes_no(row["reply"]) if row.get("yes_no") else parse_choice(row["reply"], row["choices"])
+
+
+def test_no_labelled_reply_gets_a_wrong_letter_and_few_are_missed():
+    rows = labelled()
+    got = [(row, read(row)) for row in rows]
+
+    wrong = [(row["at"], row["reply"][:80], p) for row, p in got if p.letter not in (None, row["expected"])]
+    missed = [(row["at"], row["reply"][:80], p) for row, p in got if p.letter is None and row["expected"]]
+
+    assert len(rows) >= 300
+    assert wrong == []
+    assert len(missed) <= 0.05 * len(rows), missed
+
+
+PIECES = st.sampled_from(
+    ["<think>", "</think>", "◁think▷", "<answer>", "</answer>", "\\boxed{", "}", "B", "a", " ", "\n", "(", ")", "not", "the answer is",
+     "final answer:", "Option", "glioma", "No", "yes", ".", ",", '{"answer": "B"}', "<|begin_of_box|>", "İ", "\ud800"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.one_of(st.text(), st.lists(PIECES).map(" ".join)), st.lists(st.text(max_size=12), max_size=30))
+def test_any_reply_gives_a_letter_of_the_item_or_none(reply, choices):
+    letters = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)], None]
+
+    assert parse_choice(reply, choices).letter in letters
+    assert parse_choice_vlmeval(reply, choices).letter in letters
+    assert parse_yes_no(reply).letter in ("yes", "no", None)
+    assert parse_choice(reply, choices) == parse_choice(reply, choices)
+
+
+@pytest.mark.parametrize(
+    "unit", ["<think>", "</think>", "<answer>", "\\boxed{", "the answer is ", "B ", " ", "\n", "(", "not ", "glioma ", "A. ", "'answer': '", "a"]
+)
+def test_long_replies_take_linear_time(unit):
+    reply = (unit * 100_000)[:100_000]
+    start = time.perf_counter()
+
+    parse_choice(reply, BRAIN)
+    parse_yes_no(reply)
+
+    assert time.perf_counter() - start < 5.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter", "rule"),
+    [
+        ("B", "B", "letter-alone"),
+        ("\\boxed{B}", "B", "boxed:letter-alone"),
+        ("### The final answer is: B", "B", "final-answer"),
+        ("The answer is B because A is wrong", "B", "announced"),
+        ("<think>B", None, "open-reasoning"),
+        ("B. Glioma", None, "letter-and-text-differ"),
+    ],
+)
+def test_the_rule_that_fired_is_kept(reply, letter, rule):
+    assert parse_choice(reply, BRAIN) == Parsed(letter, rule)
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        *((r, "B") for r in ("B", "B.", "(B)", "**B**", "B. Meningioma", "Answer: B", "\\boxed{B}", "### The final answer is: B")),
+        ("The answer is a benign tumour of the meninges.", "A"),
+        ("<think>It may be A or B</think><answer>B</answer>", "A"),
+        ("<think>A ring lesion. Option C is unlikely.</think> B", None),
+        ("<|begin_of_box|>B<|end_of_box|>", None),
+        *((r, None) for r in ("b", "b)", "Answer: b", "Meningioma, not glioma")),
+        ("I think it is option B because the mass is extra-axial and enhances", None),
+    ],
+)
+def test_vlmeval_compat_reads_what_can_infer_was_seen_to_read(reply, letter):
+    assert parse_choice_vlmeval(reply, BRAIN).letter == letter
+
+
+@pytest.mark.parametrize(("reply", "letter"), [("normal", "B"), ("No, there is none", None), ("Yes, there is no doubt", None)])
+def test_vlmeval_compat_finds_no_inside_normal(reply, letter):
+    assert parse_choice_vlmeval(reply, ["yes", "no"]).letter == letter
+
+
+def test_vlmeval_compat_knows_a_to_d_only_in_verbose_replies():
+    reply = "The correct answer is **E**. Here is why: option A shows a mass in the left lobe of the liver."
+
+    assert parse_choice_vlmeval(reply, [*BRAIN, "Abscess"]).letter is None
