@@ -163,7 +163,7 @@ def _answered(
             index, sample = by_id[prediction.id]
             records.append(_record(index, sample, prediction, settings.parser))
         if sorted(record.sample_id for record in records) != sorted(request.id for request in chunk):
-            raise DataError(f"{model.name}: the back end did not answer each request exactly once; the batch is dropped.")
+            raise DataError(f"{model.name}: the back end did not answer each request once; the batch is dropped.")
         yield records
 
 

@@ -37,10 +37,11 @@ def safe_name(text: str) -> str:
     """
     plain = "".join(c for c in unicodedata.normalize("NFC", text) if unicodedata.category(c)[0] != "C")
     plain = re.sub(r"[^\w.+@-]+", "_", plain).lstrip(".-=+@")[:100]
-    if plain == text:
+    plain = plain.encode()[:200].decode(errors="ignore")
+    if plain and plain == text:
         return plain
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{plain[:90] or 'unnamed'}-{digest}"
+    return f"{plain[:80] or 'unnamed'}-{digest}"
 
 
 def write_atomic(path: Path, text: str) -> None:

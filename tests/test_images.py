@@ -145,6 +145,14 @@ def test_limit_is_the_callers_own() -> None:
     assert bytes_image(bomb(9_900, 9_900), "large.png").size == (9_900, 9_900)
 
 
+def test_bomb_in_webp_is_refused_too() -> None:
+    data = bytearray(encoded(Image.new("RGBA", (64, 32)), "WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"))
+    assert data[12:16] == b"VP8X"
+    data[24:30] = b"\x4f\xc3\x00" * 2  # 50000 - 1, the width and height of the canvas
+    with pytest.raises(DataError, match="huge"):
+        bytes_image(bytes(data), "huge.webp")
+
+
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM"])
 def test_truncated_file_is_named(tmp_path: Path, kind: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)

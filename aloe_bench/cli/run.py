@@ -169,7 +169,8 @@ class _progress:  # noqa: N801 - a context manager used as a function
     """Reports (done, total): a bar on a terminal, a line every tenth elsewhere, nothing if quiet."""
 
     def __init__(self, title: str, quiet: bool) -> None:
-        self._title, self._quiet, self._bar, self._shown = title, quiet, None, -1
+        self._title, self._quiet, self._shown = title, quiet, -1
+        self._bar: Any = None
 
     def __enter__(self) -> Callable[[int, int], None]:
         if not self._quiet and sys.stderr.isatty():
@@ -177,7 +178,7 @@ class _progress:  # noqa: N801 - a context manager used as a function
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             columns = (TextColumn(self._title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar: Any = Progress(*columns, console=Console(stderr=True))
+            self._bar = Progress(*columns, console=Console(stderr=True))
             self._bar.start()
             self._line = self._bar.add_task(self._title)
         return self._report

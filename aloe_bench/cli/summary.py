@@ -48,7 +48,7 @@ def _plain(cell: Cell) -> dict[str, Any]:
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return task, cell, value, interval, n, unread, failed as text, one row a cell."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for name, cell in summary["cells"].items():
         value = "not judged" if summary["unjudged"] else "-" if cell["value"] is None else f"{100 * cell['value']:.2f}"
         interval = cell["interval"]

@@ -258,7 +258,9 @@ def _marked(text: str, item: _Item) -> Parsed | None:
             continue
         if raw.islower() and re.match(r"\s{1,3}\w", text[match.end() : match.end() + 6]) and not own:
             continue
-        if not item.fits(letter, text, match.end()):
+        lead, mine = text[max(0, match.start() - 300) : match.start()].lower().rstrip(" \t,:(-"), item.texts[letter]
+        other_before = any(v and lead.endswith(v) for v in item.texts.values()) and not (mine and lead.endswith(mine))
+        if other_before or not item.fits(letter, text, match.end()):
             return Parsed(None, "letter-and-text-differ")
         if match.group(0).endswith(".") and not own and re.match(r"\s[a-zà-ÿ]", text[match.end() : match.end() + 2]):
             continue
