@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 import subprocess
@@ -26,36 +25,29 @@ def command(root: Path, output: Path, latency: float) -> list[str]:
     ]  # fmt: skip
 
 
+def lines(output: Path) -> int:
+    return sum(log.read_bytes().count(b"\n") for log in output.rglob("records.jsonl"))
+
+
 def test_a_run_killed_200_times_equals_an_uninterrupted_one(closed, tmp_path):
     root, rng = closed(closed_rows(500)), random.Random(0)
     subprocess.run(command(root, tmp_path / "whole", 0.002), check=True, capture_output=True)
     expected = untimed(only_run(tmp_path / "whole"))
-    kills = between = series = 0
+    kills = between = finished = 0
     while kills < KILLS:
-        output, series = tmp_path / f"killed{series}", series + 1
-        while True:
-            child = subprocess.Popen(
-                command(root, output, 0.002), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            logs = list(output.rglob("records.jsonl"))
-            begun = bool(logs) and logs[0].stat().st_size > 0
-            wait_until, grown = time.monotonic() + 20, False
-            while child.poll() is None and time.monotonic() < wait_until and rng.random() > 0.1 and not grown:
-                time.sleep(0.1)
-                grown = any(log.stat().st_size for log in output.rglob("records.jsonl")) and not begun
-            time.sleep(rng.random() * 0.6)
-            if child.poll() is not None or kills >= KILLS:
-                break
-            os.kill(child.pid, signal.SIGKILL)
-            child.wait()
+        output = tmp_path / f"killed{finished}"
+        child = subprocess.Popen(command(root, output, 0.002), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.2 + 0.8 * rng.random())
+        if child.poll() is None:
+            child.send_signal(signal.SIGKILL)
             kills += 1
-            lines = sum(log.read_bytes().count(b"\n") for log in output.rglob("records.jsonl"))
-            between += 0 < lines < 500
         child.wait()
-        subprocess.run(command(root, output, 0.0) if False else command(root, output, 0.002), check=True,
-                       capture_output=True)  # fmt: skip
-        finished = [path.parent for path in output.rglob("summary.json")]
-        assert finished
-        assert all(untimed(folder) == expected for folder in finished)
-    print(f"{kills} kills, {between} between the first and the last record, {series} runs")
-    assert between >= 100
+        between += 0 < lines(output) < 500
+        if list(output.rglob("summary.json")):
+            assert untimed(only_run(output)) == expected
+            finished += 1
+    subprocess.run(command(root, output, 0.002), check=True, capture_output=True)
+    assert all(untimed(path.parent) == expected for path in output.rglob("summary.json"))
+    print(f"{kills} kills, {between} between the first and the last record, {finished} runs finished between them")
+    assert between >= KILLS // 2
+    assert finished >= 5

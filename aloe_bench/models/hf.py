@@ -159,8 +159,7 @@ class HFModel:
             for request, text in zip(batch, texts, strict=True):
                 if text.count(self.image_token) != len(request.images):
                     raise ValueError(
-                        f"the prompt holds {text.count(self.image_token)} image tokens "
-                        f"for {len(request.images)} images"
+                        f"the prompt holds {text.count(self.image_token)} image tokens for {len(request.images)} images"
                     )
             made = self.processor(text=texts, images=list(images), **options)
         else:
@@ -193,9 +192,7 @@ class HFModel:
         if opened:
             yield from self._answer_opened(opened, decoding)
 
-    def _answer_opened(
-        self, opened: list[tuple[Request, list[Any]]], decoding: Decoding
-    ) -> Iterator[Prediction]:
+    def _answer_opened(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> Iterator[Prediction]:
         try:
             answered = self._forward(opened, decoding)
         except self.batch_errors as error:
@@ -275,9 +272,7 @@ class HFModel:
                 self.tokenizer = self.processor.tokenizer
             else:
                 self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **options)
-            network, info = model_class.from_pretrained(
-                self.folder, dtype=dtype, output_loading_info=True, **options
-            )
+            network, info = model_class.from_pretrained(self.folder, dtype=dtype, output_loading_info=True, **options)
         # Whatever transformers, safetensors or a custom class raises here means one thing to the user.
         except Exception as error:
             raise ModelError(

@@ -64,8 +64,7 @@ def check_folder(path: str | Path) -> dict[str, object]:
         raise ModelError(f"{config_path}: not JSON ({error}). Download the file again.") from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise ModelError(
-            f"{config_path}: no model_type; this is not the configuration of a transformers checkpoint. "
-            "Check the path."
+            f"{config_path}: no model_type; this is not the configuration of a transformers checkpoint. Check the path."
         )
     _check_weights(folder)
     return config
