@@ -41,8 +41,34 @@ def test_no_labelled_reply_gets_a_wrong_letter_and_few_are_missed():
 
 
 PIECES = st.sampled_from(
-    ["<think>", "</think>", "◁think▷", "<answer>", "</answer>", "\\boxed{", "}", "B", "a", " ", "\n", "(", ")", "not", "the answer is",
-     "final answer:", "Option", "glioma", "No", "yes", ".", ",", '{"answer": "B"}', "<|begin_of_box|>", "İ", "\ud800"]
+    [
+        "<think>",
+        "</think>",
+        "◁think▷",
+        "<answer>",
+        "</answer>",
+        "\\boxed{",
+        "}",
+        "B",
+        "a",
+        " ",
+        "\n",
+        "(",
+        ")",
+        "not",
+        "the answer is",
+        "final answer:",
+        "Option",
+        "glioma",
+        "No",
+        "yes",
+        ".",
+        ",",
+        '{"answer": "B"}',
+        "<|begin_of_box|>",
+        "İ",
+        "\ud800",
+    ]
 )
 
 
@@ -58,7 +84,23 @@ def test_any_reply_gives_a_letter_of_the_item_or_none(reply, choices):
 
 
 @pytest.mark.parametrize(
-    "unit", ["<think>", "</think>", "<answer>", "\\boxed{", "the answer is ", "B ", " ", "\n", "(", "not ", "glioma ", "A. ", "'answer': '", "a"]
+    "unit",
+    [
+        "<think>",
+        "</think>",
+        "<answer>",
+        "\\boxed{",
+        "the answer is ",
+        "B ",
+        " ",
+        "\n",
+        "(",
+        "not ",
+        "glioma ",
+        "A. ",
+        "'answer': '",
+        "a",
+    ],
 )
 def test_long_replies_take_linear_time(unit):
     reply = (unit * 100_000)[:100_000]
@@ -88,7 +130,19 @@ def test_the_rule_that_fired_is_kept(reply, letter, rule):
 @pytest.mark.parametrize(
     ("reply", "letter"),
     [
-        *((r, "B") for r in ("B", "B.", "(B)", "**B**", "B. Meningioma", "Answer: B", "\\boxed{B}", "### The final answer is: B")),
+        *(
+            (r, "B")
+            for r in (
+                "B",
+                "B.",
+                "(B)",
+                "**B**",
+                "B. Meningioma",
+                "Answer: B",
+                "\\boxed{B}",
+                "### The final answer is: B",
+            )
+        ),
         ("The answer is a benign tumour of the meninges.", "A"),
         ("<think>It may be A or B</think><answer>B</answer>", "A"),
         ("<think>A ring lesion. Option C is unlikely.</think> B", None),
@@ -101,7 +155,9 @@ def test_vlmeval_compat_reads_what_can_infer_was_seen_to_read(reply, letter):
     assert parse_choice_vlmeval(reply, BRAIN).letter == letter
 
 
-@pytest.mark.parametrize(("reply", "letter"), [("normal", "B"), ("No, there is none", None), ("Yes, there is no doubt", None)])
+@pytest.mark.parametrize(
+    ("reply", "letter"), [("normal", "B"), ("No, there is none", None), ("Yes, there is no doubt", None)]
+)
 def test_vlmeval_compat_finds_no_inside_normal(reply, letter):
     assert parse_choice_vlmeval(reply, ["yes", "no"]).letter == letter
 

@@ -15,6 +15,7 @@ from test_run import only_run, untimed
 
 pytestmark = pytest.mark.slow
 KILLS = 200
+LATENCY = 0.01  # seconds a row: a run of 500 outlasts start-up several times
 
 
 def command(root: Path, output: Path, latency: float) -> list[str]:
@@ -31,13 +32,13 @@ def lines(output: Path) -> int:
 
 def test_a_run_killed_200_times_equals_an_uninterrupted_one(closed, tmp_path):
     root, rng = closed(closed_rows(500)), random.Random(0)
-    subprocess.run(command(root, tmp_path / "whole", 0.002), check=True, capture_output=True)
+    subprocess.run(command(root, tmp_path / "whole", LATENCY), check=True, capture_output=True)
     expected = untimed(only_run(tmp_path / "whole"))
     kills = between = finished = 0
     while kills < KILLS:
         output = tmp_path / f"killed{finished}"
-        child = subprocess.Popen(command(root, output, 0.002), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(0.2 + 0.8 * rng.random())
+        child = subprocess.Popen(command(root, output, LATENCY), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(0.3 + 0.9 * rng.random())
         if child.poll() is None:
             child.send_signal(signal.SIGKILL)
             kills += 1
@@ -46,7 +47,7 @@ def test_a_run_killed_200_times_equals_an_uninterrupted_one(closed, tmp_path):
         if list(output.rglob("summary.json")):
             assert untimed(only_run(output)) == expected
             finished += 1
-    subprocess.run(command(root, output, 0.002), check=True, capture_output=True)
+    subprocess.run(command(root, output, LATENCY), check=True, capture_output=True)
     assert all(untimed(path.parent) == expected for path in output.rglob("summary.json"))
     print(f"{kills} kills, {between} between the first and the last record, {finished} runs finished between them")
     assert between >= KILLS // 2

@@ -26,8 +26,14 @@ class Parsed:
 
 
 _THINK = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|◁(/?)think▷", re.I)
-_MARKER = re.compile(r"<\|im_start\|>\s?assistant|<\|(?!begin_of_box|end_of_box)[\w]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:end|start)_of_turn>|\[/?INST\]|<｜[^｜<>]{1,40}｜>", re.I)
-_JSON = re.compile(r"[\"'](?:final[_ ]answer|answer|choice|option|letter)[\"']\s{0,9}:\s{0,9}(?:\"([^\"\n]{0,400})\"|'([^'\n]{0,400})')", re.I)
+_MARKER = re.compile(
+    r"<\|im_start\|>\s?assistant|<\|(?!begin_of_box|end_of_box)[\w]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:end|start)_of_turn>|\[/?INST\]|<｜[^｜<>]{1,40}｜>",
+    re.I,
+)
+_JSON = re.compile(
+    r"[\"'](?:final[_ ]answer|answer|choice|option|letter)[\"']\s{0,9}:\s{0,9}(?:\"([^\"\n]{0,400})\"|'([^'\n]{0,400})')",
+    re.I,
+)
 _NEGATION = re.compile(
     r"\b(?:not|never|no|nor|neither|cannot|without|incorrect|wrong|unlikely|false|excludes?|excluded|excluding|"
     r"eliminates?|eliminated|eliminating|discard(?:ed)?|rejects?|rejected|rul(?:e|es|ed|ing)[ -]out|rather than|"
@@ -35,16 +41,27 @@ _NEGATION = re.compile(
     r"|不是|不选",
     re.I,
 )
-_NEGATED_AFTER = re.compile(r"[\s)*\].\"':–—-]{0,6}(?:(?:option|choice|answer)\s)?(?:(?:is|are|was|seems?|appears?|looks?|can|could|would|should|does|do|has|have|may|es|no|be|been|therefore|also|clearly|most|likely|probably|very|less|highly|definitely)\s{1,3}){0,4}(?:not\b|no\b|never|incorrect|wrong|unlikely|false|(?:be\s)?(?:ruled out|excluded|eliminated|discarded|rejected)|less likely|impossible|absent|isn't|doesn't|can't|cannot|wouldn't|incorrect[ao]|不(?:是|对|正确))", re.I)
-_HEDGE = re.compile(r"\b(?:if|whether|might|could|may|maybe|perhaps|possibly|either|unsure|uncertain|guess|unclear|podría|quizás?)\b", re.I)
-_REFUSAL = re.compile(r"\b(?:sorry|cannot (?:determine|provide|answer|assist|help|be determined)|unable to|not able to|can't (?:determine|provide|answer|assist|help|tell|say)|don't know|do not know|not sure|as an ai|i'm unsure|either|no puedo|lo siento|no sé|difficult to (?:say|tell|determine)|hard to (?:say|tell)|no (?:idea|comment|doubt|opinion|clear|answer|way)|uncertain|unclear|none of the (?:above|options|given)|impossible to)\b", re.I)
+_NEGATED_AFTER = re.compile(
+    r"[\s)*\].\"':–—-]{0,6}(?:(?:option|choice|answer)\s)?(?:(?:is|are|was|seems?|appears?|looks?|can|could|would|should|does|do|has|have|may|es|no|be|been|therefore|also|clearly|most|likely|probably|very|less|highly|definitely)\s{1,3}){0,4}(?:not\b|no\b|never|incorrect|wrong|unlikely|false|(?:be\s)?(?:ruled out|excluded|eliminated|discarded|rejected)|less likely|impossible|absent|isn't|doesn't|can't|cannot|wouldn't|incorrect[ao]|不(?:是|对|正确))",
+    re.I,
+)
+_HEDGE = re.compile(
+    r"\b(?:if|whether|might|could|may|maybe|perhaps|possibly|either|unsure|uncertain|guess|unclear|podría|quizás?)\b",
+    re.I,
+)
+_REFUSAL = re.compile(
+    r"\b(?:sorry|cannot (?:determine|provide|answer|assist|help|be determined)|unable to|not able to|can't (?:determine|provide|answer|assist|help|tell|say)|don't know|do not know|not sure|as an ai|i'm unsure|either|no puedo|lo siento|no sé|difficult to (?:say|tell|determine)|hard to (?:say|tell)|no (?:idea|comment|doubt|opinion|clear|answer|way)|uncertain|unclear|none of the (?:above|options|given)|impossible to)\b",
+    re.I,
+)
 _NOUN = (
     r"(?:answer|option|choice|letter|diagnosis|selection|pick|response|respuesta|opción|alternativa|resposta|opció|"
     r"réponse|risposta|antwort|lösung|答案|选项|正确答案|选择)"
 )
 _PHRASE = re.compile(
     r"(?:\b(?P<final>final|definitiva|finale)\s{1,3})?"
-    r"(?:(?:" + _NOUN + r")(?:\s{1,3}(?:final|correcta|correcte|correcto|correta|correcte|corretta|choice|option|letter|here|to this question|definitiva))?"
+    r"(?:(?:"
+    + _NOUN
+    + r")(?:\s{1,3}(?:final|correcta|correcte|correcto|correta|correcte|corretta|choice|option|letter|here|to this question|definitiva))?"
     r"\s{0,3}(?:(?:is|would be|should be|must be|will be|es|és|é|est|è|ist|sería)\b|[是为:=])"
     r"|\b(?:i(?:'d| would| will|'ll)? (?:choose|select|pick|go with|say|answer|chose|selected)|i(?:'m| am) going with|elijo|selecciono|escojo|"
     r"therefore|thus|hence|it(?:'s| is| must be)|i (?:think|believe) it(?:'s| is)|i think|i believe)\b"
@@ -53,18 +70,34 @@ _PHRASE = re.compile(
     r"(?:(?:the|la|el)\s{1,3})?(?:(?:option|choice|letter|answer|opción|letra)\s{0,3}(?:(?:is|es)\b)?:?\s{0,3})?",
     re.I,
 )
-_RETRACTED = re.compile(r"\b(?:that|this|it|which)(?:\sis|'s|\swas) (?:also )?(?:wrong|incorrect|false|not (?:correct|right|true|the case))\b|\bno, ", re.I)
-_REVISION = re.compile(r"\b(?:wait|correction|corrected|actually|on (?:closer|second|reflection)|revised|revise)\b", re.I)
+_RETRACTED = re.compile(
+    r"\b(?:that|this|it|which)(?:\sis|'s|\swas) (?:also )?(?:wrong|incorrect|false|not (?:correct|right|true|the case))\b|\bno, ",
+    re.I,
+)
+_REVISION = re.compile(
+    r"\b(?:wait|correction|corrected|actually|on (?:closer|second|reflection)|revised|revise)\b", re.I
+)
 _LETTER = re.compile(r"[(\[{\"']{0,2}([A-Za-z])[)\]}\"']{0,2}(?![\w'+-])")
-_CONNECTIVE = re.compile(r"\s{1,3}(?:because|since|as|given|due|based|which|is (?:the )?(?:correct|right|best|most likely|answer)|for the|porque|ya que|parce que|weil|for)\b", re.I)
-_SECOND = re.compile(r"\s{0,3}(?:,\s?(?:or|and)|,|/|&|\bor\b|\band\b|\by\b|\bo\b|\bvs\b)\s{0,3}(?:option\s|choice\s)?\(?[A-Za-z]\)?(?![\w'])", re.I)
-_MARKED = re.compile(r"\b(?:option|choice|opción|letter)\s{1,3}\(?([A-Za-z])\)?(?![\w'-])|\(([A-Z])\)|(?m:^)[ \t]{0,4}\(?([A-Z])(?:[.):](?=\s|$)|[ \t]{0,4}$)",
-    re.I | re.M)
-_IS_CORRECT = re.compile(r"(?<![\w'-])\(?([A-Z])\)?\s{1,3}is\s{1,3}(?:the\s)?(?:correct|right|best|most likely|answer)\b(?!\s(?:wrong))")
+_CONNECTIVE = re.compile(
+    r"\s{1,3}(?:because|since|as|given|due|based|which|is (?:the )?(?:correct|right|best|most likely|answer)|for the|porque|ya que|parce que|weil|for)\b",
+    re.I,
+)
+_SECOND = re.compile(
+    r"\s{0,3}(?:,\s?(?:or|and)|,|/|&|\bor\b|\band\b|\by\b|\bo\b|\bvs\b)\s{0,3}(?:option\s|choice\s)?\(?[A-Za-z]\)?(?![\w'])",
+    re.I,
+)
+_MARKED = re.compile(
+    r"\b(?:option|choice|opción|letter)\s{1,3}\(?([A-Za-z])\)?(?![\w'-])|\(([A-Z])\)|(?m:^)[ \t]{0,4}\(?([A-Z])(?:[.):](?=\s|$)|[ \t]{0,4}$)",
+    re.I | re.M,
+)
+_IS_CORRECT = re.compile(
+    r"(?<![\w'-])\(?([A-Z])\)?\s{1,3}is\s{1,3}(?:the\s)?(?:correct|right|best|most likely|answer)\b(?!\s(?:wrong))"
+)
 _EDGE = " \t\r\n.,;:!\"'`()[]{}<>*_#$~-–—。，：、“”‘’"
 _SHOWS = re.compile(
     r"(?:because |since |as )?(?:(?:the|this|la) (?:image|scan|picture|mri|finding|findings|lesion|diagnosis|imagen)s? |it |this |there )?"
-    r"(?:is|shows?|suggests?|demonstrates?|indicates?|reveals?|muestra|es)?\s?(?:consistent with )?(?:an? |the |un |una )?", re.I
+    r"(?:is|shows?|suggests?|demonstrates?|indicates?|reveals?|muestra|es)?\s?(?:consistent with )?(?:an? |the |un |una )?",
+    re.I,
 )
 
 
@@ -137,7 +170,9 @@ def _parse(reply: str, plain: Callable[[str], Parsed]) -> Parsed:
     if len(contents) > 20:
         return Parsed(None, "containers-differ")
     # One level of nesting, as in <answer>\boxed{B}</answer>.
-    inners = [(k, deeper[1] if (deeper := _boxed(inner)) else re.sub(r"<[^<>]{1,40}>", " ", inner)) for k, inner in contents]
+    inners = [
+        (k, deeper[1] if (deeper := _boxed(inner)) else re.sub(r"<[^<>]{1,40}>", " ", inner)) for k, inner in contents
+    ]
     read = [(kind, plain(inner)) for kind, inner in inners]
     if len({p.letter for _, p in read}) > 1:
         return Parsed(None, "containers-differ")
@@ -168,7 +203,9 @@ class _Item:
 
     def __init__(self, choices: Sequence[str]) -> None:
         self.letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)]
-        normal = [" ".join(unicodedata.normalize("NFKC", c).replace("’", "'").split()).strip(_EDGE).lower() for c in choices]
+        normal = [
+            " ".join(unicodedata.normalize("NFKC", c).replace("’", "'").split()).strip(_EDGE).lower() for c in choices
+        ]
         self.texts = dict(zip(self.letters, normal, strict=False))
 
     def stated(self, text: str) -> str | None:
@@ -212,7 +249,9 @@ class _Item:
 def _announced(text: str, item: _Item) -> Parsed | None:
     found: list[tuple[bool, str]] = []
     for phrase in _PHRASE.finditer(text):
-        if _NEGATION.search(_clause_before(text, phrase.start())) or _HEDGE.search(_clause_before(text, phrase.start())):
+        if _NEGATION.search(_clause_before(text, phrase.start())) or _HEDGE.search(
+            _clause_before(text, phrase.start())
+        ):
             continue
         read = item.letter_at(text, phrase.end())
         if read is None:
@@ -220,7 +259,11 @@ def _announced(text: str, item: _Item) -> Parsed | None:
         letter, end = read
         if _NEGATED_AFTER.match(text, item.past(letter, text, end)) or _RETRACTED.search(text, end, end + 90):
             continue
-        if (m := _SECOND.match(text, end)) and item.stated(text[end : end + 600]) != letter and m.group(0).strip(" ,)").lower() != ", a":
+        if (
+            (m := _SECOND.match(text, end))
+            and item.stated(text[end : end + 600]) != letter
+            and m.group(0).strip(" ,)").lower() != ", a"
+        ):
             return Parsed(None, "two-letters")
         if not item.fits(letter, text, end):
             return Parsed(None, "letter-and-text-differ")
@@ -240,7 +283,9 @@ def _stands_out(match: re.Match[str], text: str, item: _Item) -> bool:
         return True
     before = text[max(0, match.start() - 600) : match.start()].lower().rstrip(" \t*\"'")
     own = item.texts.get(match.group(2).upper())
-    return before[-1:] in ("", "\n") or bool(own and before.endswith(own)) or bool(_IS_CORRECT.match(text, match.start()))
+    return (
+        before[-1:] in ("", "\n") or bool(own and before.endswith(own)) or bool(_IS_CORRECT.match(text, match.start()))
+    )
 
 
 def _marked(text: str, item: _Item) -> Parsed | None:
@@ -269,7 +314,11 @@ def _marked(text: str, item: _Item) -> Parsed | None:
         return Parsed(None, "two-letters")
     if not found:
         return Parsed(None, "letter-in-passing") if passing else None
-    return Parsed(found.pop(), "marked") if not _REFUSAL.search(text) and not _HEDGE.search(text) else Parsed(None, "hedge")
+    return (
+        Parsed(found.pop(), "marked")
+        if not _REFUSAL.search(text) and not _HEDGE.search(text)
+        else Parsed(None, "hedge")
+    )
 
 
 def _option_text(text: str, item: _Item) -> Parsed:
@@ -327,9 +376,22 @@ def parse_choice(reply: str, choices: Sequence[str]) -> Parsed:
 
 _YES = re.compile(r"(?<![\w-])(?:yes|sí)(?![\w?-])", re.I)
 _NO = re.compile(r"(?<![\w-])no(?![\w-])", re.I)
-_ELSEWHERE = {"oui": "yes", "ja": "yes", "sim": "yes", "si": "yes", "是": "yes", "non": "no", "nein": "no", "não": "no", "否": "no"}
+_ELSEWHERE = {
+    "oui": "yes",
+    "ja": "yes",
+    "sim": "yes",
+    "si": "yes",
+    "是": "yes",
+    "non": "no",
+    "nein": "no",
+    "não": "no",
+    "否": "no",
+}
 _LEAD = re.compile(r"(yes|no|sí)(?:\s{0,3}(?:[.,;:!\n)]|[–—-]\s)|\s{0,3}$)", re.I)
-_YN_PHRASE = re.compile(r"(?:answer|respuesta)\s{0,3}(?:is|es|:)\s{0,3}:?\s{0,3}[\"'(]?(yes|no|sí)(?=\s{0,3}(?:[.,;:!)\"'\n]|$|because|since))", re.I)
+_YN_PHRASE = re.compile(
+    r"(?:answer|respuesta)\s{0,3}(?:is|es|:)\s{0,3}:?\s{0,3}[\"'(]?(yes|no|sí)(?=\s{0,3}(?:[.,;:!)\"'\n]|$|because|since))",
+    re.I,
+)
 
 
 def parse_yes_no(reply: str) -> Parsed:
@@ -345,7 +407,11 @@ def parse_yes_no(reply: str) -> Parsed:
         def named(word: str) -> str:
             return "no" if word.lower() == "no" else "yes"
 
-        said = {named(m.group(1)) for m in _YN_PHRASE.finditer(text) if not _NEGATION.search(_clause_before(text, m.start()))}
+        said = {
+            named(m.group(1))
+            for m in _YN_PHRASE.finditer(text)
+            if not _NEGATION.search(_clause_before(text, m.start()))
+        }
         if len(said) == 1:
             return Parsed(said.pop(), "announced")
         if said:
