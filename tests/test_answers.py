@@ -1,5 +1,4 @@
 """The strict parser against labelled replies by two people, and the compat parser against observed behaviour."""
-# ruff: noqa: E501
 
 import json
 import time

@@ -5,7 +5,6 @@ score silently and an unread one is counted. Order: cut reasoning, open answer c
 alone, an announced letter, a marked letter, and last an option's own text. `rule` says which of these fired.
 Every pattern is bounded, so time is linear in the reply.
 """
-# ruff: noqa: E501  (a word list broken over more lines is harder to check)
 
 from __future__ import annotations
 
@@ -13,6 +12,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+
+from aloe_bench.tasks.answer_patterns import (
+    CONNECTIVE, EDGE, HEDGE, IS_CORRECT, JSON, LETTER, MARKED, MARKER,
+    NEGATED_AFTER, NEGATION, PHRASE, REFUSAL, RETRACTED, REVISION, SECOND, SHOWS, THINK,
+)  # fmt: skip
 
 VERSION = 1
 
@@ -25,87 +29,11 @@ class Parsed:
     rule: str
 
 
-_THINK = re.compile(r"<(/?)(?:think|thinking|thought|reasoning)>|◁(/?)think▷", re.I)
-_MARKER = re.compile(
-    r"<\|im_start\|>\s?assistant|<\|(?!begin_of_box|end_of_box)[\w]{1,40}\|>|</?s>|<(?:eos|bos|pad)>|<(?:end|start)_of_turn>|\[/?INST\]|<｜[^｜<>]{1,40}｜>",
-    re.I,
-)
-_JSON = re.compile(
-    r"[\"'](?:final[_ ]answer|answer|choice|option|letter)[\"']\s{0,9}:\s{0,9}(?:\"([^\"\n]{0,400})\"|'([^'\n]{0,400})')",
-    re.I,
-)
-_NEGATION = re.compile(
-    r"\b(?:not|never|no|nor|neither|cannot|without|incorrect|wrong|unlikely|false|excludes?|excluded|excluding|"
-    r"eliminates?|eliminated|eliminating|discard(?:ed)?|rejects?|rejected|rul(?:e|es|ed|ing)[ -]out|rather than|"
-    r"instead of|except|unlike|against|least|descart\w{0,8}|incorrect[ao]|nunca|tampoco|sin|nicht|kein\w{0,3}|pas)\b|n't\b"
-    r"|不是|不选",
-    re.I,
-)
-_NEGATED_AFTER = re.compile(
-    r"[\s)*\].\"':–—-]{0,6}(?:(?:option|choice|answer)\s)?(?:(?:is|are|was|seems?|appears?|looks?|can|could|would|should|does|do|has|have|may|es|no|be|been|therefore|also|clearly|most|likely|probably|very|less|highly|definitely)\s{1,3}){0,4}(?:not\b|no\b|never|incorrect|wrong|unlikely|false|(?:be\s)?(?:ruled out|excluded|eliminated|discarded|rejected)|less likely|impossible|absent|isn't|doesn't|can't|cannot|wouldn't|incorrect[ao]|不(?:是|对|正确))",
-    re.I,
-)
-_HEDGE = re.compile(
-    r"\b(?:if|whether|might|could|may|maybe|perhaps|possibly|either|unsure|uncertain|guess|unclear|podría|quizás?)\b",
-    re.I,
-)
-_REFUSAL = re.compile(
-    r"\b(?:sorry|cannot (?:determine|provide|answer|assist|help|be determined)|unable to|not able to|can't (?:determine|provide|answer|assist|help|tell|say)|don't know|do not know|not sure|as an ai|i'm unsure|either|no puedo|lo siento|no sé|difficult to (?:say|tell|determine)|hard to (?:say|tell)|no (?:idea|comment|doubt|opinion|clear|answer|way)|uncertain|unclear|none of the (?:above|options|given)|impossible to)\b",
-    re.I,
-)
-_NOUN = (
-    r"(?:answer|option|choice|letter|diagnosis|selection|pick|response|respuesta|opción|alternativa|resposta|opció|"
-    r"réponse|risposta|antwort|lösung|答案|选项|正确答案|选择)"
-)
-_PHRASE = re.compile(
-    r"(?:\b(?P<final>final|definitiva|finale)\s{1,3})?"
-    r"(?:(?:"
-    + _NOUN
-    + r")(?:\s{1,3}(?:final|correcta|correcte|correcto|correta|correcte|corretta|choice|option|letter|here|to this question|definitiva))?"
-    r"\s{0,3}(?:(?:is|would be|should be|must be|will be|es|és|é|est|è|ist|sería)\b|[是为:=])"
-    r"|\b(?:i(?:'d| would| will|'ll)? (?:choose|select|pick|go with|say|answer|chose|selected)|i(?:'m| am) going with|elijo|selecciono|escojo|"
-    r"therefore|thus|hence|it(?:'s| is| must be)|i (?:think|believe) it(?:'s| is)|i think|i believe)\b"
-    r"|我选|选择|选|答案)"
-    r"\s{0,3}:?\s{0,5}(?:(?:most likely|clearly|likely|therefore|definitely|probably|indeed|thus)\s{1,3})?"
-    r"(?:(?:the|la|el)\s{1,3})?(?:(?:option|choice|letter|answer|opción|letra)\s{0,3}(?:(?:is|es)\b)?:?\s{0,3})?",
-    re.I,
-)
-_RETRACTED = re.compile(
-    r"\b(?:that|this|it|which)(?:\sis|'s|\swas) (?:also )?(?:wrong|incorrect|false|not (?:correct|right|true|the case))\b|\bno, ",
-    re.I,
-)
-_REVISION = re.compile(
-    r"\b(?:wait|correction|corrected|actually|on (?:closer|second|reflection)|revised|revise)\b", re.I
-)
-_LETTER = re.compile(r"[(\[{\"']{0,2}([A-Za-z])[)\]}\"']{0,2}(?![\w'+-])")
-_CONNECTIVE = re.compile(
-    r"\s{1,3}(?:because|since|as|given|due|based|which|is (?:the )?(?:correct|right|best|most likely|answer)|for the|porque|ya que|parce que|weil|for)\b",
-    re.I,
-)
-_SECOND = re.compile(
-    r"\s{0,3}(?:,\s?(?:or|and)|,|/|&|\bor\b|\band\b|\by\b|\bo\b|\bvs\b)\s{0,3}(?:option\s|choice\s)?\(?[A-Za-z]\)?(?![\w'])",
-    re.I,
-)
-_MARKED = re.compile(
-    r"\b(?:option|choice|opción|letter)\s{1,3}\(?([A-Za-z])\)?(?![\w'-])|\(([A-Z])\)|(?m:^)[ \t]{0,4}\(?([A-Z])(?:[.):](?=\s|$)|[ \t]{0,4}$)",
-    re.I | re.M,
-)
-_IS_CORRECT = re.compile(
-    r"(?<![\w'-])\(?([A-Z])\)?\s{1,3}is\s{1,3}(?:the\s)?(?:correct|right|best|most likely|answer)\b(?!\s(?:wrong))"
-)
-_EDGE = " \t\r\n.,;:!\"'`()[]{}<>*_#$~-–—。，：、“”‘’"
-_SHOWS = re.compile(
-    r"(?:because |since |as )?(?:(?:the|this|la) (?:image|scan|picture|mri|finding|findings|lesion|diagnosis|imagen)s? |it |this |there )?"
-    r"(?:is|shows?|suggests?|demonstrates?|indicates?|reveals?|muestra|es)?\s?(?:consistent with )?(?:an? |the |un |una )?",
-    re.I,
-)
-
-
 def _without_reasoning(reply: str) -> str | None:
     """Return `reply` without its reasoning blocks, `None` if one is left open."""
     kept: list[str] = []
     start, inside = 0, False
-    for tag in _THINK.finditer(reply):
+    for tag in THINK.finditer(reply):
         if tag.group(1) or tag.group(2):
             kept, inside, start = kept if inside else [], False, tag.end()
         elif not inside:
@@ -118,7 +46,7 @@ def _prepare(reply: str) -> Parsed | str:
     text = _without_reasoning(reply)
     if text is None:
         return Parsed(None, "open-reasoning")
-    text = unicodedata.normalize("NFKC", _MARKER.sub(" ", text))
+    text = unicodedata.normalize("NFKC", MARKER.sub(" ", text))
     text = text.replace("’", "'").replace("‘", "'").replace("“", '"').replace("”", '"').strip()
     return text or Parsed(None, "empty")
 
@@ -155,7 +83,7 @@ def _contained(text: str) -> list[tuple[str, int, str]]:
     if boxed := _boxed(text):
         found.append(("boxed", *boxed))
     if not found:
-        found = [("json", m.end(), m.group(1) or m.group(2) or "") for m in _JSON.finditer(text)]
+        found = [("json", m.end(), m.group(1) or m.group(2) or "") for m in JSON.finditer(text)]
     return found
 
 
@@ -195,7 +123,7 @@ def _plain_text(raw: str) -> str:
 
 
 def _denied(text: str, start: int, end: int) -> bool:
-    return bool(_NEGATION.search(_clause_before(text, start)) or _NEGATED_AFTER.match(text, end))
+    return bool(NEGATION.search(_clause_before(text, start)) or NEGATED_AFTER.match(text, end))
 
 
 class _Item:
@@ -204,14 +132,14 @@ class _Item:
     def __init__(self, choices: Sequence[str]) -> None:
         self.letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)]
         normal = [
-            " ".join(unicodedata.normalize("NFKC", c).replace("’", "'").split()).strip(_EDGE).lower() for c in choices
+            " ".join(unicodedata.normalize("NFKC", c).replace("’", "'").split()).strip(EDGE).lower() for c in choices
         ]
         self.texts = dict(zip(self.letters, normal, strict=False))
 
     def stated(self, text: str) -> str | None:
         """Return the letter whose option text opens `text`, longest first; `None` if none does."""
-        low = " ".join(text[:600].split()).lower().lstrip(_EDGE)
-        for skip in (0, m.end() if (m := _SHOWS.match(low)) else 0):
+        low = " ".join(text[:600].split()).lower().lstrip(EDGE)
+        for skip in (0, m.end() if (m := SHOWS.match(low)) else 0):
             for letter, option in sorted(self.texts.items(), key=lambda kv: -len(kv[1])):
                 rest = low[skip:]
                 if option and rest.startswith(option) and not rest[len(option) : len(option) + 1].isalnum():
@@ -230,7 +158,7 @@ class _Item:
 
     def letter_at(self, text: str, at: int) -> tuple[str, int] | None:
         """Return the letter at `at` and where it ends, unless it is an article or part of a term."""
-        match = _LETTER.match(text, at)
+        match = LETTER.match(text, at)
         if not match or (letter := match.group(1).upper()) not in self.letters:
             return None
         raw, end = match.group(0), match.end()
@@ -242,32 +170,30 @@ class _Item:
             return letter, end
         if re.match(r"\s?\.(?:\s|$)", tail):
             # "C. difficile", "E. coli": a lower-case word that is not the option's own text.
-            return None if re.match(r"\s?\.[ \t]+[a-zà-ÿ]", tail) and not _CONNECTIVE.match(tail[1:]) else (letter, end)
-        return (letter, end) if match.group(1).isupper() and _CONNECTIVE.match(tail) else None
+            return None if re.match(r"\s?\.[ \t]+[a-zà-ÿ]", tail) and not CONNECTIVE.match(tail[1:]) else (letter, end)
+        return (letter, end) if match.group(1).isupper() and CONNECTIVE.match(tail) else None
 
 
 def _announced(text: str, item: _Item) -> Parsed | None:
     found: list[tuple[bool, str]] = []
-    for phrase in _PHRASE.finditer(text):
-        if _NEGATION.search(_clause_before(text, phrase.start())) or _HEDGE.search(
-            _clause_before(text, phrase.start())
-        ):
+    for phrase in PHRASE.finditer(text):
+        if NEGATION.search(_clause_before(text, phrase.start())) or HEDGE.search(_clause_before(text, phrase.start())):
             continue
         read = item.letter_at(text, phrase.end())
         if read is None:
             continue
         letter, end = read
-        if _NEGATED_AFTER.match(text, item.past(letter, text, end)) or _RETRACTED.search(text, end, end + 90):
+        if NEGATED_AFTER.match(text, item.past(letter, text, end)) or RETRACTED.search(text, end, end + 90):
             continue
         if (
-            (m := _SECOND.match(text, end))
+            (m := SECOND.match(text, end))
             and item.stated(text[end : end + 600]) != letter
             and m.group(0).strip(" ,)").lower() != ", a"
         ):
             return Parsed(None, "two-letters")
         if not item.fits(letter, text, end):
             return Parsed(None, "letter-and-text-differ")
-        revised = bool(found) and _REVISION.search(text, max(0, phrase.start() - 90), phrase.start())
+        revised = bool(found) and REVISION.search(text, max(0, phrase.start() - 90), phrase.start())
         found.append((phrase.group("final") is not None or bool(revised), letter))
     finals = [letter for final, letter in found if final]
     if finals:
@@ -279,24 +205,24 @@ def _announced(text: str, item: _Item) -> Parsed | None:
 
 def _stands_out(match: re.Match[str], text: str, item: _Item) -> bool:
     """Whether a letter in brackets names an option, and not "figure (B)" or "grade (B)"."""
-    if match.re is not _MARKED or not match.group(2):
+    if match.re is not MARKED or not match.group(2):
         return True
     before = text[max(0, match.start() - 600) : match.start()].lower().rstrip(" \t*\"'")
     own = item.texts.get(match.group(2).upper())
     return (
-        before[-1:] in ("", "\n") or bool(own and before.endswith(own)) or bool(_IS_CORRECT.match(text, match.start()))
+        before[-1:] in ("", "\n") or bool(own and before.endswith(own)) or bool(IS_CORRECT.match(text, match.start()))
     )
 
 
 def _marked(text: str, item: _Item) -> Parsed | None:
     found: set[str] = set()
     passing: set[str] = set()
-    for match in [*_MARKED.finditer(text), *_IS_CORRECT.finditer(text)]:
+    for match in [*MARKED.finditer(text), *IS_CORRECT.finditer(text)]:
         raw = next(g for g in match.groups() if g)
         letter = raw.upper()
         own = item.stated(text[match.end() : match.end() + 600]) == letter
-        before = _NEGATION.search(_clause_before(text, match.start()))
-        if letter not in item.letters or before or _NEGATED_AFTER.match(text, item.past(letter, text, match.end())):
+        before = NEGATION.search(_clause_before(text, match.start()))
+        if letter not in item.letters or before or NEGATED_AFTER.match(text, item.past(letter, text, match.end())):
             continue
         if text[match.end() : match.end() + 1] == "?" or not _stands_out(match, text, item):
             passing.add(letter)
@@ -315,18 +241,16 @@ def _marked(text: str, item: _Item) -> Parsed | None:
     if not found:
         return Parsed(None, "letter-in-passing") if passing else None
     return (
-        Parsed(found.pop(), "marked")
-        if not _REFUSAL.search(text) and not _HEDGE.search(text)
-        else Parsed(None, "hedge")
+        Parsed(found.pop(), "marked") if not REFUSAL.search(text) and not HEDGE.search(text) else Parsed(None, "hedge")
     )
 
 
 def _option_text(text: str, item: _Item) -> Parsed:
     low = " ".join(text.split()).lower()
-    whole = [k for k, v in item.texts.items() if v and low.strip(_EDGE) == v]
+    whole = [k for k, v in item.texts.items() if v and low.strip(EDGE) == v]
     if len(whole) == 1:
         return Parsed(whole[0], "option-text")
-    if _REFUSAL.search(low) or _HEDGE.search(low):
+    if REFUSAL.search(low) or HEDGE.search(low):
         return Parsed(None, "hedge")
     present: list[str] = []
     for letter, option in item.texts.items():
@@ -348,7 +272,7 @@ def parse_choice(reply: str, choices: Sequence[str]) -> Parsed:
 
     def plain(raw: str) -> Parsed:
         text = _plain_text(raw)
-        core = text.strip(_EDGE)
+        core = text.strip(EDGE)
         core = re.sub(r"^(?:option|choice|letter|opción|answer)\s{1,3}\(?", "", core, flags=re.I)
         if len(core) == 1 and core.upper() in item.letters and core.isascii():
             return Parsed(core.upper(), "letter-alone")
@@ -359,11 +283,11 @@ def parse_choice(reply: str, choices: Sequence[str]) -> Parsed:
         read = item.letter_at(text, 0)
         own = read is not None and item.stated(text[read[1] : read[1] + 600]) == read[0]
         past = item.past(read[0], text, read[1]) if read else 0
-        if read and (own or not _SECOND.match(text, read[1])) and not _NEGATED_AFTER.match(text, past):
+        if read and (own or not SECOND.match(text, read[1])) and not NEGATED_AFTER.match(text, past):
             if not item.fits(read[0], text, read[1]):
                 return Parsed(None, "letter-and-text-differ")
             others = _marked(text, item)
-            if (others is None or others.letter == read[0]) and not _REFUSAL.search(text):
+            if (others is None or others.letter == read[0]) and not REFUSAL.search(text):
                 return Parsed(read[0], "leading-letter")
         if (marked := _marked(text, item)) is not None:
             return marked
@@ -399,18 +323,16 @@ def parse_yes_no(reply: str) -> Parsed:
 
     def plain(raw: str) -> Parsed:
         text = _plain_text(raw)
-        core = text.lstrip(_EDGE)
+        core = text.lstrip(EDGE)
 
-        if (word := core.strip(_EDGE).lower()) in _ELSEWHERE:
+        if (word := core.strip(EDGE).lower()) in _ELSEWHERE:
             return Parsed(_ELSEWHERE[word], "word-alone")
 
         def named(word: str) -> str:
             return "no" if word.lower() == "no" else "yes"
 
         said = {
-            named(m.group(1))
-            for m in _YN_PHRASE.finditer(text)
-            if not _NEGATION.search(_clause_before(text, m.start()))
+            named(m.group(1)) for m in _YN_PHRASE.finditer(text) if not NEGATION.search(_clause_before(text, m.start()))
         }
         if len(said) == 1:
             return Parsed(said.pop(), "announced")
@@ -420,7 +342,7 @@ def parse_yes_no(reply: str) -> Parsed:
             if re.match(r"\s*[,/.]?\s*(?:or\s+|and\s+)?(?:yes|no)\s*\W*$", core[lead.end() : lead.end() + 40], re.I):
                 return Parsed(None, "yes-and-no")
             return Parsed(named(lead.group(1)), "leading-word")
-        if _REFUSAL.search(text) or _HEDGE.search(text):
+        if REFUSAL.search(text) or HEDGE.search(text):
             return Parsed(None, "hedge")
         yes, no = _YES.search(text), _NO.search(text)
         if yes and no:
