@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from aloe_bench.tasks.answer_patterns import (
     CONNECTIVE, EDGE, HEDGE, IS_CORRECT, JSON, LETTER, MARKED, MARKER,
     NEGATED_AFTER, NEGATION, PHRASE, REFUSAL, RETRACTED, REVISION, SECOND, SHOWS, THINK,
-)  # fmt: skip
+)  # fmt: skip  # isort: skip
 
 VERSION = 1
 
