@@ -14,8 +14,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from aloe_bench.tasks.answer_patterns import (
-    CONNECTIVE, EDGE, HEDGE, IS_CORRECT, JSON, LETTER, MARKED, MARKER,
-    NEGATED_AFTER, NEGATION, PHRASE, REFUSAL, RETRACTED, REVISION, SECOND, SHOWS, THINK,
+    CONNECTIVE,
+    EDGE,
+    HEDGE,
+    IS_CORRECT,
+    JSON,
+    LETTER,
+    MARKED,
+    MARKER,
+    NEGATED_AFTER,
+    NEGATION,
+    PHRASE,
+    REFUSAL,
+    RETRACTED,
+    REVISION,
+    SECOND,
+    SHOWS,
+    THINK,
 )  # fmt: skip  # isort: skip
 
 VERSION = 1
