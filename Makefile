@@ -26,6 +26,6 @@ test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
 
 lint: $(VENV)/installed
-	$(BIN)/ruff check aloe_bench tests
+	$(BIN)/ruff check aloe_bench tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports

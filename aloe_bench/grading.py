@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from aloe_bench.core import Prediction, Sample, Score
-from aloe_bench.tasks.answers import VERSION, Parsed, parse_choice, parse_choice_vlmeval, parse_yes_no
+from aloe_bench.tasks.answers import VERSION, Parsed, parse_choice, parse_yes_no
+from aloe_bench.tasks.answers_vlmeval import parse_choice_vlmeval
 
 ChoiceParser = Callable[[str, Sequence[str]], Parsed]
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aloe_bench.tasks.answers import Parsed, parse_choice, parse_choice_vlmeval, parse_yes_no
+from aloe_bench.tasks.answers import Parsed, parse_choice, parse_yes_no
+from aloe_bench.tasks.answers_vlmeval import parse_choice_vlmeval
 
 DATA = Path(__file__).parent / "data"
 BRAIN = ["Glioma", "Meningioma", "Pituitary tumor", "No tumor"]

@@ -1,4 +1,4 @@
-"""What option a reply names, or nothing: the strict parser and one compat parser.
+"""What option a reply names, or nothing: the strict parser.
 
 Nothing is guessed. A reply that can be read two ways is unread (`letter=None`), because a wrong letter moves a
 score silently and an unread one is counted. Order: cut reasoning, open answer containers, then look for a letter
@@ -369,34 +369,3 @@ def parse_yes_no(reply: str) -> Parsed:
         return Parsed(None, "nothing-found")
 
     return _parse(reply, plain)
-
-
-_VLMEVAL_REFUSALS = (
-    "Sorry, I can't help with images of people yet.",
-    "I can't process this file.",
-    "I'm sorry, but without the image provided",
-    "Cannot determine the answer",
-)
-
-
-def parse_choice_vlmeval(reply: str, choices: Sequence[str]) -> Parsed:
-    """Return what VLMEvalKit's `can_infer` reads: compat, to reproduce published numbers, never to score anew.
-
-    Its faults are kept: the article in "the answer is a ..." is letter A, reasoning is not cut, lower case is unread,
-    option text matches inside words. Its letter Z (refusal) is `None` here. Rule: one option letter, upper case, among
-    the last four words; else its pull request 1552's "answer is [A-D]"; else the one option text contained.
-    """
-    if "Failed to obtain answer via API" in reply or any(r in reply for r in _VLMEVAL_REFUSALS):
-        return Parsed(None, "vlmeval-refusal")
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)]
-    words = reply.translate(str.maketrans(".()[],:;!*#{}", " " * 13)).split()
-    named = [letter for letter in letters if letter in words]
-    if len(named) == 1 and words.index(named[0]) > len(words) - 5:
-        return Parsed(named[0], "vlmeval-letter")
-    verbose = re.search(r"(?i)answer\s{1,9}is\s{1,9}\*{0,9}([ABCD])", reply)
-    if verbose and verbose.group(1).upper() in letters:
-        return Parsed(verbose.group(1).upper(), "vlmeval-verbose")
-    if len(reply) > 2 * sum(map(len, choices)):
-        return Parsed(None, "vlmeval-too-long")
-    held = [letter for letter, text in zip(letters, choices, strict=False) if text.lower() in reply.lower()]
-    return Parsed(held[0], "vlmeval-text") if len(held) == 1 else Parsed(None, "vlmeval-none")
