@@ -263,3 +263,34 @@ def test_the_real_images_run_to_a_leaderboard_page(aloe, tmp_path):
     page = tmp_path / "boards" / "miniature.md"
     page.write_text(page.read_text().replace("100.00", "99.00"))
     assert aloe("leaderboard", "check", "--output", "boards").returncode == 4
+
+
+def test_a_disk_that_fills_up_loses_nothing_of_what_was_finished(closed, tmp_path, aloe):
+    root = closed(closed_rows(165))
+    words = [sys.executable, "-m", "aloe_bench.cli.main", *MOCK, "--data-root", str(root)]
+
+    full = subprocess.run(
+        ["bash", "-c", 'ulimit -f 40; exec "$@"', "-", *words], cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert full.returncode == 3, full.stderr
+    assert "records.jsonl: cannot write" in full.stderr
+    assert "Traceback" not in full.stderr
+    folder = only_run(tmp_path / "runs")
+    kept = untimed(folder)
+    assert 0 < len(kept) < 165
+    assert not (folder / "summary.json").exists()
+    assert (folder / "records.jsonl").read_bytes().endswith(b"\n")
+    assert aloe(*MOCK, "--data-root", root).returncode == 0
+    assert len(read_run(folder)[1]) == 165
+    assert untimed(folder)[: len(kept)] == kept
+
+
+def test_an_output_folder_that_cannot_be_written_is_one_message(aloe, closed, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    done = aloe(*MOCK, "--data-root", closed(closed_rows(3)), "--output", tmp_path / "file" / "runs")
+
+    assert done.returncode == 3
+    assert "cannot create" in done.stderr
+    assert "Traceback" not in done.stderr
