@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -294,3 +295,12 @@ def test_an_output_folder_that_cannot_be_written_is_one_message(aloe, closed, tm
     assert done.returncode == 3
     assert "cannot create" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_help_answers_within_three_tenths_of_a_second(aloe):
+    def seconds() -> float:
+        started = time.perf_counter()
+        assert "Commands" in aloe("--help").stdout
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.3
