@@ -117,11 +117,14 @@ def run_plan(
     model: Model,
     settings: Settings,
     model_facts: Mapping[str, Any],
-    argv: Sequence[str] = (),
+    asked: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Path:
-    """Ask what is not yet answered and return the finished run's folder; failed items are asked again."""
-    header = _header(plan, model, settings, model_facts, argv)
+    """Ask what is not yet answered and return the run's folder; failed items are asked again.
+
+    `asked` is what the user asked for (command line and resolved options, secrets redacted), kept in the header.
+    """
+    header = _header(plan, model, settings, model_facts, asked or {})
     parent = settings.output / runlog.safe_name(header["model"]["name"]) / runlog.safe_name(plan.task.name)
     folder = None if settings.fresh else runlog.unfinished_run(parent, header["shard"])
     if folder is None:
@@ -131,7 +134,7 @@ def run_plan(
         runlog.refuse_difference(folder, header)
     with runlog.RecordWriter(folder) as writer:
         done = {r.sample_id for r in runlog.read_records(folder) if r.prediction.finish != "error"}
-        todo = [(i, sample) for i, sample in plan.samples if sample.id not in done]
+        todo = _image_by_image([(i, sample) for i, sample in plan.samples if sample.id not in done])
         progress(len(plan.samples) - len(todo), len(plan.samples))
         for records in _answered(plan.task, todo, model, settings):
             writer.append(records)
@@ -149,6 +152,14 @@ def _new_folder(parent: Path) -> Path:
     except OSError as error:
         raise DataError(f"{folder}: cannot create ({error.strerror}). Choose another --output.") from error
     return folder
+
+
+def _image_by_image(todo: Sequence[tuple[int, Sample]]) -> list[tuple[int, Sample]]:
+    """Return `todo` with the questions about one image side by side, so that a back end can reuse its features."""
+    first: dict[tuple[str, ...], int] = {}
+    for index, sample in todo:
+        first.setdefault(tuple(image.sha256 for image in sample.images), index)
+    return sorted(todo, key=lambda pair: (first[tuple(image.sha256 for image in pair[1].images)], pair[0]))
 
 
 def _answered(
@@ -190,7 +201,7 @@ def _ask(model: Model, chunk: Sequence[Request], settings: Settings) -> Iterator
 
 
 def _header(
-    plan: Plan, model: Model, settings: Settings, model_facts: Mapping[str, Any], argv: Sequence[str]
+    plan: Plan, model: Model, settings: Settings, model_facts: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
     task = plan.task
     return {
@@ -217,7 +228,7 @@ def _header(
         "n_total": plan.n_total,
         "versions": _versions(),
         "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
-        "argv": list(argv),
+        "asked": dict(asked),
     }
 
 

@@ -304,3 +304,87 @@ def test_help_answers_within_three_tenths_of_a_second(aloe):
         return time.perf_counter() - started
 
     assert min(seconds() for _ in range(5)) < 0.3
+
+
+def test_flag_beats_environment_beats_config_file_and_the_header_tells(aloe, closed, tmp_path):
+    root = closed(closed_rows(3))
+    (tmp_path / "c.toml").write_text('[run]\nmax-new-tokens = 11\nseed = 7\nmodel = "mock"\nallow_partial = true\n')
+    words = ("--config", "c.toml", "run", "--tasks", "careqa_vision_mcq", "--data_root", root, "--max_failed", "0.5")
+
+    done = aloe(*words, "--name", "flag", ALOE_BENCH_RUN_SEED="8", ALOE_BENCH_RUN_NAME="environment")
+
+    assert done.returncode == 0, done.stderr
+    header, _ = read_run(only_run(tmp_path / "runs"))
+    assert (header["decoding"]["max_new_tokens"], header["seed"], header["model"]["name"]) == (11, 8, "flag")
+    assert header["asked"]["options"]["max_failed"] == 0.5
+
+
+def test_a_config_file_with_an_unknown_option_is_refused(aloe, tmp_path):
+    (tmp_path / "c.toml").write_text("[run]\nmax-new-tokenz = 11\n")
+
+    done = aloe("--config", "c.toml", "run", "--model", "mock")
+
+    assert done.returncode == 2
+    assert "max_new_tokenz" in done.stderr
+    assert "Did you mean max_new_tokens?" in done.stderr
+
+
+def test_a_truncated_image_fails_its_question_alone_and_is_named(aloe, closed, tmp_path):
+    root = closed(closed_rows(6))
+    image = (MINI / "images" / "retina.jpg").read_bytes()
+    (root / "cut.jpg").write_bytes(image[: len(image) // 2])
+    rows = closed_rows(6)
+    rows[2]["image"] = "cut.jpg"
+
+    done = aloe(*MOCK, "--data-root", closed(rows), "--model-args", "decode=true")
+
+    assert done.returncode == 1
+    assert "careqa_vision/row-2" in done.stderr
+    assert "cut.jpg" in done.stderr
+    _, records = read_run(only_run(tmp_path / "runs"))
+    assert [r.score.value for r in records] == [1.0, 1.0, None, 1.0, 1.0, 1.0]
+    (root / "cut.jpg").write_bytes(image)
+    assert "data_sha256" in aloe(*MOCK, "--data-root", root, "--model-args", "decode=true").stderr
+
+
+def test_a_decompression_bomb_is_refused_before_anything_runs(aloe, closed, tmp_path):
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    rows = closed_rows(4)
+    root = closed(rows)
+    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    (root / "bomb.png").write_bytes(bomb)
+    rows[1]["image"] = "bomb.png"
+
+    done = aloe(*MOCK, "--data-root", closed(rows))
+
+    assert done.returncode == 3
+    assert "bomb.png" in done.stderr
+    assert "60000" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("file", ["run.json", "summary.json"])
+def test_a_crash_between_temporary_file_and_rename_loses_nothing(aloe, closed, tmp_path, file):
+    root = closed(closed_rows(40))
+    words = [*MOCK, "--data-root", str(root), "--name", "m"]
+    crash = (
+        "import os, sys\n"
+        f"sys.addaudithook(lambda event, a: os._exit(9) if event == 'os.rename' and str(a[1]).endswith('{file}') else None)\n"
+        f"sys.argv = ['aloe-bench', *{words!r}]\n"
+        "from aloe_bench.cli.main import main\n"
+        "main()\n"
+    )
+
+    crashed = subprocess.run([sys.executable, "-c", crash], cwd=tmp_path, capture_output=True, text=True)
+    again = aloe(*words)
+
+    assert crashed.returncode == 9, crashed.stderr
+    assert again.returncode == 0, again.stderr
+    (finished,) = [path.parent for path in (tmp_path / "runs").rglob("summary.json")]
+    assert [r.sample_id for r in read_run(finished)[1]] == [f"careqa_vision/row-{i}" for i in range(40)]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import tomllib
+from pathlib import Path
 
 import click
 
 from aloe_bench import __version__
-from aloe_bench.errors import AloeError, did_you_mean
+from aloe_bench.errors import AloeError, UsageError, did_you_mean
 
 VERBS = {
     "run": "aloe_bench.cli.run:run",
@@ -50,12 +52,42 @@ class _Verbs(click.Group):
             formatter.write_dl(list(HELP.items()))
 
 
-@click.group(cls=_Verbs, context_settings={"auto_envvar_prefix": "ALOE_BENCH"})
+def _dashes(name: str) -> str:
+    return name.replace("_", "-")
+
+
+@click.group(cls=_Verbs, context_settings={"auto_envvar_prefix": "ALOE_BENCH", "token_normalize_func": _dashes})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML with a table a verb: [run] max-new-tokens = 64.")
 @click.version_option(__version__)
-def cli(debug: bool) -> None:
-    """Robustness benchmark for medical vision-language models."""
+@click.pass_context
+def cli(ctx: click.Context, debug: bool, config: Path | None) -> None:
+    """Robustness benchmark for medical vision-language models.
+
+    Every option also reads ALOE_BENCH_<VERB>_<OPTION>; a flag beats the environment, which beats --config.
+    """
+    if config is not None:
+        ctx.default_map = _defaults(config)
     logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(name)s: %(message)s")
+
+
+def _defaults(config: Path) -> dict[str, dict[str, object]]:
+    """Return the option defaults of a TOML file, checked against the verbs and options there are."""
+    try:
+        tables = tomllib.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{config}: not readable as TOML ({error}).") from error
+    defaults: dict[str, dict[str, object]] = {}
+    for verb, table in tables.items():
+        command = cli.get_command(click.Context(cli), verb)
+        if command is None or not isinstance(table, dict):
+            raise UsageError(f"{config}: [{verb}] is no command.{did_you_mean(verb, VERBS)}")
+        known = {parameter.name for parameter in command.params}
+        defaults[verb] = {key.replace("-", "_"): value for key, value in table.items()}
+        for key in defaults[verb]:
+            if key not in known:
+                raise UsageError(f"{config}: [{verb}] has no option {key!r}.{did_you_mean(key, map(str, known))}")
+    return defaults
 
 
 def main() -> None:

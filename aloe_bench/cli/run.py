@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +49,7 @@ def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
     from aloe_bench import registry
     from aloe_bench import run as runs
+    from aloe_bench.cli.progress import progress_of
     from aloe_bench.cli.summary import finish
 
     names = registry.task_names(options["tasks"], options["suite"])
@@ -71,15 +71,18 @@ def run(**options: Any) -> None:
         _show_prompts(plans)
         return
     model, facts = _model(options, plans)
+    asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options)}
     summaries = []
     for plan in plans:
-        with _progress(plan.task.name, quiet=options["as_json"]) as progress:
-            folder = runs.run_plan(plan, model, settings, facts, _redacted(sys.argv[1:]), progress)
+        with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
+            folder = runs.run_plan(plan, model, settings, facts, asked, progress)
         summaries.append(finish(folder))
     _show(summaries, options["as_json"])
     worst = max(summary["failed"] / max(1, summary["n"]) for summary in summaries)
     if any(summary["failed"] for summary in summaries):
-        click.echo("Some items failed; they have no score. Run the same command again to retry them.", err=True)
+        first = next(summary["first_failure"] for summary in summaries if summary["failed"])
+        click.echo(f"Some items failed and have no score; the first: {first}", err=True)
+        click.echo("Mend the cause and run the same command again: only the failed items are asked.", err=True)
     if worst > options["max_failed"]:
         raise click.exceptions.Exit(1)
 
@@ -150,6 +153,11 @@ def _is_miniature(folder: Path) -> bool:
     return config.is_file() and bool(json.loads(config.read_text(encoding="utf-8")).get("aloe_bench_miniature"))
 
 
+def _recorded(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the resolved options (flag > environment > config file > default) without secrets."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in options.items() if key != "api_key"}
+
+
 def _redacted(argv: list[str]) -> list[str]:
     """Return the command line with every secret's value replaced."""
     redacted, hide = [], False
@@ -163,36 +171,6 @@ def _redacted(argv: list[str]) -> list[str]:
             redacted.append(word)
         hide = word in SECRET_OPTIONS
     return redacted
-
-
-class _progress:  # noqa: N801 - a context manager used as a function
-    """Reports (done, total): a bar on a terminal, a line every tenth elsewhere, nothing if quiet."""
-
-    def __init__(self, title: str, quiet: bool) -> None:
-        self._title, self._quiet, self._shown = title, quiet, -1
-        self._bar: Any = None
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        if not self._quiet and sys.stderr.isatty():
-            from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-            columns = (TextColumn(self._title), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True))
-            self._bar.start()
-            self._line = self._bar.add_task(self._title)
-        return self._report
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
-
-    def _report(self, done: int, total: int) -> None:
-        if self._bar:
-            self._bar.update(self._line, completed=done, total=total)
-        elif not self._quiet and (tenth := 10 * done // max(1, total)) > self._shown:
-            self._shown = tenth
-            click.echo(f"{self._title}: {done}/{total}", err=True)
 
 
 def _show_prompts(plans: list[Plan]) -> None:

@@ -23,6 +23,9 @@ def finish(folder: Path) -> dict[str, Any]:
         "protocol": header["protocol"],
         "n": len(records),
         "failed": failed,
+        "first_failure": next(
+            (f"{r.sample_id}: {r.prediction.error}" for r in records if r.prediction.finish == "error"), None
+        ),
         "unjudged": sum(record.score.rule == "unjudged" for record in records),
         "partial": bool(header["partial"] or header["limit"] is not None or header["shard"]),
         "seconds": sum(record.prediction.seconds or 0.0 for record in records),

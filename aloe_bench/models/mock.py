@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from aloe_bench.core import Decoding, Prediction, Request
+from aloe_bench.errors import AloeError
 from aloe_bench.seeds import rng_for
 
 AnswerKey = Mapping[str, tuple[str, str | None]]
@@ -47,9 +48,13 @@ class MockModel:
         """Yield one prediction a request, in order."""
         for request in requests:
             started = time.perf_counter()
-            if self._behaviour.decode:
-                for image in request.images:
-                    image.open().close()
+            try:
+                if self._behaviour.decode:
+                    for image in request.images:
+                        image.open().close()
+            except (AloeError, OSError) as error:
+                yield Prediction(request.id, None, "error", error=str(error))
+                continue
             if self._behaviour.latency:
                 time.sleep(self._behaviour.latency)
             text = self._reply(request)

@@ -1,0 +1,65 @@
+"""What a user sees while a run goes on."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import click
+
+Report = Callable[[int, int], None]
+
+
+@contextmanager
+def progress_of(title: str, *, quiet: bool) -> Iterator[Report]:
+    """Give a function (done, total): a bar on a terminal, a line every tenth elsewhere, nothing if quiet."""
+    if quiet:
+        yield lambda done, total: None
+    elif sys.stderr.isatty():
+        with _bar(title) as report:
+            yield report
+    else:
+        yield _lines(title)
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Report]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    rate = TextColumn("{task.fields[rate]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    speed = _speed()
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        line = bar.add_task(title, total=None, rate="")
+        yield lambda done, total: bar.update(line, completed=done, total=total, rate=f"{speed(done):.1f}/s")
+
+
+def _lines(title: str) -> Report:
+    shown, speed = -1, _speed()
+
+    def report(done: int, total: int) -> None:
+        nonlocal shown
+        rate, tenth = speed(done), 10 * done // max(1, total)
+        if tenth > shown:
+            shown = tenth
+            left = f", {rate:.1f}/s, {(total - done) / rate:.0f} s left" if rate and done < total else ""
+            click.echo(f"{title}: {done}/{total}{left}", err=True)
+
+    return report
+
+
+def _speed() -> Callable[[int], float]:
+    """Return a function done -> items a second of this sitting (what an earlier one did does not count)."""
+    started: tuple[float, int] | None = None
+
+    def rate(done: int) -> float:
+        nonlocal started
+        if started is None:
+            started = (time.monotonic(), done)
+        seconds = time.monotonic() - started[0]
+        return (done - started[1]) / seconds if seconds > 0 else 0.0
+
+    return rate
