@@ -375,7 +375,10 @@ def test_a_crash_between_temporary_file_and_rename_loses_nothing(aloe, closed, t
     words = [*MOCK, "--data-root", str(root), "--name", "m"]
     crash = (
         "import os, sys\n"
-        f"sys.addaudithook(lambda event, a: os._exit(9) if event == 'os.rename' and str(a[1]).endswith('{file}') else None)\n"
+        "def crash(event, words):\n"
+        f"    if event == 'os.rename' and str(words[1]).endswith('{file}'):\n"
+        "        os._exit(9)\n"
+        "sys.addaudithook(crash)\n"
         f"sys.argv = ['aloe-bench', *{words!r}]\n"
         "from aloe_bench.cli.main import main\n"
         "main()\n"

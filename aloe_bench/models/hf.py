@@ -68,6 +68,9 @@ class HFModel:
         """Return what a run header records about this back end."""
         import torch
         import transformers
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
 
         return {
             "backend": "hf",
