@@ -25,7 +25,10 @@ Header = dict[str, Any]
 
 # What must be equal for two sittings to be one run; dotted paths into the header.
 IDENTITY = (
-    "schema", "model.fingerprint", "task.name", "task.version", "task.data_sha256", "prompt_sha256",
+    "schema", "model.fingerprint",
+    "model.backend",
+    "model.settings.dtype",
+    "model.settings.generation", "task.name", "task.version", "task.data_sha256", "prompt_sha256",
     "protocol", "parser", "decoding", "seed", "limit", "shard", "n",
 )  # fmt: skip
 

@@ -306,3 +306,18 @@ def test_weights_that_lack_a_tensor_are_refused(tiny_folder, tmp_path):
 
     with pytest.raises(ModelError, match="lack 1 tensors"):
         HFModel(str(folder), device="cpu")
+
+
+def test_a_run_begun_in_float32_is_not_finished_in_bfloat16(tiny_folder, aloe, tmp_path):
+    from conftest import MINI
+
+    words = ("run", "--model", tiny_folder, "--tasks", "careqa_vision_mcq", "--allow-partial", "--data-root", MINI,
+             "--max-new-tokens", "2", "--limit", "4")  # fmt: skip
+    assert aloe(*words).returncode == 0
+    (summary,) = (tmp_path / "runs").rglob("summary.json")
+    summary.unlink()
+
+    other = aloe(*words, "--model-args", "dtype=bfloat16")
+
+    assert other.returncode == 3
+    assert "model.settings.dtype was 'float32', is now 'bfloat16'" in other.stderr

@@ -68,9 +68,6 @@ class HFModel:
         """Return what a run header records about this back end."""
         import torch
         import transformers
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
 
         return {
             "backend": "hf",
@@ -261,6 +258,9 @@ class HFModel:
 
     def _load(self, dtype: Any) -> None:
         import transformers
+        from transformers.utils import logging as transformers_logging
+
+        transformers_logging.disable_progress_bar()
 
         options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": self._trust}
         gguf = gguf_file(self.folder)
