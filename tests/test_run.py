@@ -391,3 +391,16 @@ def test_a_crash_between_temporary_file_and_rename_loses_nothing(aloe, closed, t
     assert again.returncode == 0, again.stderr
     (finished,) = [path.parent for path in (tmp_path / "runs").rglob("summary.json")]
     assert [r.sample_id for r in read_run(finished)[1]] == [f"careqa_vision/row-{i}" for i in range(40)]
+
+
+def test_a_compat_parser_has_a_labelled_row_of_its_own(aloe, closed, tmp_path):
+    root = closed(closed_rows(12))
+    for parser in ("strict", "vlmeval"):
+        done = aloe(*MOCK, "--data-root", root, "--name", "m", "--parser", parser)
+        assert done.returncode == 0, done.stderr
+
+    assert aloe("leaderboard", "build", "runs", "--output", "boards").returncode == 0
+
+    page = (tmp_path / "boards" / "miniature.md").read_text()
+    rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| m")]
+    assert rows == ["m †", "m [vlmeval parser] †"]

@@ -112,9 +112,9 @@ def _numbers(numbers: Cell, records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
-    protocol = str(result["protocol"])
+    label = tables.protocol_label(result)
     # The NUL cannot stand in a file name, so no model's own name ends up in another's folder.
-    mark = "" if protocol == "generate" else f"\0 {protocol}"
+    mark = f"\0{label}" if label else ""
     model = runlog.safe_name(str(result["model"]["name"]) + mark) or "unnamed"
     return output / "results" / model / f"{runlog.safe_name(str(result['task']['name']))}.json"
 

@@ -87,6 +87,14 @@ def is_miniature(result: Mapping[str, Any]) -> bool:
     return bool(model["miniature"]) or model["backend"] == "mock"
 
 
+def protocol_label(result: Mapping[str, Any]) -> str:
+    """Return what sets a row apart from the strict parser on generated text; empty for that."""
+    parser = str(result.get("parser") or "strict").partition("-")[0]
+    marks = ["logprob"] if result["protocol"] == "logprob" else []
+    marks += [f"{parser} parser"] if parser != "strict" and parser.isalnum() else []
+    return "".join(f" [{mark}]" for mark in marks)
+
+
 def own_rows(results: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return one row for each model, fingerprint and answer protocol of the CareQA-Vision results."""
     rows: dict[tuple[str, ...], Row] = {}
@@ -96,11 +104,10 @@ def own_rows(results: Sequence[Mapping[str, Any]]) -> list[Row]:
             continue
         model = result["model"]
         group = model["size_group"] if model["size_group"] in ("small", "large") else None
-        protocol = str(result["protocol"])
-        key = (str(model["name"]), str(model["fingerprint"]), protocol, str(group))
-        label = " [logprob]" if protocol == "logprob" else ""
+        label = protocol_label(result)
+        key = (str(model["name"]), str(model["fingerprint"]), label, str(group))
         row = rows.setdefault(
-            key, Row(escape(str(model["name"])) + label, group, escape(str(model.get("domain") or "–")))
+            key, Row(f"{escape(str(model['name']))}{label}", group, escape(str(model.get("domain") or "–")))
         )
         _add_part(row, part, result)
     return [rows[key] for key in sorted(rows)]
