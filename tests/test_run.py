@@ -404,3 +404,31 @@ def test_a_compat_parser_has_a_labelled_row_of_its_own(aloe, closed, tmp_path):
     page = (tmp_path / "boards" / "miniature.md").read_text()
     rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| m")]
     assert rows == ["m †", "m [vlmeval parser] †"]
+
+
+def test_a_run_begun_with_another_prompt_is_not_finished_with_this_one(aloe, closed, tmp_path):
+    root = closed(closed_rows(40))
+    aloe(*MOCK, "--data-root", root, "--model-args", "failure=0.5")
+    path = only_run(tmp_path / "runs") / "run.json"
+    header = json.loads(path.read_text())
+    path.write_text(json.dumps(header | {"prompt_sha256": "0" * 64}))  # as an earlier version's wording left it
+
+    again = aloe(*MOCK, "--data-root", root, "--model-args", "failure=0.5")
+
+    assert again.returncode == 3
+    assert "prompt_sha256 was '000" in again.stderr
+
+
+def test_a_key_is_in_no_traceback_of_a_server_that_is_not_there(aloe, closed, tmp_path):
+    key = "sk-planted-9876543210"
+
+    done = aloe(
+        "--debug", "run", "--model", "m", "--base-url", f"http://user:{key}@127.0.0.1:9/v1", "--data-root",
+        closed(closed_rows(3)), "--tasks", "careqa_vision_mcq", "--allow-partial", "--api-key", key,
+    )  # fmt: skip
+
+    assert done.returncode != 0
+    assert "Traceback" in done.stderr
+    assert "cannot be reached" in done.stderr
+    assert key not in done.stdout + done.stderr
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and key in p.read_text(errors="replace")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,7 +156,11 @@ def _is_miniature(folder: Path) -> bool:
 
 def _recorded(options: dict[str, Any]) -> dict[str, Any]:
     """Return the resolved options (flag > environment > config file > default) without secrets."""
-    return {key: str(value) if isinstance(value, Path) else value for key, value in options.items() if key != "api_key"}
+    return {
+        key: _public(str(value)) if isinstance(value, Path | str) else value
+        for key, value in options.items()
+        if key != "api_key"
+    }
 
 
 def _redacted(argv: list[str]) -> list[str]:
@@ -163,14 +168,20 @@ def _redacted(argv: list[str]) -> list[str]:
     redacted, hide = [], False
     for word in argv:
         option, equals, _ = word.partition("=")
+        option = option.replace("_", "-")
         if hide:
             redacted.append("***")
         elif equals and option in SECRET_OPTIONS:
             redacted.append(f"{option}=***")
         else:
-            redacted.append(word)
-        hide = word in SECRET_OPTIONS
+            redacted.append(_public(word))
+        hide = option in SECRET_OPTIONS and not equals
     return redacted
+
+
+def _public(text: str) -> str:
+    """Return `text` with user, password and query of a URL in it replaced."""
+    return re.sub(r"(https?://)[^/\s]*@", r"\1***@", re.sub(r"(https?://[^\s?]*)\?\S*", r"\1?***", text))
 
 
 def _show_prompts(plans: list[Plan]) -> None:
