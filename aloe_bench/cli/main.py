@@ -17,6 +17,8 @@ VERBS = {
     "doctor": "aloe_bench.cli.doctor:doctor",
     "leaderboard": "aloe_bench.cli.leaderboard:leaderboard",
     "merge": "aloe_bench.cli.merge:merge",
+    "agreement": "aloe_bench.cli.agreement:agreement",
+    "alpha": "aloe_bench.cli.agreement:agreement",
 }
 HELP = {
     "run": "Ask a model the questions of one or more tasks.",
@@ -24,6 +26,7 @@ HELP = {
     "doctor": "Show what is installed and what each extra would add.",
     "leaderboard": "Build and check leaderboard pages from run folders.",
     "merge": "Join the shards of one run, with a proof that none is missing.",
+    "agreement": "Measure how far experts agree with each other and with the jury (also: alpha).",
 }
 
 
