@@ -13,6 +13,7 @@ from aloe_bench.errors import AloeError, did_you_mean
 
 VERBS = {
     "run": "aloe_bench.cli.run:run",
+    "judge": "aloe_bench.cli.judge:judge",
     "ls": "aloe_bench.cli.ls:ls",
     "doctor": "aloe_bench.cli.doctor:doctor",
     "leaderboard": "aloe_bench.cli.leaderboard:leaderboard",
@@ -23,6 +24,7 @@ VERBS = {
 }
 HELP = {
     "run": "Ask a model the questions of one or more tasks.",
+    "judge": "Have a jury of language models grade the open answers of a run.",
     "ls": "List tasks, suites and back ends.",
     "doctor": "Show what is installed and what each extra would add.",
     "leaderboard": "Build and check leaderboard pages from run folders.",

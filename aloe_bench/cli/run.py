@@ -38,6 +38,7 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=DECODING.temperature, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -50,6 +51,7 @@ def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
     from aloe_bench import registry
     from aloe_bench import run as runs
+    from aloe_bench.cli.judge import Jury
     from aloe_bench.cli.summary import finish
 
     names = registry.task_names(options["tasks"], options["suite"])
@@ -71,15 +73,20 @@ def run(**options: Any) -> None:
         _show_prompts(plans)
         return
     model, facts = _model(options, plans)
+    jury = Jury.read(options["judges"]) if options["judges"] else None
     summaries = []
     for plan in plans:
         with _progress(plan.task.name, quiet=options["as_json"]) as progress:
             folder = runs.run_plan(plan, model, settings, facts, _redacted(sys.argv[1:]), progress)
+        if jury and any(sample.kind == "open" for _, sample in plan.samples):
+            jury.grade(folder, quiet=options["as_json"])
         summaries.append(finish(folder))
     _show(summaries, options["as_json"])
     worst = max(summary["failed"] / max(1, summary["n"]) for summary in summaries)
     if any(summary["failed"] for summary in summaries):
         click.echo("Some items failed; they have no score. Run the same command again to retry them.", err=True)
+    if jury:
+        worst = max(worst, jury.report(summaries, options["as_json"]))
     if worst > options["max_failed"]:
         raise click.exceptions.Exit(1)
 
