@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +19,10 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
         values = tuple(float(part) for part in text.split(","))
     except ValueError:
         raise click.BadParameter(f"{text!r} is not a list of numbers, such as 0,0.5,1.") from None
-    if len(values) < 2 or any(a >= b for a, b in zip(values, values[1:], strict=False)) or not all(map(_finite, values)):
+    rising = all(low < high for low, high in pairwise(values))
+    if len(values) < 2 or not rising or not all(map(isfinite, values)):
         raise click.BadParameter(f"{text!r}: give two numbers or more, the lowest first, none twice.")
     return values
-
-
-def _finite(value: float) -> bool:
-    return abs(value) < float("inf")
 
 
 @click.command()
@@ -43,7 +42,7 @@ def _finite(value: float) -> bool:
 @click.option("--values", default="0,0.5,1", show_default=True, callback=_scale, help="The scale, lowest first.")
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Write the trust report to this folder.")
+@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the trust report.")
 @click.option("--min-alpha", type=click.FloatRange(-1, 1), help="Exit with 4 if alpha is lower, or may not be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
 def agreement(

@@ -100,10 +100,11 @@ def findings_of(humans: Alpha, panel: Panel | None, mode: Mode, level: Level) ->
     worse = [swap for swap in tested if swap.difference.interval and swap.difference.interval[1] < 0]
     better = [swap for swap in tested if swap.difference.interval and swap.difference.interval[0] > 0]
     if tested:
+        rest = len(tested) - len(worse) - len(better)
         found.append(
-            f"In the place of each of {len(tested)} experts, the jury lowers alpha beyond doubt for {len(worse)} "
-            f"and raises it beyond doubt for {len(better)}; for {len(tested) - len(worse) - len(better)} "
-            "the interval holds 0."
+            f"With the jury in the place of one expert, alpha falls for {len(worse)} of {len(tested)} experts and rises "
+            f"for {len(better)}, with an interval clear of 0; for {rest} the interval holds 0. A fall shows a worse "
+            "rater than that expert; a rise may come from the median's lower noise alone."
         )
     found += _biases(panel)
     return found

@@ -26,7 +26,7 @@ class Table:
     title: str
     note: str
     columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     n_names: int = 1
 
 
@@ -109,7 +109,7 @@ def _alphas(result: Agreement) -> Table:
 
 
 def _judges(result: Agreement, panel: Panel) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             visible(judge.name),
             str(judge.n),
@@ -134,7 +134,7 @@ def _judges(result: Agreement, panel: Panel) -> Table:
 
 
 def _swaps(panel: Panel) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             visible(swap.human),
             str(swap.n),
@@ -170,7 +170,7 @@ def _biases(panel: Panel) -> Table:
         value = None if found.value is None else found.value * factor
         return name, number(value, signed=True), span(interval, signed=True), str(found.n)
 
-    rows = [
+    rows: list[tuple[str, ...]] = [
         row("leniency: jury minus experts", panel.leniency),
         row("length slope, per log character", panel.length_slope),
         row("length slope, per doubling", panel.length_slope, math.log(2)),
@@ -185,7 +185,7 @@ def _votes(panel: Panel) -> Table:
     def share(count: int) -> str:
         return f"{100 * count / votes.n:.1f} %" if votes.n else NONE
 
-    rows = [
+    rows: list[tuple[str, ...]] = [
         ("all judges alike", str(votes.unanimous), share(votes.unanimous)),
         ("split: no grade has a majority", str(votes.split), share(votes.split)),
         ("no jury grade", str(votes.no_grade), share(votes.no_grade)),
@@ -195,7 +195,7 @@ def _votes(panel: Panel) -> Table:
 
 
 def _dropped(panel: Panel) -> Table:
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             visible(dropped.judge),
             number(dropped.extra_rater.value),
