@@ -41,7 +41,12 @@ def noisy(truth: np.ndarray, accuracy: float, rng: np.random.Generator) -> np.nd
 
 
 def simulate(
-    seed: int = 0, *, n: int = 105, experts: int = 4, accuracy: float = 0.9, judge_accuracy: Sequence[float] = (0.9,) * 3
+    seed: int = 0,
+    *,
+    n: int = 105,
+    experts: int = 4,
+    accuracy: float = 0.9,
+    judge_accuracy: Sequence[float] = (0.9,) * 3,
 ) -> Simulated:
     """Return a study like that of Aloe-Vision, appendix E.2: each item rated by two to `experts` experts."""
     rng = np.random.default_rng(seed)
@@ -63,9 +68,7 @@ def write_wide(path: Path, study: Simulated, labels: Mapping[tuple[str, str], st
         rows.writerow(["item_id", *study.raters])
         for at, item in enumerate(study.items):
             cells = ["" if np.isnan(grade) else f"{grade:g}" for grade in study.humans[:, at]]
-            rows.writerow(
-                [item, *((labels or {}).get((item, r), c) for r, c in zip(study.raters, cells, strict=True))]
-            )
+            rows.writerow([item, *((labels or {}).get((item, r), c) for r, c in zip(study.raters, cells, strict=True))])
     return path
 
 

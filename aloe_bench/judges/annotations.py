@@ -22,7 +22,7 @@ MOST_PROBLEMS_SHOWN = 10
 class Annotations:
     """Grades by item and rater; `removed` items were ambiguous to two raters or more.
 
-    `n_ambiguous` single ambiguous labels count as missing. An item may have no grade left.
+    `n_ambiguous` single ambiguous labels count as missing. Items that nobody graded are left out.
     """
 
     grades: Mapping[str, Mapping[str, float]]
@@ -78,7 +78,7 @@ def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> A
     if not seen:
         raise DataError(f"{path}: no annotations below the header; expected rows of item_id, rater, label.")
     removed = tuple(sorted(item for item, who in doubts.items() if len(who) >= RATERS_TO_REMOVE))
-    kept = {item: grades[item] for item in sorted(grades) if item not in removed}
+    kept = {item: grades[item] for item in sorted(grades) if grades[item] and item not in removed}
     single = sum(len(who) for item, who in doubts.items() if item not in removed)
     return Annotations(kept, tuple(sorted(raters)), removed, single, scale)
 

@@ -232,7 +232,9 @@ def _pairs(result: Agreement) -> Table:
         )
         for pair in result.pairs
     ]
-    note = f"On the items that both graded; kappa with linear and quadratic weights. {JURY!r} is the panel's grade."
+    note = "On the items that both graded; kappa with linear and quadratic weights."
+    if result.panel is not None:
+        note += f" {JURY!r} is the panel's grade."
     return Table("Pairs", note, ("First", "Second", "Items", "Alpha", "Kappa lin.", "Kappa quad."), rows, 2)
 
 
