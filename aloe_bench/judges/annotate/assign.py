@@ -35,7 +35,7 @@ def assign(
     """Return what each rater is given, in order, beyond `existing` (item -> raters that already have it).
 
     Every item gets `per_item.least` raters and then optional ones up to `per_item.most`. Without
-    `existing`, the loads of two raters differ by at most one, required or in all.
+    `existing`, what is required of two raters differs by at most one item, and all they have by at most two.
     """
     ordered = sorted(items, key=lambda item: rng_for(seed, "annotate-order", item).random())
     holders = {item: list((existing or {}).get(item, ())) for item in ordered}
