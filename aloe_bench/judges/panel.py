@@ -159,7 +159,7 @@ class _Sitting(threading.Thread):
             self._work()
         except ModelError as error:
             self.down = str(error)
-            log.warning("judge %s is down: %s", self.judge.name, error)
+            log.info("judge %s is down: %s", self.judge.name, error)
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             self.fault = error
 
