@@ -14,7 +14,6 @@ import stat
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -152,9 +151,10 @@ def test_an_expert_sees_question_answers_and_image_but_no_model_and_no_verdict(r
 
 def test_pages_carry_strict_headers_and_name_nothing_on_other_hosts(run: Path):
     with served(run, "--raters", "<b onload=x>,=Bo&\"'") as server:
-        for path in ("", "api/state", "../../static/page.js", "image/none/page.png", "nowhere"):
-            reply = request("GET", server.links["<b onload=x>"].rsplit("/r/", 1)[0] + "/static/page.js")
-            reply = server.get("<b onload=x>", path) if not path.startswith("..") else reply
+        link = server.links["<b onload=x>"]
+        static = link.rsplit("/r/", 1)[0] + "/static/page.js"
+        for url in (link, link + "api/state", static, link + "image/none/page.png", link + "nowhere", link[:-4]):
+            reply = request("GET", url)
             policy = reply.headers["content-security-policy"]
             assert "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
             assert reply.headers["x-content-type-options"] == "nosniff"
@@ -210,7 +210,7 @@ def test_only_json_from_the_page_itself_is_taken(run: Path):
         for label in ("Correct", "maybe", "", 1, None, ["correct"], {"a": 1}):
             assert server.post("a", "api/rate", {"item": item, "label": label}).status == 400
         assert server.post("a", "api/rate", {"item": item, "label": "correct", "comment": "x" * 4001}).status == 400
-        assert server.post("a", "api/rate", {"item": "nothing\ud800", "label": "correct"}).status in (400, 404)
+        assert server.post("a", "api/rate", {"item": "nothing\ud800", "label": "correct"}).status == 404
         for event in (0, -1, True, "1", None, 2**70):
             assert server.post("a", "api/undo", {"event": event}).status == 400
         assert server.post("a", "api/undo", {"event": 1}).status == 404
@@ -282,7 +282,7 @@ def test_a_whole_study_ends_in_a_file_that_agreement_reads(run: Path, tmp_path: 
     file = tmp_path / "out" / "labels.csv"
     done = annotate(run, "--export", file)
     assert done.returncode == 0 and f"{len(expected)} ratings of 9 items by 4 raters" in done.stdout
-    rows = list(csv.DictReader(file.open(newline="")))
+    rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"), newline="")))
     assert {(r["item_id"], r["rater"]): r["label"] for r in rows} == expected
 
     result = subprocess.run(
@@ -410,11 +410,10 @@ def test_a_rater_who_comes_later_gets_a_link_and_work(run: Path):
 def test_it_listens_on_loopback_and_warns_when_told_otherwise(run: Path, tmp_path: Path):
     with served(run, "--raters", "a,b") as server:
         assert server.links["a"].startswith("http://127.0.0.1:")
-    start: Callable[..., subprocess.Popen[str]] = subprocess.Popen
     words = command("annotate", run, "--data-root", MINI, "--port", 0, "--host", "0.0.0.0")
-    process = start(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        assert process.stderr and "not encrypted" in process.stderr.readline()
+        assert process.stderr and any("not encrypted" in process.stderr.readline() for _ in range(2))
     finally:
         process.kill()
         process.communicate()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -106,7 +107,7 @@ class _Pages:
         if wanted is None:
             return JSONResponse(self._state(rater))
         places = self._places(rater)
-        if not wanted.isdecimal() or not 1 <= int(wanted[:9]) <= len(places):
+        if not re.fullmatch("[0-9]{1,9}", wanted) or not 1 <= int(wanted) <= len(places):
             raise HTTPException(404, f"There is no item {wanted[:20]}.")
         return JSONResponse(self._state(rater, at=int(wanted)))
 
@@ -117,6 +118,8 @@ class _Pages:
         item, label, comment = body.get("item"), body.get("label"), body.get("comment", "")
         if not isinstance(item, str) or label not in LABELS or not isinstance(comment, str):
             raise HTTPException(400, f"Expected item, comment and a label out of {', '.join(LABELS)}.")
+        if item not in self._items:
+            raise HTTPException(404, "This item is not on your list.")
         if len(comment) > MAX_COMMENT:
             raise HTTPException(400, f"The comment is longer than {MAX_COMMENT} characters.")
 
