@@ -62,7 +62,8 @@ def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool =
             (fatal if mode == "all-raters" and len(known) >= MIN_ITEMS_TO_CALL_IDENTICAL else other).append(text)
     for (one, first), (two, second) in combinations(zip(study.judges, study.verdicts, strict=True), 2):
         both = ~np.isnan(first) & ~np.isnan(second)
-        if both.sum() >= MIN_ITEMS_TO_CALL_IDENTICAL and (first[both] == second[both]).all():
+        constant = both.any() and np.ptp(first[both]) == 0
+        if both.sum() >= MIN_ITEMS_TO_CALL_IDENTICAL and not constant and (first[both] == second[both]).all():
             text = (
                 f"Judges {one} and {two} gave the same grade to all {int(both.sum())} items: they are one vote, "
                 "and their agreement with each other says nothing about the experts."
@@ -75,12 +76,12 @@ def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool =
         if len(known) >= MIN_ITEMS_TO_CALL_IDENTICAL and np.ptp(known) == 0:
             other.append(f"Rater {rater} gave {known[0]:g} to all {len(known)} items.")
     if n_clusters < FEW_CLUSTERS:
-        other.append(f"Only {n_clusters} independent items: the intervals are too narrow.")
+        other.append(f"Few independent items ({n_clusters}, under {FEW_CLUSTERS}): the intervals may be too narrow.")
     if study.unmatched:
-        other.append(f"{len(study.unmatched)} annotated items are not in the run and have no jury grade.")
+        other.append(f"Annotated items that are not in the run and so have no jury grade: {len(study.unmatched)}.")
     lacking = int(np.isnan(study.jury).sum()) - len(study.unmatched)
     if study.votes is not None and lacking:
-        other.append(f"{lacking} annotated items of the run have no jury grade; they count as missing, not as wrong.")
+        other.append(f"Annotated items that the jury failed to grade: {lacking}. They count as missing, not as wrong.")
     return fatal + other
 
 
@@ -100,11 +101,10 @@ def findings_of(humans: Alpha, panel: Panel | None, mode: Mode, level: Level) ->
     worse = [swap for swap in tested if swap.difference.interval and swap.difference.interval[1] < 0]
     better = [swap for swap in tested if swap.difference.interval and swap.difference.interval[0] > 0]
     if tested:
-        rest = len(tested) - len(worse) - len(better)
         found.append(
-            f"With the jury in the place of one expert, alpha falls for {len(worse)} of {len(tested)} experts and rises "
-            f"for {len(better)}, with an interval clear of 0; for {rest} the interval holds 0. A fall shows a worse "
-            "rater than that expert; a rise may come from the median's lower noise alone."
+            f"With the jury in the place of one expert, alpha falls for {len(worse)} and rises for {len(better)} of "
+            f"{len(tested)} experts with an interval clear of 0. A fall shows a worse rater than that expert; a rise "
+            "may come from the median's lower noise alone."
         )
     found += _biases(panel)
     return found
