@@ -102,25 +102,7 @@ def test_a_missing_judge_leaves_a_grade_only_where_it_could_not_have_moved_it(gr
     assert (low == high) == (value is not None)
 
 
-def test_the_grades_are_the_same_in_all_six_orders(tmp_path):
-    judges = [mock("a", accuracy=0.7, malformed=0.3), mock("b", leniency=0.4, mute=0.1, seed=2),
-              mock("c", leniency=-0.4, accuracy=0.8, failure=0.2)]  # fmt: skip
-
-    results = [
-        graded(tmp_path / str(i), list(order), cases(90)).scores
-        for i, order in enumerate(itertools.permutations(judges))
-    ]
-
-    assert len({score.rule for score in results[0].values()}) == 3
-    # A failed call is drawn by how often that judge was asked; only `c` fails, and alike in every order.
-    first = results[0]
-    for other in results[1:]:
-        assert {k: [v for v in s.verdicts if v.judge != "c"] for k, s in other.items()} == {
-            k: [v for v in s.verdicts if v.judge != "c"] for k, s in first.items()
-        }
-
-
-def test_order_of_judges_changes_nothing_at_all(tmp_path):
+def test_the_scores_are_the_same_in_all_six_orders(tmp_path):
     behaviours = {"a": {"accuracy": 0.7, "malformed": 0.3}, "b": {"leniency": 0.4, "mute": 0.1}, "c": {"failure": 0.3}}
 
     results = [
