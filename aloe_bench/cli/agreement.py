@@ -66,6 +66,7 @@ def agreement(
     from dataclasses import asdict
 
     from aloe_bench import __version__
+    from aloe_bench.grading import open_answer
     from aloe_bench.judges.agreement import agreement as measure
     from aloe_bench.judges.annotations import read_annotations
     from aloe_bench.judges.study import study_of
@@ -80,7 +81,7 @@ def agreement(
         from aloe_bench.runlog import read_run
 
         header, records = read_run(run_folder)
-    result = measure(study_of(labels, records), mode, level, seed=seed, n_resamples=resamples)
+    result = measure(study_of(labels, records, open_answer), mode, level, seed=seed, n_resamples=resamples)
     source = {"aloe_bench": __version__, "annotations": _file(annotations), "run": _run(run_folder, header)}
     if as_json:
         click.echo(json.dumps(source | asdict(result), indent=2, allow_nan=False))
@@ -104,13 +105,15 @@ def _file(path: Path) -> dict[str, str]:
 def _run(folder: Path | None, header: dict[str, Any] | None) -> dict[str, Any] | None:
     if folder is None or header is None:
         return None
-    model, task = header.get("model") or {}, header.get("task") or {}
+    model, task, jury = (header.get(part) or {} for part in ("model", "task", "judges"))
     return {
         "id": header.get("run_id", folder.name),
         "model": model.get("name"),
         "fingerprint": model.get("fingerprint"),
         "task": task.get("name"),
         "task_version": task.get("version"),
+        "rubric": jury.get("rubric"),
+        "jury": jury.get("identity"),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from aloe_bench.judges.reading import Band, band_of, cautions_of, findings_of
-from aloe_bench.judges.study import Study, Votes, human_mean, majority, median_where_clear
+from aloe_bench.judges.study import Study, Votes, human_mean, majority, without_judge
 from aloe_bench.stats.agreement import (
     LEVELS,
     Alpha,
@@ -277,7 +277,7 @@ def _drop_one(study: Study, level: Level, draws: Resamples) -> list[Dropped]:
     whole = np.vstack([study.humans, study.jury])
     dropped = []
     for row, name in enumerate(study.judges):
-        jury = median_where_clear(np.delete(study.verdicts, row, axis=0))
+        jury = without_judge(study.verdicts, row)
         table = np.vstack([study.humans, jury])
         known = jury[graded & ~np.isnan(jury)]
         unresolved = int(graded.sum()) - len(known)

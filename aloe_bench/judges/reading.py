@@ -81,7 +81,9 @@ def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool =
         other.append(f"Annotated items that are not in the run and so have no jury grade: {len(study.unmatched)}.")
     lacking = int(np.isnan(study.jury).sum()) - len(study.unmatched)
     if study.votes is not None and lacking:
-        other.append(f"Annotated items that the jury failed to grade: {lacking}. They count as missing, not as wrong.")
+        other.append(
+            f"Annotated items of the run without a jury grade: {lacking}. They count as missing, not as wrong."
+        )
     return fatal + other
 
 

@@ -91,8 +91,12 @@ def _footer(result: Agreement, source: Mapping[str, Any]) -> list[str]:
     annotations, run = source["annotations"], source["run"]
     lines = [f"Annotations: {visible(annotations['name'])}, SHA-256 {annotations['sha256']}."]
     if run is not None:
-        fields = ("task", "task_version", "model", "fingerprint", "id")
-        lines.append("Run: " + ", ".join(f"{name} {visible(str(run[name]))}" for name in fields) + ".")
+        fields = ("task", "task_version", "model", "fingerprint", "id", "rubric", "jury")
+        lines.append(
+            "Run: "
+            + ", ".join(f"{name.replace('_', ' ')} {visible(str(run[name]))}" for name in fields if run[name])
+            + "."
+        )
     lines.append(
         f"Mode {result.mode}, level {result.level}, {result.n_resamples} resamples of items, seed {result.seed}, "
         f"aloe-bench {source['aloe_bench']}. Alpha: Krippendorff (2011), by the krippendorff package."

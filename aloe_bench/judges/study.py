@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.judges.annotations import Annotations
+from aloe_bench.judges.panel import vote
 from aloe_bench.stats.agreement import Matrix
 
 
@@ -47,10 +48,15 @@ class Study:
     n_ambiguous: int
 
 
-def study_of(annotations: Annotations, records: Sequence[Record] | None = None) -> Study:
+def study_of(
+    annotations: Annotations,
+    records: Sequence[Record] | None = None,
+    shown: Callable[[str], str | None] = str.strip,
+) -> Study:
     """Return the table of both; annotated items that the run lacks are `unmatched` and have no jury.
 
-    An annotation's item_id is a record's sample_id, or what follows its last slash. Raises DataError
+    An annotation's item_id is a record's sample_id, or what follows its last slash. `shown` gives what
+    of a reply the judges saw. A grade that no judge gave is not the jury's. Raises DataError
     if the run holds no verdict, if no item is in it, or if an id fits two of its samples.
     """
     items = tuple(annotations.grades)
@@ -68,11 +74,12 @@ def study_of(annotations: Annotations, records: Sequence[Record] | None = None) 
     jury, chars = np.full(len(items), np.nan), np.full(len(items), np.nan)
     for item, record in matched.items():
         at = index[item]
-        jury[at] = _on_scale(record.score.value, annotations, item)
+        if record.score.verdicts:
+            jury[at] = _on_scale(record.score.value, annotations, item)
         for verdict in record.score.verdicts:
             verdicts[judges.index(verdict.judge), at] = _on_scale(verdict.grade, annotations, item)
-        if record.prediction.text is not None:
-            chars[at] = max(1, len(record.prediction.text.strip()))
+        if answer := shown(record.prediction.text or ""):
+            chars[at] = len(answer)
     return Study(
         items=items,
         clusters=tuple(matched[item].cluster if item in matched else item for item in items),
@@ -131,11 +138,10 @@ def _votes(records: Sequence[Record], n_judges: int) -> Votes:
     judged = [record.score for record in records if record.score.verdicts]
     unanimous = split = missing = 0
     for score in judged:
-        grades = [verdict.grade for verdict in score.verdicts if verdict.grade is not None]
-        missing += n_judges - len(grades)
-        most = max((grades.count(grade) for grade in grades), default=0)
-        unanimous += len(grades) == n_judges == most
-        split += len(grades) == n_judges and 2 * most <= n_judges
+        grades = [verdict.grade for verdict in score.verdicts]
+        missing += n_judges - len(grades) + grades.count(None)
+        unanimous += len(grades) == n_judges and len(set(grades)) == 1 and None not in grades
+        split += vote(grades).split
     return Votes(len(judged), unanimous, split, sum(score.value is None for score in judged), missing)
 
 
@@ -156,15 +162,8 @@ def human_mean(humans: Matrix) -> Matrix:
     return np.where(n > 0, np.nansum(humans, axis=0) / np.maximum(n, 1), np.nan)
 
 
-def median_where_clear(verdicts: Matrix) -> Matrix:
-    """Return the median of each item's grades (n_judges, n_items), nan where it is not one of them.
-
-    So two that differ give no grade, as with a judge who fails: that is the quorum rule.
-    """
-    result = np.full(verdicts.shape[1], np.nan)
-    for at, column in enumerate(verdicts.T):
-        grades = np.sort(column[~np.isnan(column)])
-        if len(grades) and 2 * len(grades) > len(column):
-            low, high = grades[(len(grades) - 1) // 2], grades[len(grades) // 2]
-            result[at] = low if low == high else np.nan
-    return result
+def without_judge(verdicts: Matrix, row: int) -> Matrix:
+    """Return the panel's grade of each item with judge `row` of `verdicts` missing; nan where no quorum is left."""
+    rest = np.delete(verdicts, row, axis=0)
+    votes = [vote([*(None if np.isnan(grade) else float(grade) for grade in column), None]) for column in rest.T]
+    return np.array([np.nan if found.value is None else found.value for found in votes], dtype=np.float64)
