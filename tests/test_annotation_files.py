@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from conftest import Run
+from jury import ANSWERS, judges_file, mock_table, run_folder
 from simulated_study import simulate, write_run, write_wide
 from test_agreement import read, write
-from test_judges import ANSWERS, judges_file, mock_table, run_folder
 
 from aloe_bench import runlog
 from aloe_bench.cli.agreement import agreement as command
