@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from test_judges import cases, judges_file, run_folder
+from jury import cases, judges_file, run_folder
 
 from aloe_bench import runlog
 from aloe_bench.core import Decoding, Request
