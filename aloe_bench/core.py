@@ -176,7 +176,10 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One line of the run log; `index` is the sample's place in its task."""
+    """One line of the run log; `index` is the sample's place in its task.
+
+    `question` is what a jury compares answer and target by; empty in logs of before it was kept.
+    """
 
     index: int
     sample_id: str
@@ -187,6 +190,7 @@ class Record:
     cue: Cue | None
     prediction: Prediction
     score: Score
+    question: str = ""
 
 
 @dataclass(frozen=True, slots=True)

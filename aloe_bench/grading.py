@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from aloe_bench.core import Prediction, Sample, Score
-from aloe_bench.tasks.answers import VERSION, Parsed, parse_choice, parse_yes_no
+from aloe_bench.tasks.answers import VERSION, Parsed, parse_choice, parse_yes_no, without_reasoning
 from aloe_bench.tasks.answers_vlmeval import parse_choice_vlmeval
 
 ChoiceParser = Callable[[str, Sequence[str]], Parsed]
@@ -18,12 +18,25 @@ def parser_id(name: str) -> str:
     return f"{name}-{VERSION}"
 
 
+def open_answer(reply: str) -> str | None:
+    """Return what of a reply a jury is shown: all but its reasoning; None if that leaves no answer."""
+    text = without_reasoning(reply)
+    return (text.strip() or None) if text is not None else None
+
+
+def grade_open(reply: str) -> Score:
+    """Return the score of a reply to an open question before a jury has seen it; no answer is a wrong one."""
+    if open_answer(reply) is None:
+        return Score(0.0, None, "unread: no answer")
+    return Score(value=None, parsed=None, rule="unjudged")
+
+
 def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Score:
     """Return the score of one reply; value None if the call failed or a jury has yet to grade it."""
     if prediction.finish == "error" or prediction.text is None:
         return Score(value=None, parsed=None, rule="failed")
     if sample.kind == "open":
-        return Score(value=None, parsed=None, rule="unjudged")
+        return grade_open(prediction.text)
     if prediction.option_logprobs:
         return Score(float(prediction.text == sample.target), prediction.text, "logprob")
     if sample.kind == "yes_no":

@@ -189,6 +189,7 @@ def _record(index: int, sample: Sample, prediction: Prediction, parser: str) -> 
         cue=sample.cue,
         prediction=prediction,
         score=grade(sample, prediction, parser),
+        question=sample.question,
     )
 
 

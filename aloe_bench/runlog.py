@@ -15,12 +15,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from aloe_bench.core import Cue, Prediction, Record, Score, Verdict
 from aloe_bench.errors import DataError, RunMismatchError
 
 SCHEMA = 1
+JURY_FILE = "judges.json"
+VERDICT_FILE = "verdicts.jsonl"
 Header = dict[str, Any]
 
 # What must be equal for two sittings to be one run; dotted paths into the header.
@@ -90,14 +92,23 @@ def create_run(folder: Path, header: Mapping[str, Any]) -> None:
 
 
 def read_header(folder: Path) -> Header:
-    """Return the header of a run folder; raises DataError if it is none or of a later schema."""
-    path = folder / "run.json"
+    """Return the header of a run folder; raises DataError if it is none or of a later schema.
+
+    Its `judges` is what `judges.json` says: a jury may sit long after the run.
+    """
+    header = _read_header(folder / "run.json")
+    jury = folder / JURY_FILE
+    if jury.exists():
+        header["judges"] = _read_json(jury)
+    return header
+
+
+def _read_header(path: Path) -> Header:
+    folder = path.parent
     try:
-        header: Header = json.loads(path.read_text(encoding="utf-8"))
+        header: Header = _read_json(path)
     except FileNotFoundError as error:
         raise DataError(f"{folder}: no run.json; expected a run folder that `aloe-bench run` wrote.") from error
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: not readable as JSON ({error}); the run cannot be trusted.") from error
     if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
         raise DataError(f"{path}: no schema number; expected a run folder that `aloe-bench run` wrote.")
     if header["schema"] > SCHEMA:
@@ -128,13 +139,22 @@ def read_run(folder: Path) -> tuple[Header, list[Record]]:
     return read_header(folder), read_records(folder)
 
 
-class RecordWriter:
-    """Appends records; each `append` is on disk when it returns. One writer a run at a time."""
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); the run cannot be trusted.") from error
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "records.jsonl"
 
-    def __enter__(self) -> RecordWriter:
+class LineWriter:
+    """Appends JSON lines; each `write` is on disk when it returns. One writer a file at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> Self:
         try:
             self._file = self._path.open("a+b", buffering=0)
         except OSError as error:
@@ -164,11 +184,10 @@ class RecordWriter:
         if keep < content_end:
             self._file.truncate(keep)
 
-    def append(self, records: Iterable[Record]) -> None:
-        """Write `records` and wait for the disk; on failure the file is as it was before."""
+    def write(self, values: Iterable[Mapping[str, Any]]) -> None:
+        """Write one line a value and wait for the disk; on failure the file is as it was before."""
         data = b"".join(
-            json.dumps(record_to_json(record), ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-            for record in records
+            json.dumps(value, ensure_ascii=True, separators=(",", ":")).encode() + b"\n" for value in values
         )
         before = self._file.seek(0, os.SEEK_END)
         try:
@@ -181,6 +200,17 @@ class RecordWriter:
             raise DataError(
                 f"{self._path}: cannot write ({error.strerror}). What was finished is kept; free space and run again."
             ) from error
+
+
+class RecordWriter(LineWriter):
+    """Appends records to a run."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "records.jsonl")
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write `records` and wait for the disk."""
+        self.write(map(record_to_json, records))
 
 
 def append(folder: Path, records: Iterable[Record]) -> None:
@@ -225,6 +255,9 @@ def unfinished_run(parent: Path, shard: str | None) -> Path | None:
 def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     """Join the shards of one run into `output`; refuses unless together they hold every sample once."""
     headers = [read_header(folder) for folder in folders]
+    juries = {(header.get("judges") or {}).get("identity") for header in headers}
+    if len(juries) > 1:
+        raise RunMismatchError("The shards were graded by different juries, or only some were; grade them alike first.")
     first = {k: v for k, v in identity(headers[0]).items() if k not in ("shard", "n")}
     merged: dict[str, Record] = {}
     for folder, header in zip(folders, headers, strict=True):
@@ -244,7 +277,14 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
         raise DataError(f"{len(merged)} of {whole} samples in {len(folders)} shards; a shard is missing.")
     parts = [header["run_id"] for header in headers]
     header = {**headers[0], "shard": None, "n": whole, "run_id": output.name, "merged": parts}
+    jury = header.pop("judges", None)
     create_run(output, header)
+    if jury is not None:
+        write_json(output / JURY_FILE, jury)
+        with (output / VERDICT_FILE).open("wb") as file:
+            for folder in folders:
+                whole_lines = (folder / VERDICT_FILE).read_bytes() if (folder / VERDICT_FILE).exists() else b""
+                file.write(whole_lines[: whole_lines.rfind(b"\n") + 1])
     records = sorted(merged.values(), key=lambda record: record.index)
     append(output, records)
     return records

@@ -15,17 +15,24 @@ from aloe_bench.errors import AloeError, UsageError, did_you_mean
 
 VERBS = {
     "run": "aloe_bench.cli.run:run",
+    "judge": "aloe_bench.cli.judge:judge",
     "ls": "aloe_bench.cli.ls:ls",
     "doctor": "aloe_bench.cli.doctor:doctor",
     "leaderboard": "aloe_bench.cli.leaderboard:leaderboard",
     "merge": "aloe_bench.cli.merge:merge",
+    "annotate": "aloe_bench.cli.annotate:annotate",
+    "agreement": "aloe_bench.cli.agreement:agreement",
+    "alpha": "aloe_bench.cli.agreement:agreement",
 }
 HELP = {
     "run": "Ask a model the questions of one or more tasks.",
+    "judge": "Have a jury of language models grade the open answers of a run.",
     "ls": "List tasks, suites and back ends.",
     "doctor": "Show what is installed and what each extra would add.",
     "leaderboard": "Build and check leaderboard pages from run folders.",
     "merge": "Join the shards of one run, with a proof that none is missing.",
+    "annotate": "Let experts rate the open answers of a run on a web page.",
+    "agreement": "Measure how far experts agree with each other and with the jury (also: alpha).",
 }
 
 

@@ -38,6 +38,7 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=DECODING.temperature, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -50,6 +51,7 @@ def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
     from aloe_bench import registry
     from aloe_bench import run as runs
+    from aloe_bench.cli.judge import Jury
     from aloe_bench.cli.progress import progress_of
     from aloe_bench.cli.summary import finish
 
@@ -71,12 +73,15 @@ def run(**options: Any) -> None:
     if options["dry_run"]:
         _show_prompts(plans)
         return
+    jury = Jury.read(options["judges"]) if options["judges"] else None
     model, facts = _model(options, plans)
     asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options)}
     summaries = []
     for plan in plans:
         with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
             folder = runs.run_plan(plan, model, settings, facts, asked, progress)
+        if jury and any(sample.kind == "open" for _, sample in plan.samples):
+            jury.grade(folder, quiet=options["as_json"])
         summaries.append(finish(folder))
     _show(summaries, options["as_json"])
     worst = max(summary["failed"] / max(1, summary["n"]) for summary in summaries)
@@ -84,6 +89,8 @@ def run(**options: Any) -> None:
         first = next(summary["first_failure"] for summary in summaries if summary["failed"])
         click.echo(f"Some items failed and have no score; the first: {first}", err=True)
         click.echo("Mend the cause and run the same command again: only the failed items are asked.", err=True)
+    if jury:
+        worst = max(worst, jury.report(summaries, options["as_json"]))
     if worst > options["max_failed"]:
         raise click.exceptions.Exit(1)
 

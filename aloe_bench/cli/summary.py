@@ -11,6 +11,7 @@ from aloe_bench.core import Cell
 
 def finish(folder: Path) -> dict[str, Any]:
     """Write the summary of a run whose every sample has a record, and return it."""
+    from aloe_bench.judging import tally
     from aloe_bench.leaderboard.cells import careqa_cells
 
     header, records = runlog.read_run(folder)
@@ -31,6 +32,7 @@ def finish(folder: Path) -> dict[str, Any]:
         "seconds": sum(record.prediction.seconds or 0.0 for record in records),
         "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in records),
         "output_tokens": sum(record.prediction.output_tokens or 0 for record in records),
+        "jury": tally(records),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
     }
     if not failed:

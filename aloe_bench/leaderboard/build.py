@@ -15,7 +15,7 @@ from aloe_bench import runlog
 from aloe_bench.core import Cell, Record
 from aloe_bench.errors import DataError
 from aloe_bench.leaderboard import tables
-from aloe_bench.leaderboard.cells import careqa_cells, careqa_groups, cell, exact_mean, unjudged
+from aloe_bench.leaderboard.cells import careqa_cells, careqa_groups, cell, exact_mean, split_share, unjudged
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +108,7 @@ def _numbers(numbers: Cell, records: Sequence[Record]) -> dict[str, Any]:
         **asdict(numbers),
         "exact": None if exact is None else f"{exact.numerator}/{exact.denominator}",
         "unjudged": unjudged(records),
+        "split": split_share(records),
     }
 
 

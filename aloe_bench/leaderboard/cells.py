@@ -35,6 +35,12 @@ def unjudged(records: Sequence[Record]) -> int:
     return sum(record.score.value is None and not is_failed(record) for record in records)
 
 
+def split_share(records: Sequence[Record]) -> float | None:
+    """Return the share of the jury's grades without a majority; None if no jury has graded one."""
+    graded = [r.score.rule for r in records if r.score.verdicts and r.score.value is not None]
+    return graded.count("jury: split") / len(graded) if graded else None
+
+
 def cell(records: Sequence[Record], run: str) -> Cell:
     """Return the mean score with its interval over clusters.
 

@@ -82,9 +82,10 @@ def paper_rows() -> list[Row]:
 
 
 def is_miniature(result: Mapping[str, Any]) -> bool:
-    """The model is random, miniature or a mock, and its numbers say nothing about medicine."""
+    """The model, or a judge of it, is random, miniature or a mock: its numbers say nothing about medicine."""
     model = result["model"]
-    return bool(model["miniature"]) or model["backend"] == "mock"
+    judges = (result.get("judges") or {}).get("judges", ())
+    return bool(model["miniature"]) or "mock" in (model["backend"], *(judge["backend"] for judge in judges))
 
 
 def protocol_label(result: Mapping[str, Any]) -> str:
@@ -135,6 +136,10 @@ def _add_part(row: Row, part: str, result: Mapping[str, Any]) -> None:
     counts = f"n {overall['n']}, unread {overall['unread']}, failed {overall['failed']}"
     if overall["unjudged"]:
         counts += f", not judged {overall['unjudged']}"
+    if result.get("judges"):
+        names = ", ".join(escape(str(judge["name"])) for judge in result["judges"]["judges"])
+        split = overall.get("split")
+        counts += f"; graded by {names}" + ("" if split is None else f", split {percent(Fraction(split))} %")
     partial = "partial† " if result["partial"] else ""
     version = escape(str(result["task"]["version"]))
     row.notes.append(f"{part.upper()} {partial}v{version}: {counts}; run {escape(str(result['run']))}")

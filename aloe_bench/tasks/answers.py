@@ -44,7 +44,7 @@ class Parsed:
     rule: str
 
 
-def _without_reasoning(reply: str) -> str | None:
+def without_reasoning(reply: str) -> str | None:
     """Return `reply` without its reasoning blocks, `None` if one is left open."""
     kept: list[str] = []
     start, inside = 0, False
@@ -58,7 +58,7 @@ def _without_reasoning(reply: str) -> str | None:
 
 
 def _prepare(reply: str) -> Parsed | str:
-    text = _without_reasoning(reply)
+    text = without_reasoning(reply)
     if text is None:
         return Parsed(None, "open-reasoning")
     text = unicodedata.normalize("NFKC", MARKER.sub(" ", text))

@@ -1,0 +1,141 @@
+"""`aloe-bench agreement`: how far experts agree with each other and with the jury."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from aloe_bench.judges.agreement import Agreement, Mode
+    from aloe_bench.stats.agreement import Level
+
+
+def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tuple[float, ...]:
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is not a list of numbers, such as 0,0.5,1.") from None
+    rising = all(low < high for low, high in pairwise(values))
+    if len(values) < 2 or not rising or not all(map(isfinite, values)):
+        raise click.BadParameter(f"{text!r}: give two numbers or more, the lowest first, none twice.")
+    return values
+
+
+@click.command()
+@click.option("--annotations", required=True, type=click.Path(path_type=Path), help="CSV of the experts' labels.")
+@click.option("--run", "run_folder", type=click.Path(path_type=Path), help="A judged run of the answers they rated.")
+@click.option(
+    "--mode",
+    type=click.Choice(["extra-rater", "vs-majority", "all-raters"]),
+    default="extra-rater",
+    show_default=True,
+    help="The jury as one more rater, against the experts' majority, or each judge as a rater.",
+)
+@click.option(
+    "--level", type=click.Choice(["nominal", "ordinal", "interval"]), default="ordinal", show_default=True,
+    help="How far apart two grades are; alpha itself is printed at all three.",
+)  # fmt: skip
+@click.option("--values", default="0,0.5,1", show_default=True, callback=_scale, help="The scale, lowest first.")
+@click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the trust report.")
+@click.option("--min-alpha", type=click.FloatRange(-1, 1), help="Exit with 4 if alpha is lower, or may not be read.")
+@click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
+def agreement(
+    annotations: Path,
+    run_folder: Path | None,
+    mode: Mode,
+    level: Level,
+    values: tuple[float, ...],
+    resamples: int,
+    seed: int,
+    report: Path | None,
+    min_alpha: float | None,
+    as_json: bool,
+) -> None:
+    """Compute Krippendorff's alpha among experts and with the jury, with intervals and checks.
+
+    The CSV has the columns item_id,rater,label, or item_id and one column a rater. Labels: correct,
+    partially correct, incorrect, ambiguous, or 1, 0.5, 0; an empty one is missing.
+    """
+    import json
+    from dataclasses import asdict
+
+    from aloe_bench import __version__
+    from aloe_bench.grading import open_answer
+    from aloe_bench.judges.agreement import agreement as measure
+    from aloe_bench.judges.annotations import read_annotations
+    from aloe_bench.judges.study import study_of
+
+    if report is not None:
+        from aloe_bench.judges.report import check_matplotlib
+
+        check_matplotlib()
+    labels = read_annotations(annotations, values)
+    header, records = None, None
+    if run_folder is not None:
+        from aloe_bench.runlog import read_run
+
+        header, records = read_run(run_folder)
+    result = measure(study_of(labels, records, open_answer), mode, level, seed=seed, n_resamples=resamples)
+    source = {"aloe_bench": __version__, "annotations": _file(annotations), "run": _run(run_folder, header)}
+    if as_json:
+        click.echo(json.dumps(source | asdict(result), indent=2, allow_nan=False))
+    else:
+        _print(result)
+    if report is not None:
+        from aloe_bench.judges.report import write_report
+
+        for path in write_report(result, source, report):
+            click.echo(str(path), err=as_json)
+    if min_alpha is not None:
+        _gate(result, min_alpha)
+
+
+def _file(path: Path) -> dict[str, str]:
+    import hashlib
+
+    return {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _run(folder: Path | None, header: dict[str, Any] | None) -> dict[str, Any] | None:
+    if folder is None or header is None:
+        return None
+    model, task, jury = (header.get(part) or {} for part in ("model", "task", "judges"))
+    return {
+        "id": header.get("run_id", folder.name),
+        "model": model.get("name"),
+        "fingerprint": model.get("fingerprint"),
+        "task": task.get("name"),
+        "task_version": task.get("version"),
+        "rubric": jury.get("rubric"),
+        "jury": jury.get("identity"),
+    }
+
+
+def _print(result: Agreement) -> None:
+    from aloe_bench.judges.trust_tables import counts_line, plain, tables, visible
+
+    click.echo(counts_line(result) + "\n")
+    for table in tables(result):
+        click.echo(plain(table) + "\n")
+    for caution in result.cautions:
+        click.echo(f"Caution: {visible(caution)}")
+    for finding in result.findings:
+        click.echo(visible(finding))
+
+
+def _gate(result: Agreement, min_alpha: float) -> None:
+    from aloe_bench.errors import GateError
+
+    panel = result.panel
+    found, band = (panel.alpha[result.level], panel.band) if panel else (result.humans[result.level], result.band)
+    whose = f"with the panel ({result.mode})" if panel else "among the experts"
+    if band.name is None or found.value is None:
+        raise GateError(f"alpha {whose} must not be read: {band.reason or found.reason} --min-alpha is not met.")
+    if found.value < min_alpha:
+        raise GateError(f"alpha {whose} is {found.value:.4f}, below --min-alpha {min_alpha:g}.")

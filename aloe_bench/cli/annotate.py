@@ -1,0 +1,195 @@
+"""`aloe-bench annotate`: the web page on which experts rate a run's open answers."""
+
+from __future__ import annotations
+
+import re
+import socket
+import unicodedata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from aloe_bench.judges.annotate.assign import PerItem
+    from aloe_bench.judges.annotate.item import Item
+    from aloe_bench.judges.annotate.store import Store
+
+FILE = "annotations.sqlite"
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--raters", help="Comma-separated names; kept from the first start on.  [default: a,b,c,d]")
+@click.option("--per-item", default="2-4", show_default=True, help="Raters an item gets: N, or LEAST-MOST.")
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of who rates what, and in which order.")
+@click.option("--export", "csv_file", type=click.Path(path_type=Path), help="Write the ratings as CSV (- = stdout).")
+def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
+    """Serve the open answers of RUN to experts, each by a link of their own; or export what they said.
+
+    Start it again, with or without --raters, to go on: links and ratings stay in RUN/annotations.sqlite.
+    """
+    from aloe_bench.judges.annotate.store import Store
+    from aloe_bench.runlog import read_header
+
+    header = read_header(run)
+    if csv_file is not None:
+        _export(run, csv_file)
+        return
+    _need_web_packages()
+    per_item = _per_item(options["per_item"])
+    names = _names(options["raters"])
+    items = _items(run, header, options["data_root"])
+    store = Store(run / FILE)
+    try:
+        raters = names or [rater.name for rater in store.raters()] or ["a", "b", "c", "d"]
+        if len(raters) < per_item.least and not store.raters():
+            raise click.UsageError(f"--per-item {options['per_item']} needs {per_item.least} raters or more.")
+        study = {"run": header["run_id"], "data": header["task"]["data_sha256"]}
+        store.set_up(study, items, raters, per_item, options["seed"])
+        _serve(store, items, options["host"], options["port"])
+    finally:
+        store.close()
+
+
+def _need_web_packages() -> None:
+    from aloe_bench.errors import DependencyError
+
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        raise DependencyError(
+            f"annotate needs {error.name}, which is not installed. Run: pip install 'aloe-bench[annotate]'"
+        ) from error
+
+
+def _per_item(text: str) -> PerItem:
+    from aloe_bench.judges.annotate.assign import PerItem
+
+    found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text.strip())
+    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    if not 1 <= least <= most:
+        raise click.UsageError(f"--per-item {text!r}: expected a number such as 3, or a range such as 2-4.")
+    return PerItem(least, most)
+
+
+def _names(text: str | None) -> list[str]:
+    names = [unicodedata.normalize("NFC", name.strip()) for name in (text or "").split(",")]
+    names = [name for name in names if name]
+    for name in names:
+        if len(name) > 60 or not name.isprintable():
+            raise click.UsageError(f"--raters {name[:60]!r}: expected at most 60 printable characters.")
+    if len({name.casefold() for name in names}) < len(names):
+        raise click.UsageError(f"--raters {text!r}: a name occurs twice.")
+    if text is not None and not names:
+        raise click.UsageError("--raters names nobody; expected a,b,c,d.")
+    return names
+
+
+def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[Item]:
+    """Return the answered open items of `run`; question and images come from the data it was made on."""
+    from aloe_bench import registry
+    from aloe_bench.errors import DataError, RunMismatchError
+    from aloe_bench.judges.annotate.item import Item
+    from aloe_bench.run import Settings, load_plan
+    from aloe_bench.runlog import read_records
+
+    records = [record for record in read_records(run) if record.kind == "open"]
+    answered = [record for record in records if record.prediction.text is not None]
+    if not answered:
+        raise DataError(
+            f"{run}: no answered open question; experts rate a run of an open task such as careqa_vision_open."
+        )
+    task = registry.resolve("task", registry.TASKS, header["task"]["name"])
+    plan = load_plan(task, data_root, Settings(allow_partial=True))
+    for what, now, then in (
+        ("data_sha256", plan.data_sha256, header["task"]["data_sha256"]),
+        ("version", task.version, header["task"]["version"]),
+    ):
+        if now != then:
+            raise RunMismatchError(
+                f"{run}: {what} of {task.name} was {then}, but {data_root} gives {now}. "
+                "Pass the --data-root that the run was made on."
+            )
+    samples = {sample.id: sample for _, sample in plan.samples}
+    if len(answered) < len(records):
+        click.echo(f"{len(records) - len(answered)} questions without an answer are left out.", err=True)
+    return [
+        Item(record.sample_id, sample.question, sample.images, sample.target, record.prediction.text or "")
+        for record in answered
+        for sample in (samples[record.sample_id],)
+    ]
+
+
+def _export(run: Path, csv_file: Path) -> None:
+    from aloe_bench.judges.annotate.export import to_csv
+    from aloe_bench.judges.annotate.store import Store
+    from aloe_bench.runlog import write_atomic
+
+    store = Store(run / FILE, create=False)
+    try:
+        ratings = store.ratings()
+    finally:
+        store.close()
+    if str(csv_file) == "-":
+        click.echo(to_csv(ratings), nl=False)
+        return
+    write_atomic(csv_file, to_csv(ratings))
+    n_items, n_raters = len({r.item for r in ratings}), len({r.rater for r in ratings})
+    click.echo(f"{csv_file}: {len(ratings)} ratings of {n_items} items by {n_raters} raters")
+
+
+def _serve(store: Store, items: list[Item], host: str, port: int) -> None:
+    import uvicorn
+
+    from aloe_bench.judges.annotate.app import create_app
+
+    listener = _listener(host, port)
+    if not _is_loopback(listener):
+        click.echo(
+            "Other machines can reach this page, and the traffic is not encrypted. "
+            "Put a proxy with TLS before it, or listen on 127.0.0.1 behind an SSH tunnel.",
+            err=True,
+        )
+    _show_links(store, items, host, listener.getsockname()[1])
+    # No access log: it would write down the raters' links.
+    config = uvicorn.Config(
+        create_app(store, items), log_level="warning", access_log=False, server_header=False, lifespan="off"
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        listener.close()
+    click.echo(f"Stopped; {len(store.ratings())} ratings are in {store.path}. Start again to go on.")
+
+
+def _listener(host: str, port: int) -> socket.socket:
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise click.UsageError(
+            f"Cannot listen on {host} port {port} ({error.strerror}); choose another --host or --port (0: a free one)."
+        ) from error
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    import ipaddress
+
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _show_links(store: Store, items: list[Item], host: str, port: int) -> None:
+    name = socket.gethostname() if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
+    click.echo(f"{len(items)} answers to rate. Give each rater their own link; it stays the same:")
+    for rater in store.raters():
+        places = store.places(rater)
+        done = sum(place.label is not None for place in places)
+        click.echo(f"  {rater.name}  http://{name}:{port}/r/{rater.token}/  {done} of {len(places)} rated")
+    click.echo("Ctrl-C stops; `aloe-bench annotate RUN --export FILE.csv` writes what was said.")

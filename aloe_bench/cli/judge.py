@@ -1,0 +1,167 @@
+"""`aloe-bench judge`: a jury of language models grades the open answers of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aloe_bench.errors import AloeError, ModelError, UsageError
+
+if TYPE_CHECKING:
+    from aloe_bench.core import Model
+    from aloe_bench.judges.config import JudgeConfig
+    from aloe_bench.judges.panel import Panel
+    from aloe_bench.judging import Sitting
+
+
+@dataclass(slots=True)
+class Jury:
+    """A panel built from a file, with what is written about it and what became of its sittings."""
+
+    panel: Panel
+    facts: dict[str, Any]
+    sittings: list[Sitting] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, path: Path | None) -> Jury:
+        """Return the jury of a `judges.toml`, or the shipped one; its models are loaded."""
+        from aloe_bench.judges.config import read_judges
+        from aloe_bench.judges.panel import Judge, Panel
+        from aloe_bench.judging import jury_facts
+
+        judges, described = [], []
+        for config in read_judges(path):
+            model = _model(config)
+            judges.append(Judge(config.name, model, config.decoding, config.fingerprint(model.fingerprint)))
+            described.append(
+                {
+                    "backend": config.backend,
+                    "model": config.model,
+                    "revision": config.revision,
+                    "decoding": asdict(config.decoding),
+                    "settings": dict(model.describe()),
+                }
+            )
+        panel = Panel(judges)
+        return cls(panel, jury_facts(panel, described))
+
+    def grade(self, folder: Path, quiet: bool, fresh: bool = False) -> None:
+        """Grade the open answers of the run in `folder`."""
+        from aloe_bench.cli.progress import progress_of
+        from aloe_bench.judging import judge_run
+
+        with progress_of("verdicts", quiet=quiet) as progress:
+            self.sittings.append(judge_run(folder, self.panel, self.facts, fresh, progress))
+
+    def report(self, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
+        """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
+        worst = 0.0
+        for name in sorted({name for sitting in self.sittings for name in sitting.down}):
+            reason = next(sitting.down[name] for sitting in self.sittings if name in sitting.down)
+            click.echo(
+                f"Judge {name} is down: {reason} Run `aloe-bench judge RUN` again to ask it what is left.", err=True
+            )
+        for summary in summaries:
+            tally = summary["jury"]
+            if tally is None:
+                continue
+            missing = [tally["missing"], *(counts["missing"] for counts in tally["judges"].values())]
+            worst = max(worst, max(missing) / tally["n"])
+            if not quiet:
+                self._show(tally)
+        return worst
+
+    def _show(self, tally: dict[str, Any]) -> None:
+        unread = {name: sum(s.counts[name][0] for s in self.sittings) for name in tally["judges"]}
+        failed = {name: sum(s.counts[name][1] for s in self.sittings) for name in tally["judges"]}
+        click.echo(
+            f"{'judge':<24} {'graded':>7} {'missing':>8} {'mean':>7} {'unread replies':>15} {'failed calls':>13}"
+        )
+        for name, counts in tally["judges"].items():
+            mean = "-" if counts["mean"] is None else f"{100 * counts['mean']:.2f}"
+            numbers = f"{counts['graded']:>7} {counts['missing']:>8} {mean:>7} {unread[name]:>15} {failed[name]:>13}"
+            click.echo(f"{name:<24} {numbers}")
+        low, high = (f"{100 * bound:.2f}" for bound in tally["bounds"])
+        click.echo(
+            f"jury: {tally['n'] - tally['missing']} of {tally['n']} graded, {tally['split']} split, "
+            f"{tally['by_quorum']} without every judge, {tally['missing']} missing; "
+            f"mean between {low} and {high} whatever the missing would say"
+        )
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.option(
+    "--judges", type=click.Path(path_type=Path), help="judges.toml; default: the shipped one, the paper's three."
+)
+@click.option(
+    "--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share, for each judge."
+)
+@click.option("--fresh-verdicts", is_flag=True, help="Set earlier verdicts aside and grade anew.")
+@click.option("--show-default", is_flag=True, help="Print the shipped judges.toml and do nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def judge(
+    run: Path | None, judges: Path | None, max_failed: float, fresh_verdicts: bool, show_default: bool, as_json: bool
+) -> None:
+    """Grade the open answers of the finished run in folder RUN; run again to ask only what is missing."""
+    from aloe_bench import runlog
+    from aloe_bench.cli.summary import finish
+    from aloe_bench.judges.config import default_text
+
+    if show_default:
+        click.echo(default_text(), nl=False)
+        return
+    if run is None:
+        raise click.UsageError("Missing argument RUN: the folder that `aloe-bench run` printed.")
+    runlog.read_header(run)
+    jury = Jury.read(judges)
+    jury.grade(run, as_json, fresh_verdicts)
+    summary = finish(run)
+    if as_json:
+        click.echo(json.dumps(summary, indent=2))
+    if summary["jury"] is None and not as_json:
+        click.echo(f"{run}: no open answer to grade.")
+    if jury.report([summary], as_json) > max_failed:
+        raise click.exceptions.Exit(1)
+
+
+def _model(config: JudgeConfig) -> Model:
+    """Return the judge's model; its key comes from the environment and is never recorded."""
+    from aloe_bench import registry
+    from aloe_bench.judges.rubric import read_case
+
+    options = dict(config.options)
+    try:
+        if config.backend == "mock":
+            from aloe_bench.models.mock_judge import JudgeBehaviour, MockJudge
+
+            return MockJudge(read_case, JudgeBehaviour(**options), name=config.name)
+        make = registry.resolve("back end", registry.BACKENDS, config.backend)
+        if config.backend == "openai":
+            if not config.base_url:
+                raise UsageError(f"Judge {config.name}: no base_url, e.g. http://127.0.0.1:8001/v1.")
+            served: Model = make(
+                config.model, base_url=config.base_url, api_key=_key(config), name=config.name, **options
+            )
+            return served
+        local: Model = make(config.model, name=config.name, **options)
+        return local
+    except TypeError as error:
+        raise UsageError(f"Judge {config.name}: options: {error}") from error
+    except ModelError as error:
+        raise AloeError(f"Judge {config.name}: {error}") from error
+
+
+def _key(config: JudgeConfig) -> str:
+    if not config.api_key_env:
+        return "EMPTY"
+    key = os.environ.get(config.api_key_env, "")
+    if not key:
+        raise UsageError(f"Judge {config.name}: the environment has no {config.api_key_env}, which holds its API key.")
+    return key

@@ -1,0 +1,239 @@
+"""Krippendorff's alpha with intervals that resample items, and weighted kappa.
+
+Only the `agreement` verb imports this module, and only when it runs, so numpy stands at the top.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloe_bench.seeds import rng_for
+from aloe_bench.stats.intervals import ALPHA, Interval
+
+Level = Literal["nominal", "ordinal", "interval"]
+LEVELS: tuple[Level, ...] = ("nominal", "ordinal", "interval")
+GRADES = (0.0, 0.5, 1.0)
+Matrix = NDArray[np.float64]
+# Below this a spread is rounding, not disagreement.
+NO_WIDTH = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Alpha:
+    """Krippendorff's alpha with two 95 % intervals; `value` is None where `reason` says why.
+
+    `n_units` items have two ratings or more, and hold `n_values` ratings. In `n_undefined` of the
+    bootstrap's resamples alpha does not exist (every rating equal); they are left out of it.
+    """
+
+    value: float | None
+    reason: str | None
+    level: Level
+    n_units: int
+    n_values: int
+    jackknife: Interval | None = None
+    bootstrap: Interval | None = None
+    n_undefined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its 95 % bootstrap interval over items; None where `reason` says why."""
+
+    value: float | None
+    interval: Interval | None
+    n: int
+    reason: str | None = None
+    n_undefined: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Resamples:
+    """How often each item is drawn in each resample: `weights` is (n_resamples, n_items).
+
+    Clusters are drawn, whole; every statistic of one study uses the same draws, so that
+    differences are paired. `cluster` gives the cluster number of each item.
+    """
+
+    cluster: NDArray[np.intp]
+    weights: Matrix
+
+    @property
+    def n_clusters(self) -> int:
+        return int(self.cluster.max()) + 1 if self.cluster.size else 0
+
+
+def resamples(clusters: Sequence[str], *, n: int = 2000, seed: int = 0) -> Resamples:
+    """Return `n` bootstrap draws of whole clusters, one name an item; the order of items is free."""
+    names, cluster = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    count = len(names)
+    rng = np.random.default_rng(rng_for(seed, "agreement", *names).getrandbits(128))
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=n) if count else np.zeros((n, 0))
+    cluster = cluster.reshape(-1)
+    return Resamples(cluster, drawn[:, cluster].astype(np.float64))
+
+
+def item_coincidences(ratings: Matrix, values: Sequence[float] = GRADES) -> Matrix:
+    """Return each item's part of the coincidence matrix: (n_items, n_values, n_values).
+
+    `ratings` is (n_raters, n_items), nan where a rating is missing. Items with fewer than two
+    ratings give zeros. Source: Krippendorff (2011), "Computing Krippendorff's alpha-reliability".
+    """
+    counts = (ratings.T[:, :, None] == np.asarray(values)).sum(axis=1).astype(np.float64)
+    pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(len(values))
+    divisor: Matrix = np.maximum(counts.sum(axis=1), 2)[:, None, None] - 1
+    return np.asarray(pairs / divisor, dtype=np.float64)
+
+
+def alphas(coincidences: Matrix, level: Level, values: Sequence[float] = GRADES) -> Matrix:
+    """Return alpha of every coincidence matrix in `coincidences` (..., V, V); nan where undefined.
+
+    The same number as `krippendorff.alpha`, for thousands of resamples at once.
+    """
+    totals = coincidences.sum(axis=-1)
+    if level == "ordinal":
+        # The ordinal distance is that of the mid-ranks, which every resample has its own of.
+        place = np.cumsum(totals, axis=-1) - totals / 2
+    else:
+        place = np.broadcast_to(np.asarray(values, dtype=np.float64), totals.shape)
+    apart = place[..., :, None] - place[..., None, :]
+    distance = (apart != 0).astype(np.float64) if level == "nominal" else apart**2
+    expected = totals[..., :, None] * totals[..., None, :]
+    expected = expected - totals[..., :, None] * np.eye(totals.shape[-1])
+    observed_sum = (coincidences * distance).sum(axis=(-1, -2))
+    expected_sum = (expected * distance).sum(axis=(-1, -2))
+    # Two used values or more: at a weight of zero rounding leaves some 1e-17 of a value.
+    defined = (totals > NO_WIDTH).sum(axis=-1) > 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = 1 - (totals.sum(axis=-1) - 1) * observed_sum / expected_sum
+    return np.where(defined, result, np.nan)
+
+
+def alpha(
+    ratings: Matrix, level: Level = "ordinal", *, values: Sequence[float] = GRADES, draws: Resamples | None = None
+) -> Alpha:
+    """Return alpha of `ratings` (n_raters, n_items; nan = missing), with intervals if `draws` are given.
+
+    `values` is the whole scale, lowest first; ValueError if a rating lies outside it.
+    """
+    import krippendorff
+
+    if not np.isin(ratings[~np.isnan(ratings)], values).all():
+        raise ValueError(f"a rating is not one of {tuple(values)}")
+    paired = (~np.isnan(ratings)).sum(axis=0) > 1
+    used = ratings[:, paired]
+    seen = np.unique(used[~np.isnan(used)])
+    units, n_values = int(paired.sum()), int((~np.isnan(used)).sum())
+    if not units:
+        return Alpha(None, "no item has two ratings, so there is no pair to compare", level, 0, 0)
+    if len(seen) < 2:
+        reason = f"every rating is {seen[0]:g}, so agreement cannot be told from chance"
+        return Alpha(None, reason, level, units, n_values)
+    value = float(krippendorff.alpha(used, value_domain=list(values), level_of_measurement=level))
+    if draws is None:
+        return Alpha(value, None, level, units, n_values)
+    items = item_coincidences(ratings, values)
+    resampled = _resampled_alphas(items, level, values, draws)
+    interval, undefined = percentile_interval(resampled)
+    jackknife = _jackknife(items, level, values, draws, value)
+    return Alpha(value, None, level, units, n_values, jackknife, interval, undefined)
+
+
+def alpha_difference(
+    first: Matrix, second: Matrix, level: Level, draws: Resamples, *, values: Sequence[float] = GRADES
+) -> Estimate:
+    """Return alpha of `first` minus alpha of `second`, two tables of the same items in the same order."""
+    one, two = alpha(first, level, values=values), alpha(second, level, values=values)
+    n = max(one.n_units, two.n_units)
+    if one.value is None or two.value is None:
+        return Estimate(None, None, n, one.reason or two.reason)
+    resampled = [_resampled_alphas(item_coincidences(r, values), level, values, draws) for r in (first, second)]
+    interval, undefined = percentile_interval(resampled[0] - resampled[1])
+    return Estimate(one.value - two.value, interval, n, None, undefined)
+
+
+def percentile_interval(resampled: Matrix) -> tuple[Interval | None, int]:
+    """Return the 95 % percentile interval and how many resamples are undefined (nan).
+
+    None where no resample is defined, and where all are equal: no spread seen is not no uncertainty.
+    """
+    defined = resampled[~np.isnan(resampled)]
+    undefined = int(resampled.size - defined.size)
+    if not defined.size or np.ptp(defined) < NO_WIDTH:
+        return None, undefined
+    low, high = np.quantile(defined, [ALPHA / 2, 1 - ALPHA / 2])
+    return (float(low), float(high)), undefined
+
+
+def weighted_mean(differences: Matrix, draws: Resamples) -> Estimate:
+    """Return the mean over items of `differences` (n_items; nan = left out) with its interval."""
+    known = ~np.isnan(differences)
+    n = int(known.sum())
+    if not n:
+        return Estimate(None, None, 0, "no item has both grades")
+    weights = draws.weights[:, known]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        resampled = weights @ differences[known] / weights.sum(axis=1)
+    interval, undefined = percentile_interval(resampled)
+    return Estimate(float(differences[known].mean()), interval, n, None, undefined)
+
+
+def slope(y: Matrix, x: Matrix, draws: Resamples) -> Estimate:
+    """Return the least-squares slope of `y` on `x` (n_items each; nan = left out) with its interval."""
+    known = ~(np.isnan(y) | np.isnan(x))
+    n = int(known.sum())
+    if n < 3 or np.ptp(x[known]) < NO_WIDTH:
+        return Estimate(None, None, n, "fewer than three items, or all of one length")
+    weights = np.vstack([np.ones(n), draws.weights[:, known]])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        total = weights.sum(axis=1)
+        mean_x, mean_y = weights @ x[known] / total, weights @ y[known] / total
+        covariance = weights @ (x[known] * y[known]) / total - mean_x * mean_y
+        variance = weights @ x[known] ** 2 / total - mean_x**2
+        slopes = np.where(variance > NO_WIDTH, covariance / variance, np.nan)
+    interval, undefined = percentile_interval(slopes[1:])
+    return Estimate(float(slopes[0]), interval, n, None, undefined)
+
+
+def confusion(rows: Matrix, columns: Matrix, values: Sequence[float] = GRADES) -> NDArray[np.int_]:
+    """Return the counts (V, V) of `rows`' value against `columns`' value, where both are known."""
+    scale = np.asarray(values)
+    return np.asarray((rows[:, None] == scale).astype(int).T @ (columns[:, None] == scale).astype(int))
+
+
+def weighted_kappa(first: Matrix, second: Matrix, weight: str, values: Sequence[float] = GRADES) -> float | None:
+    """Return Cohen's kappa with "linear" or "quadratic" weights; None where chance agreement is all there is."""
+    table = confusion(first, second, values)
+    if not table.sum() or len(np.flatnonzero(table.sum(axis=0) + table.sum(axis=1))) < 2:
+        return None
+    from statsmodels.stats.inter_rater import cohens_kappa
+
+    return float(cohens_kappa(table, wt=weight, return_results=False))
+
+
+def _resampled_alphas(items: Matrix, level: Level, values: Sequence[float], draws: Resamples) -> Matrix:
+    flat = items.reshape(len(items), -1)
+    return alphas((draws.weights @ flat).reshape(-1, *items.shape[1:]), level, values)
+
+
+def _jackknife(items: Matrix, level: Level, values: Sequence[float], draws: Resamples, value: float) -> Interval | None:
+    """Return the interval from leaving out one cluster at a time, with t(G - 1), or None if one has no alpha."""
+    from scipy import stats
+
+    by_cluster = np.zeros((draws.n_clusters, *items.shape[1:]))
+    np.add.at(by_cluster, draws.cluster, items)
+    by_cluster = by_cluster[by_cluster.sum(axis=(1, 2)) > 0]
+    count = len(by_cluster)
+    if count < 2:
+        return None
+    left_out = alphas(by_cluster.sum(axis=0) - by_cluster, level, values)
+    if np.isnan(left_out).any() or np.ptp(left_out) < NO_WIDTH:
+        return None
+    error = float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
+    half_width = float(stats.t.ppf(1 - ALPHA / 2, count - 1)) * error
+    return value - half_width, min(1.0, value + half_width)
