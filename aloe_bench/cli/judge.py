@@ -88,10 +88,10 @@ class Jury:
             numbers = f"{counts['graded']:>7} {counts['missing']:>8} {mean:>7} {unread[name]:>15} {failed[name]:>13}"
             click.echo(f"{name:<24} {numbers}")
         low, high = (f"{100 * bound:.2f}" for bound in tally["bounds"])
+        mean = f"mean between {low} and {high} whatever the missing would say" if tally["missing"] else f"mean {low}"
         click.echo(
             f"jury: {tally['n'] - tally['missing']} of {tally['n']} graded, {tally['split']} split, "
-            f"{tally['by_quorum']} without every judge, {tally['missing']} missing; "
-            f"mean between {low} and {high} whatever the missing would say"
+            f"{tally['by_quorum']} without every judge, {tally['missing']} missing; {mean}"
         )
 
 
@@ -111,7 +111,7 @@ def judge(
 ) -> None:
     """Grade the open answers of the finished run in folder RUN; run again to ask only what is missing."""
     from aloe_bench import runlog
-    from aloe_bench.cli.summary import finish
+    from aloe_bench.cli.summary import finish, show
     from aloe_bench.judges.config import default_text
 
     if show_default:
@@ -125,8 +125,10 @@ def judge(
     summary = finish(run)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
-    if summary["jury"] is None and not as_json:
+    elif summary["jury"] is None:
         click.echo(f"{run}: no open answer to grade.")
+    else:
+        show([summary])
     if jury.report([summary], as_json) > max_failed:
         raise click.exceptions.Exit(1)
 

@@ -12,6 +12,7 @@ TABLES = {
     "tasks": lambda: {name: _task_line(name) for name in registry.TASKS},
     "suites": lambda: {name: ", ".join(tasks) for name, tasks in registry.SUITES.items()},
     "backends": lambda: {name: place.split(":")[0] for name, place in registry.BACKENDS.items()},
+    "judges": lambda: _judge_lines(),
 }
 
 
@@ -20,11 +21,21 @@ def _task_line(name: str) -> str:
     return f"{task.expected_rows} rows, {task.licence}, {task.source}, version {task.version}"
 
 
+def _judge_lines() -> dict[str, str]:
+    from aloe_bench.judges.config import read_judges
+
+    return {
+        judge.name: f"{judge.model}, {judge.backend} at {judge.base_url or '-'}, "
+        f"temperature {judge.decoding.temperature:g}, at most {judge.decoding.max_new_tokens} new tokens"
+        for judge in read_judges(None)
+    }
+
+
 @click.command()
 @click.argument("what", type=click.Choice(list(TABLES)), default="tasks")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def ls(what: str, as_json: bool) -> None:
-    """List tasks, suites or backends."""
+    """List tasks, suites, backends or the judges of the shipped jury."""
     table = TABLES[what]()
     if as_json:
         click.echo(json.dumps(table, indent=2))

@@ -27,7 +27,7 @@ VERBS = {
 HELP = {
     "run": "Ask a model the questions of one or more tasks.",
     "judge": "Have a jury of language models grade the open answers of a run.",
-    "ls": "List tasks, suites and back ends.",
+    "ls": "List tasks, suites, back ends and judges.",
     "doctor": "Show what is installed and what each extra would add.",
     "leaderboard": "Build and check leaderboard pages from run folders.",
     "merge": "Join the shards of one run, with a proof that none is missing.",

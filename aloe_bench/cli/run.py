@@ -53,7 +53,7 @@ def run(**options: Any) -> None:
     from aloe_bench import run as runs
     from aloe_bench.cli.judge import Jury
     from aloe_bench.cli.progress import progress_of
-    from aloe_bench.cli.summary import finish
+    from aloe_bench.cli.summary import finish, show
 
     names = registry.task_names(options["tasks"], options["suite"])
     tasks = [registry.resolve("task", registry.TASKS, name) for name in names]
@@ -83,7 +83,10 @@ def run(**options: Any) -> None:
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
             jury.grade(folder, quiet=options["as_json"])
         summaries.append(finish(folder))
-    _show(summaries, options["as_json"])
+    if options["as_json"]:
+        click.echo(json.dumps(summaries, indent=2))
+    else:
+        show(summaries)
     worst = max(summary["failed"] / max(1, summary["n"]) for summary in summaries)
     if any(summary["failed"] for summary in summaries):
         first = next(summary["first_failure"] for summary in summaries if summary["failed"])
@@ -195,22 +198,3 @@ def _show_prompts(plans: list[Plan]) -> None:
     for plan in plans:
         click.echo(f"{plan.task.name}: {len(plan.samples)} samples; the first prompt:")
         click.echo(plan.task.prompt(plan.samples[0][1]))
-
-
-def _show(summaries: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(summaries, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    from aloe_bench.cli.summary import rows
-
-    table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
-    for summary in summaries:
-        for row in rows(summary):
-            table.add_row(*row)
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    console.print(table)
-    for summary in summaries:
-        console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)

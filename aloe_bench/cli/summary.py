@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +64,18 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
         counts = (str(cell["n"]), str(cell["unread"]), str(cell["failed"]))
         lines.append((summary["task"] + mark, name, value, span, *counts))
     return lines
+
+
+def show(summaries: Sequence[dict[str, Any]]) -> None:
+    """Print the table of these runs' cells, and where each run is."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
+    for summary in summaries:
+        for row in rows(summary):
+            table.add_row(*row)
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    console.print(table)
+    for summary in summaries:
+        console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)

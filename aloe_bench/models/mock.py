@@ -17,12 +17,16 @@ AnswerKey = Mapping[str, tuple[str, str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """Shares in [0, 1], drawn per sample id; `latency` in seconds a request, `decode` opens every image."""
+    """Shares in [0, 1], drawn per sample id; `latency` in seconds a request, `decode` opens every image.
+
+    `partial` is the share of open questions that get the first half of the answer's words.
+    """
 
     accuracy: float = 1.0
     follow: float = 0.0
     refusal: float = 0.0
     verbose: float = 0.0
+    partial: float = 0.0
     failure: float = 0.0
     latency: float = 0.0
     seed: int = 0
@@ -67,13 +71,16 @@ class MockModel:
     def _reply(self, request: Request) -> str | None:
         behaviour, (target, suggests) = self._behaviour, self._key[request.id]
         rng = rng_for(behaviour.seed, "mock", request.id)
-        fails, refuses, follows, knows, talks = (rng.random() for _ in range(5))
+        fails, refuses, follows, knows, talks, halves = (rng.random() for _ in range(6))
         if fails < behaviour.failure:
             return None
         if refuses < behaviour.refusal:
             return "I'm sorry, I cannot help with medical images."
         if suggests is not None and follows < behaviour.follow:
             answer = suggests
+        elif not request.options and halves < behaviour.partial:
+            words = target.split()
+            answer = " ".join(words[: (len(words) + 1) // 2])
         elif knows < behaviour.accuracy:
             answer = target
         else:
