@@ -34,8 +34,14 @@ def _judge_lines() -> dict[str, str]:
 @click.command()
 @click.argument("what", type=click.Choice(list(TABLES)), default="tasks")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
-def ls(what: str, as_json: bool) -> None:
+@click.option("--tasks-path", is_flag=True, help="Print the folder to give to lm-eval as --include_path.")
+def ls(what: str, as_json: bool, tasks_path: bool) -> None:
     """List tasks, suites, backends or the judges of the shipped jury."""
+    if tasks_path:
+        from aloe_bench.bridges.lmeval_docs import TASKS_FOLDER
+
+        click.echo(str(TASKS_FOLDER))
+        return
     table = TABLES[what]()
     if as_json:
         click.echo(json.dumps(table, indent=2))

@@ -20,6 +20,7 @@ VERBS = {
     "doctor": "aloe_bench.cli.doctor:doctor",
     "leaderboard": "aloe_bench.cli.leaderboard:leaderboard",
     "merge": "aloe_bench.cli.merge:merge",
+    "lm-eval": "aloe_bench.cli.lm_eval:lm_eval",
     "annotate": "aloe_bench.cli.annotate:annotate",
     "agreement": "aloe_bench.cli.agreement:agreement",
     "alpha": "aloe_bench.cli.agreement:agreement",
@@ -31,6 +32,7 @@ HELP = {
     "doctor": "Show what is installed and what each extra would add.",
     "leaderboard": "Build and check leaderboard pages from run folders.",
     "merge": "Join the shards of one run, with a proof that none is missing.",
+    "lm-eval": "Run lm-evaluation-harness with aloe-bench's tasks and model in it.",
     "annotate": "Let experts rate the open answers of a run on a web page.",
     "agreement": "Measure how far experts agree with each other and with the jury (also: alpha).",
 }
