@@ -1,0 +1,1 @@
+"""Training: conversations, the two fine-tuning stages, and the recipes they follow."""
