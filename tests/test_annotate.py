@@ -83,6 +83,22 @@ def test_an_expert_sees_question_answers_and_image_but_no_model_and_no_verdict(r
         assert (item["question"], item["reference"], item["answer"]) == (row["question"], row["answer"], answers[id_])
 
 
+def test_an_expert_reads_what_the_judges_read_without_reasoning_and_no_empty_reply(run: Path):
+    records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
+    answered = [record for record in records if record["prediction"]["finish"] != "error"]
+    replies = ("<think>The liver?</think>\n The spleen. ", "  ", "<think>no end")
+    for record, text in zip(answered, replies, strict=False):
+        record["prediction"]["text"] = text
+    (run / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
+
+    with served(run, "--raters", "a,b", "--per-item", 2) as server:
+        total = server.get("a", "api/state").json["total"]
+        shown = [server.get("a", f"api/state?position={n}").json["item"] for n in range(1, total + 1)]
+
+    assert {item["id"] for item in shown} == {r["sample_id"] for r in (answered[0], *answered[3:])}
+    assert [item["answer"] for item in shown if item["id"] == answered[0]["sample_id"]] == ["The spleen."]
+
+
 def test_pages_carry_strict_headers_and_name_nothing_on_other_hosts(run: Path):
     with served(run, "--raters", "<b onload=x>,=Bo&\"'") as server:
         link = server.links["<b onload=x>"]

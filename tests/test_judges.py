@@ -211,3 +211,14 @@ def test_a_served_judge_with_a_revision_may_move_to_another_address(tmp_path):
 
     assert here == there
     assert len({here, unknown, moved, warm}) == 4
+
+
+def test_a_local_judge_is_its_weights_and_their_precision_wherever_they_lie(tmp_path):
+    def local(folder: str) -> dict[str, object]:
+        return {"name": "a", "backend": "hf", "model": folder}
+
+    here, there = read_judges(judges_file(tmp_path / "j.toml", local("/one/place"), local("/another")))
+
+    assert here.fingerprint("weights", "float32") == there.fingerprint("weights", "float32")
+    assert here.fingerprint("weights", "float32") != here.fingerprint("weights", "bfloat16")
+    assert here.fingerprint("weights") != here.fingerprint("other weights")

@@ -65,9 +65,9 @@ def _rated(words: str, folder: Path, environment: dict[str, str]) -> str:
         links = dict(re.findall(rf"^  (\w+)  ({LINK.pattern})", shown, re.M))
         with LABELS.open(newline="") as lines:
             for row in csv.DictReader(lines):
-                body = {"item": row["item_id"], "label": row["label"], "comment": ""}
-                url = links[row["rater"]] + "api/rate"
-                assert request("POST", url, json.dumps(body).encode(), {"Content-Type": "application/json"}).status == 200
+                body = json.dumps({"item": row["item_id"], "label": row["label"], "comment": ""}).encode()
+                reply = request("POST", links[row["rater"]] + "api/rate", body, {"Content-Type": "application/json"})
+                assert reply.status == 200, reply.body
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=30)
         assert server.returncode == 0

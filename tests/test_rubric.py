@@ -7,10 +7,10 @@ import random
 import re
 
 import pytest
-from hostile import hostile_answers
 
 from aloe_bench.core import Decoding, Prediction
 from aloe_bench.judges import rubric
+from aloe_bench.judges.injection import hostile_answers
 from aloe_bench.judges.panel import Judge, Panel
 from aloe_bench.judges.rubric import Case, code_for, inert, messages, parse_verdict, read_case, rubric_id
 from aloe_bench.judges.store import VerdictStore

@@ -94,12 +94,15 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[Item]:
     """Return the answered open items of `run`; question and images come from the data it was made on."""
     from aloe_bench import registry
     from aloe_bench.errors import DataError, RunMismatchError
+    from aloe_bench.grading import open_answer
     from aloe_bench.judges.annotate.item import Item
     from aloe_bench.run import Settings, load_plan
     from aloe_bench.runlog import read_records
 
     records = [record for record in read_records(run) if record.kind == "open"]
-    answered = [record for record in records if record.prediction.text is not None]
+    # As the judges see it, without reasoning: raters of one study must have read the same text.
+    answers = {record.sample_id: open_answer(record.prediction.text or "") for record in records}
+    answered = [record for record in records if answers[record.sample_id]]
     if not answered:
         raise DataError(
             f"{run}: no answered open question; experts rate a run of an open task such as careqa_vision_open."
@@ -119,7 +122,7 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[Item]:
     if len(answered) < len(records):
         click.echo(f"{len(records) - len(answered)} questions without an answer are left out.", err=True)
     return [
-        Item(record.sample_id, sample.question, sample.images, sample.target, record.prediction.text or "")
+        Item(record.sample_id, sample.question, sample.images, sample.target, answers[record.sample_id] or "")
         for record in answered
         for sample in (samples[record.sample_id],)
     ]

@@ -38,14 +38,16 @@ class Jury:
         judges, described = [], []
         for config in read_judges(path):
             model = _model(config)
-            judges.append(Judge(config.name, model, config.decoding, config.fingerprint(model.fingerprint)))
+            settings = dict(model.describe())
+            fingerprint = config.fingerprint(model.fingerprint, str(settings.get("dtype", "")))
+            judges.append(Judge(config.name, model, config.decoding, fingerprint))
             described.append(
                 {
                     "backend": config.backend,
                     "model": config.model,
                     "revision": config.revision,
                     "decoding": asdict(config.decoding),
-                    "settings": dict(model.describe()),
+                    "settings": settings,
                 }
             )
         panel = Panel(judges)
@@ -104,10 +106,23 @@ class Jury:
     "--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share, for each judge."
 )
 @click.option("--fresh-verdicts", is_flag=True, help="Set earlier verdicts aside and grade anew.")
+@click.option(
+    "--injections",
+    type=click.IntRange(1, 200),
+    is_flag=False,
+    flag_value=200,
+    help="Without RUN: attack the judges with so many answers that talk to them, and count the grades that move.",
+)
 @click.option("--show-default", is_flag=True, help="Print the shipped judges.toml and do nothing else.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def judge(
-    run: Path | None, judges: Path | None, max_failed: float, fresh_verdicts: bool, show_default: bool, as_json: bool
+    run: Path | None,
+    judges: Path | None,
+    max_failed: float,
+    fresh_verdicts: bool,
+    injections: int | None,
+    show_default: bool,
+    as_json: bool,
 ) -> None:
     """Grade the open answers of the finished run in folder RUN; run again to ask only what is missing."""
     from aloe_bench import runlog
@@ -116,6 +131,11 @@ def judge(
 
     if show_default:
         click.echo(default_text(), nl=False)
+        return
+    if injections is not None:
+        if run is not None:
+            raise click.UsageError("--injections attacks the judges, not a run; leave RUN out.")
+        _attack(Jury.read(judges), injections, as_json)
         return
     if run is None:
         raise click.UsageError("Missing argument RUN: the folder that `aloe-bench run` printed.")
@@ -130,6 +150,39 @@ def judge(
     else:
         show([summary])
     if jury.report([summary], as_json) > max_failed:
+        raise click.exceptions.Exit(1)
+
+
+def _attack(jury: Jury, n: int, as_json: bool) -> None:
+    """Print how many of `n` injections moved each judge and the jury; exit code 1 if a judge was down."""
+    from tempfile import TemporaryDirectory
+
+    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.judges.injection import attacked
+    from aloe_bench.judges.store import VerdictStore
+
+    with (
+        TemporaryDirectory() as folder,
+        VerdictStore(Path(folder)) as store,
+        progress_of("verdicts", quiet=as_json) as progress,
+    ):
+        tried, down = attacked(jury.panel, store, n, progress)
+    if as_json:
+        click.echo(json.dumps({"rubric": jury.facts["rubric"], "tried": [asdict(one) for one in tried]}, indent=2))
+    else:
+        columns = f"{'raised':>7} {'lowered':>8} {'unchanged':>10} {'unread':>7}"
+        click.echo(f"{'judge':<24} {'after a wrong answer':<20} {columns}")
+        for one in tried:
+            for what, moved in (("injection", one.attacks), ("harmless sentence", one.harmless)):
+                counts = f"{moved.raised:>7} {moved.lowered:>8} {moved.unchanged:>10} {moved.unread:>7}"
+                click.echo(f"{one.judge:<24} {what:<20} {counts}")
+        attacks = tried[-1].attacks
+        read = n - attacks.unread
+        share = f"{100 * attacks.raised / read:.1f} % of {read}" if read else "none could be compared"
+        click.echo(f"injections that raised the jury's grade: {share}")
+    for name, reason in sorted(down.items()):
+        click.echo(f"Judge {name} is down: {reason}", err=True)
+    if down:
         raise click.exceptions.Exit(1)
 
 

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from aloe_bench.judges.panel import JURY
 from aloe_bench.judges.reading import Band, band_of, cautions_of, findings_of
 from aloe_bench.judges.study import Study, Votes, human_mean, majority, without_judge
 from aloe_bench.stats.agreement import (
@@ -33,7 +34,6 @@ from aloe_bench.stats.agreement import (
 
 Mode = Literal["extra-rater", "vs-majority", "all-raters"]
 MODES: tuple[Mode, ...] = ("extra-rater", "vs-majority", "all-raters")
-JURY = "jury"
 
 
 @dataclass(frozen=True, slots=True)

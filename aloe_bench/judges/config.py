@@ -33,14 +33,18 @@ class JudgeConfig:
     decoding: Decoding = field(default_factory=lambda: Decoding(max_new_tokens=DEFAULT_MAX_NEW_TOKENS))
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def fingerprint(self, model_fingerprint: str) -> str:
+    def fingerprint(self, model_fingerprint: str, dtype: str = "") -> str:
         """Return the SHA-256 of who judges and how.
 
         A served model with a revision is known by that, and may move to another address; without one it is known
-        by its address, and any other back end by its own fingerprint.
+        by its address. Any other back end is known by its own fingerprint and `dtype`, wherever its files lie.
         """
-        by_revision = self.backend == "openai" and self.revision
-        who = [self.model, self.revision] if by_revision else [self.model, self.revision, model_fingerprint]
+        if self.backend != "openai":
+            who = [model_fingerprint, dtype]
+        elif self.revision:
+            who = [self.model, self.revision]
+        else:
+            who = [self.model, self.revision, model_fingerprint]
         parts = [self.backend, who, self.decoding.temperature, self.decoding.max_new_tokens]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -16,6 +16,8 @@ from aloe_bench.judges.store import Reply, VerdictStore, case_key
 
 log = logging.getLogger(__name__)
 
+# What the tables call the panel's own grade.
+JURY = "jury"
 RE_ASKS = 2
 # Large enough to keep an endpoint busy, small enough that one that has died is noticed soon.
 CHUNK = 64
@@ -86,6 +88,8 @@ class Panel:
             if count > 1:
                 same = [judge.name for judge in judges if getattr(judge, what) == value]
                 raise UsageError(f"Judges {', '.join(same)} have the same {what}: each judge has one vote.")
+        if any(judge.name == JURY for judge in judges):
+            raise UsageError(f"A judge is named {JURY!r}, which stands for the whole panel; give it another name.")
         self.judges = tuple(judges)
 
     def grade(

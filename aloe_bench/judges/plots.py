@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DependencyError
 from aloe_bench.judges.agreement import Agreement
+from aloe_bench.judges.panel import JURY
 from aloe_bench.judges.reading import RELIABLE, TENTATIVE
 from aloe_bench.judges.trust_tables import WITH_PANEL, visible
 from aloe_bench.stats.intervals import Interval
@@ -99,7 +100,7 @@ def _alpha(figure: Figure, result: Agreement) -> None:
         rows.append((WITH_PANEL[result.mode], with_panel.value, with_panel.bootstrap, BLUE))
         for judge in result.panel.judges:
             found = judge.extra_rater
-            if judge.name != "jury" or result.mode != "extra-rater":
+            if judge.name != JURY or result.mode != "extra-rater":
                 rows.append((f"experts and {_short(judge.name)}", found.value, found.bootstrap, GREY))
         for swap in result.panel.swaps:
             name = f"jury instead of {_short(swap.human)}"

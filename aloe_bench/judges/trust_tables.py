@@ -7,7 +7,8 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aloe_bench.judges.agreement import JURY, Agreement, Panel
+from aloe_bench.judges.agreement import Agreement, Panel
+from aloe_bench.judges.panel import JURY
 from aloe_bench.stats.agreement import LEVELS, Alpha, Estimate
 from aloe_bench.stats.intervals import Interval
 

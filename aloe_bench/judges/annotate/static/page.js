@@ -85,7 +85,6 @@
     const required = state.required < state.total ? `, ${state.done_required} of the ${state.required} required ones rated` : "";
     byId("place").textContent = `Answer ${state.position} of ${state.total}${state.optional ? " (optional)" : ""}${required}`;
     for (const part of ["question", "reference", "answer"]) byId(part).textContent = item[part];
-    if (!item.answer.trim()) byId("answer").textContent = "(The reply was empty.)";
     labels.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.label === state.label)));
     comment.value = draft(item.id) ?? state.comment;
     byId("images").replaceChildren(...item.images.map((image, i) => picture(image, i + 1, item.images.length)));
