@@ -20,6 +20,7 @@ from aloe_bench.core import Decoding, Message, Model, OptionScorer, Request  # n
 from aloe_bench.errors import ModelError  # noqa: E402
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint, main, tiny_tokenizer  # noqa: E402
 from aloe_bench.models.hf import HFModel, fingerprint_folder  # noqa: E402
+from aloe_bench.models.opening import open_images  # noqa: E402
 
 # torch.jit and SWIG-built modules deprecate themselves on newer Pythons while transformers imports them.
 pytestmark = [
@@ -202,6 +203,26 @@ def test_penalties_of_the_checkpoint_are_not_inherited(tiny, tiny_folder, tmp_pa
     assert fingerprint_folder(folder) != fingerprint_folder(tiny_folder)
 
 
+def test_sharing_images_does_not_change_the_reply(tiny, tiny_folder):
+    fresh = HFModel(str(tiny_folder), device="cpu", batch_size=1, reuse=False)
+    sets = [(), (Picture(1, (90, 150)),), (Picture(2, (200, 70)),), (Picture(1, (90, 150)), Picture(2, (200, 70)))]
+    requests = [
+        replace(request(n, text=f"Which one? {'The chart says B. ' * cue}Answer:"), id=f"{n}/{cue}", images=images)
+        for n, images in enumerate(sets)
+        for cue in range(5)
+    ]
+    requests.append(replace(request(9), id="raw", chat=False, images=sets[1]))
+    alone = list(fresh.generate(requests, DECODING))
+    plain = {reply.id: (reply.token_ids, reply.text, reply.finish, reply.prompt_tokens) for reply in alone}
+
+    for size in (2, 7, 64):
+        tiny.batch_size = size
+        shared = {r.id: (r.token_ids, r.text, r.finish, r.prompt_tokens) for r in tiny.generate(requests, DECODING)}
+        assert shared == plain
+    tiny.batch_size = 8
+    assert len({ids for ids, *_ in plain.values()}) > len(requests) / 2
+
+
 def test_sharing_images_does_not_change_the_scores(tiny, tiny_folder):
     fresh = HFModel(str(tiny_folder), device="cpu", reuse=False)
     two = (Picture(1, (90, 150)), Picture(2, (200, 70)))
@@ -235,6 +256,8 @@ def test_prompts_over_one_image_compute_it_once(tiny_folder):
 
     assert len(list(model.option_logprobs(requests))) == 6
     assert len(seen) == 1
+    assert len(list(model.generate(requests, DECODING))) == 6
+    assert len(seen) == 2
 
 
 def test_one_token_options_agree_with_the_first_token_generated(tiny):
@@ -243,7 +266,7 @@ def test_one_token_options_agree_with_the_first_token_generated(tiny):
 
     scores = next(iter(tiny.option_logprobs([asked]))).option_logprobs
 
-    inputs = tiny.prepare([asked], [tiny.open_images(asked)])
+    inputs = tiny.prepare([asked], [open_images(asked)])
     expected = torch.log_softmax(tiny.network(**inputs).logits[0, -1], dim=-1)
     ids = [tiny.tokenizer.encode(option)[0] for option in vocabulary]
     assert scores == pytest.approx(expected[ids].tolist(), abs=1e-4)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Decoding, Prediction, Request, batches
-from aloe_bench.errors import AloeError, ModelError
-from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, gguf_file
-from aloe_bench.models.hf_options import failed, score_options
-from aloe_bench.seeds import rng_for
+from aloe_bench.errors import ModelError
+from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, gguf_file, local_folder
+from aloe_bench.models.hf_generate import answer_batch
+from aloe_bench.models.hf_options import score_options
+from aloe_bench.models.opening import failed, open_each
 
 __all__ = ["HFModel", "fingerprint_folder"]
 
@@ -25,12 +25,10 @@ class HFModel:
     Replies do not depend on the checkpoint's own generation settings: of these only the ids of
     its special tokens are kept, so two models are compared under the same decoding.
     `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere.
-    `reuse=False` scores every option prompt from scratch; it is there to check the shared path.
+    `reuse=False` computes every prompt from scratch; it is there to check the shared paths.
     Raises ModelError if the folder is not a complete checkpoint.
     """
 
-    # SyntaxError is what Pillow raises for a broken PNG; ValueError, for some broken headers.
-    image_errors = (AloeError, OSError, SyntaxError, ValueError)
     batch_errors = (ValueError, RuntimeError)
 
     def __init__(
@@ -46,7 +44,7 @@ class HFModel:
     ) -> None:
         if batch_size < 1:
             raise ModelError(f"batch size {batch_size} for {path}: it must be at least 1.")
-        self.folder = _local_folder(path)
+        self.folder = local_folder(path)
         self.name = name or self.folder.resolve().name
         self.batch_size = batch_size
         self.reuse = reuse
@@ -77,8 +75,8 @@ class HFModel:
             "batch_size": self.batch_size,
             "reuse": self.reuse,
             "generation": {
-                "eos_token_id": list(self._eos),
-                "pad_token_id": self._pad,
+                "eos_token_id": list(self.eos),
+                "pad_token_id": self.pad,
                 "bos_token_id": self._bos,
                 "greedy_at_temperature_0": True,
                 "repetition_penalty": 1.0,
@@ -116,15 +114,6 @@ class HFModel:
         if request.images and not self.sees_images:
             return f"{self.name} is a text-only model; the request has {len(request.images)} images"
         return None
-
-    def open_images(self, request: Request) -> list[Any]:
-        """Return the request's images decoded as RGB. Raises one of `image_errors`."""
-        from PIL import Image
-
-        try:
-            return [image.open().convert("RGB") for image in request.images]
-        except Image.DecompressionBombError as error:
-            raise OSError(f"{error} Pillow refuses it; store a smaller copy.") from error
 
     def render(self, request: Request) -> str:
         """Return the prompt as text, with one placeholder an image, ready to be tokenized."""
@@ -183,18 +172,15 @@ class HFModel:
         return isinstance(error, ValueError) or "out of memory" in str(error).lower()
 
     def _answer(self, batch: list[Request], decoding: Decoding) -> Iterator[Prediction]:
-        opened: list[tuple[Request, list[Any]]] = []
-        for request in batch:
-            try:
-                opened.append((request, self.open_images(request)))
-            except self.image_errors as error:
-                yield failed(request, f"image of {request.id}: {error}")
+        opened, broken = open_each(batch)
+        for request, fault in broken:
+            yield failed(request, fault)
         if opened:
             yield from self._answer_opened(opened, decoding)
 
     def _answer_opened(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> Iterator[Prediction]:
         try:
-            answered = self._forward(opened, decoding)
+            answered = answer_batch(self, opened, decoding)
         except self.batch_errors as error:
             if not self.may_split(error):
                 raise
@@ -211,38 +197,8 @@ class HFModel:
         yield from self._answer_opened(opened[:half], decoding)
         yield from self._answer_opened(opened[half:], decoding)
 
-    def _forward(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> list[Prediction]:
-        import torch
-
-        started = time.perf_counter()
-        batch = [request for request, _ in opened]
-        inputs = self.prepare(batch, [images for _, images in opened])
-        self.forget_positions()
-        with torch.inference_mode(), torch.random.fork_rng(enabled=decoding.temperature > 0):
-            if decoding.temperature > 0:
-                torch.manual_seed(rng_for("hf sampling", batch[0].id).getrandbits(63))
-            rows = self.network.generate(**inputs, generation_config=self._generation_config(decoding))
-        width = int(inputs["input_ids"].shape[1])
-        prompt_tokens = inputs["attention_mask"].sum(dim=1).tolist()
-        share = (time.perf_counter() - started) / len(batch)
-        answered = []
-        for request, row, tokens in zip(batch, rows[:, width:].tolist(), prompt_tokens, strict=True):
-            end = next((i for i, token in enumerate(row) if token in self._eos), None)
-            ids = row[:end]
-            answered.append(
-                Prediction(
-                    request.id,
-                    self.tokenizer.decode(ids, skip_special_tokens=True),
-                    "length" if end is None else "stop",
-                    prompt_tokens=int(tokens),
-                    output_tokens=len(ids),
-                    seconds=share,
-                    token_ids=tuple(ids),
-                )
-            )
-        return answered
-
-    def _generation_config(self, decoding: Decoding) -> Any:
+    def generation_config(self, decoding: Decoding) -> Any:
+        """Return transformers' form of `decoding`, with nothing of the checkpoint's but its token ids."""
         from transformers import GenerationConfig
 
         sampling: dict[str, Any] = {"do_sample": False}
@@ -250,8 +206,8 @@ class HFModel:
             sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
         return GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
-            eos_token_id=list(self._eos) or None,
-            pad_token_id=self._pad,
+            eos_token_id=list(self.eos) or None,
+            pad_token_id=self.pad,
             bos_token_id=self._bos,
             **sampling,
         )
@@ -302,16 +258,16 @@ class HFModel:
         from transformers import GenerationConfig
 
         eos = written.eos_token_id if written.eos_token_id is not None else self.tokenizer.eos_token_id
-        self._eos: tuple[int, ...] = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
-        pads = (written.pad_token_id, self.tokenizer.pad_token_id, *self._eos, 0)
-        self._pad = int(next(pad for pad in pads if pad is not None))
+        self.eos: tuple[int, ...] = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
+        pads = (written.pad_token_id, self.tokenizer.pad_token_id, *self.eos, 0)
+        self.pad = int(next(pad for pad in pads if pad is not None))
         self._bos = written.bos_token_id
         if self.tokenizer.pad_token_id is None:
-            self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(self._pad)
+            self.tokenizer.pad_token = self.tokenizer.convert_ids_to_tokens(self.pad)
         self.tokenizer.padding_side = "left"
         # generate() fills what a call leaves open from here, so this too must be bare.
         self.network.generation_config = GenerationConfig(
-            eos_token_id=list(self._eos) or None, pad_token_id=self._pad, bos_token_id=self._bos
+            eos_token_id=list(self.eos) or None, pad_token_id=self.pad, bos_token_id=self._bos
         )
 
 
@@ -319,24 +275,6 @@ def _likeness(request: Request) -> tuple[object, ...]:
     """Sort requests over the same images together, then by length: less padding, warm caches."""
     length = sum(len(message.text) for message in request.messages)
     return (len(request.images), tuple(image.sha256 for image in request.images), length, request.id)
-
-
-def _local_folder(path: str) -> Path:
-    """Return `path` as a folder, fetching it from the hub only if it looks like `owner/name`."""
-    folder = Path(path).expanduser()
-    looks_like_hub_id = path.count("/") == 1 and path[0] not in "./~" and not path.endswith("/")
-    if folder.exists() or not looks_like_hub_id or Path(path.split("/")[0]).exists():
-        return folder
-    import huggingface_hub
-
-    try:
-        return Path(huggingface_hub.snapshot_download(path))
-    # The client raises its own, httpx's and the system's errors for an absent or unreachable model.
-    except Exception as error:
-        raise ModelError(
-            f"{path}: no such folder here, and the hub did not give it either "
-            f"({type(error).__name__}). Check the path or the id, or log in for gated models."
-        ) from error
 
 
 def _sees_images(folder: Path, config: Mapping[str, object], trust_remote_code: bool) -> bool:

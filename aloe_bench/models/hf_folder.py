@@ -13,6 +13,24 @@ _MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".json", ".gguf", ".jinja",
 _LFS_POINTER = b"version https://git-lfs"
 
 
+def local_folder(path: str) -> Path:
+    """Return `path` as a folder, fetching it from the hub only if it looks like `owner/name`."""
+    folder = Path(path).expanduser()
+    looks_like_hub_id = path.count("/") == 1 and path[0] not in "./~" and not path.endswith("/")
+    if folder.exists() or not looks_like_hub_id or Path(path.split("/")[0]).exists():
+        return folder
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(path))
+    # The client raises its own, httpx's and the system's errors for an absent or unreachable model.
+    except Exception as error:
+        raise ModelError(
+            f"{path}: no such folder here, and the hub did not give it either "
+            f"({type(error).__name__}). Check the path or the id, or log in for gated models."
+        ) from error
+
+
 def fingerprint_folder(path: str | Path) -> str:
     """Return the SHA-256 over the names and contents of the folder's model files.
 
@@ -68,6 +86,14 @@ def check_folder(path: str | Path) -> dict[str, object]:
         )
     _check_weights(folder)
     return config
+
+
+def generation_ids(folder: Path, eos: int | None) -> tuple[int, ...]:
+    """Return the end tokens that the folder's generation_config.json names, else `eos`."""
+    path = folder / "generation_config.json"
+    named = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+    named = eos if named is None else named
+    return () if named is None else (named,) if isinstance(named, int) else tuple(named)
 
 
 def gguf_file(folder: Path) -> str | None:

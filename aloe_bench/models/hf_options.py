@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
+from aloe_bench.models.opening import IMAGE_ERRORS, failed, open_images
 
 if TYPE_CHECKING:
     from aloe_bench.models.hf import HFModel
@@ -33,11 +34,6 @@ def score_options(model: HFModel, requests: Sequence[Request]) -> Iterator[Predi
         yield from _score_group(model, group)
 
 
-def failed(request: Request, message: str) -> Prediction:
-    """Return the Prediction of a request that could not be answered."""
-    return Prediction(request.id, None, "error", error=message)
-
-
 def _group_key(model: HFModel, request: Request) -> tuple[object, ...]:
     """Return what two prompts must share for one computation to serve both."""
     if not (request.images and model.reuse and model.config.model_type in REUSING_MODEL_TYPES):
@@ -51,8 +47,8 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
 
     started = time.perf_counter()
     try:
-        images = model.open_images(group[0])
-    except model.image_errors as error:
+        images = open_images(group[0])
+    except IMAGE_ERRORS as error:
         for request in group:
             yield failed(request, f"image of {request.id}: {error}")
         return
@@ -153,7 +149,7 @@ def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tup
     vision = model.processor.image_processor(images=images, return_tensors="pt").to(model.device)
     grid = vision["image_grid_thw"]
     pads = (grid.prod(-1) // config.vision_config.spatial_merge_size**2).tolist()
-    prompts = [_token_ids(model, request, pads) for request in group]
+    prompts = [token_ids(model, request, pads) for request in group]
     options = [_option_ids(model, request) for request in group]
     common = _common_length(prompts)
     if config.image_token_id in prompts[0][common:]:
@@ -200,7 +196,7 @@ def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tup
     return scored
 
 
-def _token_ids(model: HFModel, request: Request, pads: list[int]) -> list[int]:
+def token_ids(model: HFModel, request: Request, pads: list[int]) -> list[int]:
     """Return the prompt's tokens with each image placeholder repeated as often as the image has patches."""
     pieces = model.render(request).split(model.image_token)
     if len(pieces) != len(pads) + 1:
