@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-slow lint
+.PHONY: demo test test-slow test-vllm lint
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -24,6 +24,12 @@ test: $(VENV)/installed
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
+
+$(VENV)-vllm/installed: tests/vllm_env/make
+	PYTHON=$(PYTHON) tests/vllm_env/make $(VENV)-vllm
+
+test-vllm: $(VENV)-vllm/installed
+	$(VENV)-vllm/bin/python -m pytest tests/test_vllm.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check aloe_bench tests benchmarks

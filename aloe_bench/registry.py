@@ -15,6 +15,7 @@ TASKS = {
 SUITES: dict[str, tuple[str, ...]] = {"careqa_vision": ("careqa_vision_mcq", "careqa_vision_open")}
 BACKENDS = {
     "hf": "aloe_bench.models.hf:HFModel",
+    "vllm": "aloe_bench.models.vllm_engine:VLLMModel",
     "openai": "aloe_bench.models.http:OpenAIModel",
     "mock": "aloe_bench.models.mock:MockModel",
 }

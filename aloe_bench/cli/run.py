@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench import registry
 from aloe_bench.core import Decoding
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ SECRET_OPTIONS = ("--api-key",)
 
 @click.command()
 @click.option("--model", required=True, help="Checkpoint folder, model name on the server, or 'mock'.")
-@click.option("--backend", type=click.Choice(["auto", "hf", "openai", "mock"]), default="auto", show_default=True)
+@click.option("--backend", type=click.Choice(("auto", *registry.BACKENDS)), default="auto", show_default=True)
 @click.option("--base-url", help="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--model-args", default="", help="k=v,... passed to the back end, e.g. dtype=bfloat16 or accuracy=0.7.")
@@ -49,7 +50,6 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
-    from aloe_bench import registry
     from aloe_bench import run as runs
     from aloe_bench.cli.judge import Jury
     from aloe_bench.cli.progress import progress_of
@@ -126,7 +126,7 @@ def _model(options: dict[str, Any], plans: list[Plan]) -> tuple[Model, dict[str,
     if backend == "auto":
         backend = "mock" if options["model"] == "mock" else "openai" if options["base_url"] else "hf"
     extra = _model_args(options["model_args"])
-    base = Path(options["model"]).resolve().name if backend == "hf" else options["model"]
+    base = Path(options["model"]).resolve().name if backend in ("hf", "vllm") else options["model"]
     try:
         model = _built(backend, base, options, extra, plans)
     except TypeError as error:
@@ -142,7 +142,6 @@ def _model(options: dict[str, Any], plans: list[Plan]) -> tuple[Model, dict[str,
 
 
 def _built(backend: str, base: str, options: dict[str, Any], extra: dict[str, Any], plans: list[Plan]) -> Model:
-    from aloe_bench import registry
     from aloe_bench.run import answer_key
 
     if backend == "mock":

@@ -10,22 +10,20 @@ import json
 import logging
 import queue
 import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import parse_qsl, quote, quote_plus, unquote, urlsplit, urlunsplit
+from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Decoding, Finish, ImageRef, Prediction, Request
 from aloe_bench.errors import AloeError, ModelError
+from aloe_bench.models.http_secrets import ScrubFilter, Secret, scrubber, split_url
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-T = TypeVar("T")
 RETRY_AFTER_CAP_S = 60.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CAP_S = 30.0
@@ -33,6 +31,7 @@ PREFLIGHT_ATTEMPTS = 3
 ERROR_CHARS = 300
 RETRIED_STATUS = frozenset({408, 409, 429})
 PNG_MODES = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
+LIKELIEST = 20  # the most first tokens that the protocol lets a server name
 FINISHES: Mapping[str | None, Finish] = {"stop": "stop", None: "stop", "length": "length"}
 # Their debug records hold URLs, bodies and headers, where a server may echo the key.
 CLIENT_LOGGERS = ("openai", "httpx2", "httpcore2", "httpx", "httpcore")
@@ -42,8 +41,9 @@ class OpenAIModel:
     """Answers over HTTP, many at once; what fails stays a counted absence.
 
     `concurrency` is the number of requests in flight at the endpoint, `timeout` the seconds that one
-    attempt may last, `attempts` the most tries a request gets. User and password in `base_url` are sent
-    as basic authentication where no `api_key` is given; its query is sent with every request.
+    attempt may last, `attempts` the most tries a request gets. `token_ids` asks a vLLM server for the tokens
+    of its replies; `guided` lets it answer a choice question by an option's letter alone. User and password
+    in `base_url` are sent as basic authentication where no `api_key` is given; its query goes with every request.
     No part of any of these is ever shown. Raises ModelError if the URL or the key cannot be used.
     """
 
@@ -56,6 +56,8 @@ class OpenAIModel:
         concurrency: int = 16,
         timeout: float = 120.0,
         attempts: int = 6,
+        token_ids: bool = False,
+        guided: bool = False,
         name: str | None = None,
     ) -> None:
         key = api_key.strip() or "EMPTY"
@@ -70,17 +72,18 @@ class OpenAIModel:
         self.concurrency = concurrency
         self.timeout = timeout
         self.attempts = attempts
-        self.base_url, login, query = _split_url(base_url)
+        self.token_ids, self.guided = token_ids, guided
+        self.base_url, login, query = split_url(base_url)
         headers: dict[str, str] = {}
         secrets = {*query.values(), *login} | ({key} if key != "EMPTY" else set())
         if any(login) and key == "EMPTY":
             token = base64.b64encode(":".join(login).encode()).decode()
             headers = {"Authorization": f"Basic {token}"}
             secrets.add(token)
-        self._key, self._headers, self._query = _Secret(key), _Secret(headers), _Secret(query)
-        self._scrub = _scrubber(secrets)
+        self._key, self._headers, self._query = Secret(key), Secret(headers), Secret(query)
+        self._scrub = scrubber(secrets)
         # A reply is the measurement: only the key itself, too long to be a word of it, is taken out.
-        self._scrub_reply = _scrubber({key} if key != "EMPTY" and len(key) >= 8 else set())
+        self._scrub_reply = scrubber({key} if key != "EMPTY" and len(key) >= 8 else set())
 
     def __repr__(self) -> str:
         return f"OpenAIModel({self.model!r}, base_url={self.base_url!r})"
@@ -93,7 +96,8 @@ class OpenAIModel:
     def describe(self) -> Mapping[str, object]:
         """What a run's header records of this model; it holds no secret."""
         shown = ("model", "base_url", "concurrency", "timeout", "attempts")
-        return {"backend": "openai", **{field: getattr(self, field) for field in shown}}
+        generation = {"guided_choice": True} if self.guided else None
+        return {"backend": "openai", "generation": generation, **{field: getattr(self, field) for field in shown}}
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
         """Yield one Prediction a request, in the order they finish.
@@ -101,6 +105,16 @@ class OpenAIModel:
         Raises ModelError if the endpoint cannot be reached at the start, or refuses the key (401).
         Closing the iterator cancels what is in flight.
         """
+        return self._ask(requests, decoding, scored=False)
+
+    def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
+        """Yield one Prediction a request: the log-probability of each option as the first token of the reply.
+
+        A server names its 20 likeliest first tokens; a request with an option that is none of these fails.
+        """
+        return self._ask(requests, Decoding(temperature=0.0, max_new_tokens=1), scored=True)
+
+    def _ask(self, requests: Sequence[Request], decoding: Decoding, scored: bool) -> Iterator[Prediction]:
         if not requests:
             return
         results: queue.SimpleQueue[Prediction | BaseException | None] = queue.SimpleQueue()
@@ -112,7 +126,7 @@ class OpenAIModel:
             assert task is not None
             running.append((asyncio.get_running_loop(), task))
             started.set()
-            await self._answer_all(requests, decoding, results.put)
+            await self._answer_all(requests, decoding, scored, results.put)
 
         def work() -> None:
             try:
@@ -139,7 +153,7 @@ class OpenAIModel:
                 thread.join()
 
     async def _answer_all(
-        self, requests: Sequence[Request], decoding: Decoding, put: Callable[[Prediction], None]
+        self, requests: Sequence[Request], decoding: Decoding, scored: bool, put: Callable[[Prediction], None]
     ) -> None:
         from openai import AsyncOpenAI
 
@@ -158,7 +172,7 @@ class OpenAIModel:
             # the pictures of requests in flight are ever in memory.
             async def worker() -> None:
                 for request in waiting:
-                    put(await self._answer(client, request, decoding))
+                    put(await self._answer(client, request, decoding, scored))
 
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(self.concurrency, len(requests))):
@@ -191,16 +205,18 @@ class OpenAIModel:
                 await asyncio.sleep(_backoff_s("preflight", attempt))
         raise ModelError(problem)
 
-    async def _answer(self, client: AsyncOpenAI, request: Request, decoding: Decoding) -> Prediction:
+    async def _answer(self, client: AsyncOpenAI, request: Request, decoding: Decoding, scored: bool) -> Prediction:
         try:
             payload = await self._payload(request, decoding)
+            if scored:
+                payload |= {"logprobs": True, "top_logprobs": LIKELIEST}
         except _AttemptError as failure:
             return self._failed(request, str(failure), None)
         attempt = 1
         while True:
             start = time.perf_counter()
             try:
-                return await self._attempt(client, request.id, payload)
+                return await self._attempt(client, request, payload)
             except _AttemptError as failure:
                 if not failure.retry or attempt == self.attempts:
                     tries = f" (attempt {attempt} of {self.attempts})"
@@ -209,7 +225,7 @@ class OpenAIModel:
             await asyncio.sleep(delay)
             attempt += 1
 
-    async def _attempt(self, client: AsyncOpenAI, request_id: str, payload: dict[str, Any]) -> Prediction:
+    async def _attempt(self, client: AsyncOpenAI, request: Request, payload: dict[str, Any]) -> Prediction:
         import openai
 
         start = time.perf_counter()
@@ -234,9 +250,9 @@ class OpenAIModel:
             raise _AttemptError(self._short(f"{type(cause).__name__}: {cause}"), retry=retry) from None
         except (openai.OpenAIError, ValueError, TypeError) as error:
             raise _AttemptError(self._short(f"{type(error).__name__}: {error}")) from None
-        return self._read(request_id, status, body, time.perf_counter() - start)
+        return self._read(request, status, body, time.perf_counter() - start, "logprobs" in payload)
 
-    def _read(self, request_id: str, status: int, body: str, seconds: float) -> Prediction:
+    def _read(self, request: Request, status: int, body: str, seconds: float, scored: bool) -> Prediction:
         try:
             reply = json.loads(body)
             choice = reply["choices"][0]
@@ -255,13 +271,16 @@ class OpenAIModel:
         if not isinstance(content, str):
             raise _AttemptError(f"HTTP {status}: the reply holds no text", retry=True)
         prompt_tokens, output_tokens = (n if isinstance(n, int) else None for n in tokens)
+        scores = _first_token_scores(choice, request) if scored else ()
         return Prediction(
-            id=request_id,
-            text=self._scrub_reply(content),
-            finish=FINISHES[reason],
+            id=request.id,
+            text=request.options[scores.index(max(scores))] if scores else self._scrub_reply(content),
+            finish="stop" if scores else FINISHES[reason],
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
             seconds=seconds,
+            token_ids=tuple(choice.get("token_ids") or ()) if self.token_ids else (),
+            option_logprobs=scores,
         )
 
     async def _payload(self, request: Request, decoding: Decoding) -> dict[str, Any]:
@@ -284,7 +303,10 @@ class OpenAIModel:
         if request.json_schema is not None:
             schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
-        return payload
+        body: dict[str, Any] = {"return_token_ids": True} if self.token_ids else {}
+        if self.guided and request.options:
+            body["structured_outputs"] = {"choice": list(request.options)}
+        return {**payload, "extra_body": body} if body else payload
 
     def _failed(self, request: Request, message: str, seconds: float | None) -> Prediction:
         return Prediction(request.id, None, "error", error=self._scrub(message), seconds=seconds)
@@ -301,7 +323,7 @@ class OpenAIModel:
 
         known = [name for name in logging.root.manager.loggerDict if name.split(".")[0] in CLIENT_LOGGERS]
         loggers = [logging.getLogger(name) for name in known]
-        scrub = _ScrubFilter(self._scrub)
+        scrub = ScrubFilter(self._scrub)
         for logger in loggers:
             logger.addFilter(scrub)
         try:
@@ -320,50 +342,16 @@ class _AttemptError(Exception):
         self.retry_after_s = retry_after_s
 
 
-class _Secret(Generic[T]):
-    """A value that no repr, and so no traceback that lists the attributes, shows."""
-
-    def __init__(self, value: T) -> None:
-        self.value = value
-
-    def __repr__(self) -> str:
-        return "[secret]"
-
-
-class _ScrubFilter(logging.Filter):
-    def __init__(self, scrub: Callable[[str], str]) -> None:
-        super().__init__()
-        self._scrub = scrub
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg, record.args = self._scrub(record.getMessage()), None
-        if record.exc_info:
-            record.exc_text = self._scrub(logging.Formatter().formatException(record.exc_info))
-            record.exc_info = None
-        return True
-
-
-def _scrubber(secrets: set[str]) -> Callable[[str], str]:
-    forms = {form for s in secrets if s for form in (s, quote(s, safe=""), quote_plus(s), json.dumps(s)[1:-1])}
-    if not forms:
-        return lambda text: text
-    pattern = re.compile("|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True)))
-    return lambda text: pattern.sub("[secret]", text)
-
-
-def _split_url(url: str) -> tuple[str, tuple[str, str], dict[str, str]]:
-    """Return the URL that may be shown, (user, password) and the query."""
-    parts = urlsplit(url.strip())
+def _first_token_scores(choice: Mapping[str, Any], request: Request) -> tuple[float, ...]:
     try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    host = parts.hostname
-    if parts.scheme not in ("http", "https") or not host or port == -1:
-        raise ModelError("The endpoint's URL must look like http://host:8000/v1.")
-    host = f"[{host}]" if ":" in host else host
-    shown = urlunsplit((parts.scheme, host if port is None else f"{host}:{port}", parts.path.rstrip("/"), "", ""))
-    return shown, (unquote(parts.username or ""), unquote(parts.password or "")), dict(parse_qsl(parts.query))
+        named = choice["logprobs"]["content"][0]["top_logprobs"]
+        likeliest = {entry["token"]: float(entry["logprob"]) for entry in named}
+    except (LookupError, TypeError, ValueError):
+        raise _AttemptError("the server gave no top_logprobs for the first token") from None
+    missing = [option for option in request.options if option not in likeliest]
+    if missing or not request.options:
+        raise _AttemptError(f"options {missing!r} are not among the {len(likeliest)} likeliest first tokens")
+    return tuple(likeliest[option] for option in request.options)
 
 
 def _backoff_s(key: str, attempt: int) -> float:

