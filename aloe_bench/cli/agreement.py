@@ -42,6 +42,10 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 @click.option("--values", default="0,0.5,1", show_default=True, callback=_scale, help="The scale, lowest first.")
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--epsilon", type=click.FloatRange(0, 1), default=0.2, show_default=True,
+    help="What the alternative annotator test grants the jury; 0.2 beside experts.",
+)  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the trust report.")
 @click.option("--min-alpha", type=click.FloatRange(-1, 1), help="Exit with 4 if alpha is lower, or may not be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
@@ -53,6 +57,7 @@ def agreement(
     values: tuple[float, ...],
     resamples: int,
     seed: int,
+    epsilon: float,
     report: Path | None,
     min_alpha: float | None,
     as_json: bool,
@@ -81,7 +86,8 @@ def agreement(
         from aloe_bench.runlog import read_run
 
         header, records = read_run(run_folder)
-    result = measure(study_of(labels, records, open_answer), mode, level, seed=seed, n_resamples=resamples)
+    study = study_of(labels, records, open_answer)
+    result = measure(study, mode, level, seed=seed, n_resamples=resamples, epsilon=epsilon)
     source = {"aloe_bench": __version__, "annotations": _file(annotations), "run": _run(run_folder, header)}
     if as_json:
         click.echo(json.dumps(source | asdict(result), indent=2, allow_nan=False))

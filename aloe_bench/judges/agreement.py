@@ -31,6 +31,7 @@ from aloe_bench.stats.agreement import (
     weighted_kappa,
     weighted_mean,
 )
+from aloe_bench.stats.alt_test import AltTest, alt_test
 
 Mode = Literal["extra-rater", "vs-majority", "all-raters"]
 MODES: tuple[Mode, ...] = ("extra-rater", "vs-majority", "all-raters")
@@ -122,6 +123,7 @@ class Panel:
     band: Band
     judges: list[Judge]
     swaps: list[Swap]
+    alt_test: AltTest
     drop_one: list[Dropped]
     confusion: Confusion
     leniency: Estimate
@@ -154,12 +156,21 @@ class Agreement:
 
 
 def agreement(
-    study: Study, mode: Mode = "extra-rater", level: Level = "ordinal", *, seed: int = 0, n_resamples: int = 2000
+    study: Study,
+    mode: Mode = "extra-rater",
+    level: Level = "ordinal",
+    *,
+    seed: int = 0,
+    n_resamples: int = 2000,
+    epsilon: float = 0.2,
 ) -> Agreement:
-    """Return every figure of the trust report; `level` is that of the tests and of single judges."""
+    """Return every figure of the trust report; `level` is that of the tests and of single judges.
+
+    `epsilon` is what the alternative annotator test grants the jury for being cheap.
+    """
     draws = resamples(study.clusters, n=n_resamples, seed=seed)
     humans = {each: alpha(study.humans, each, values=study.values, draws=draws) for each in LEVELS}
-    panel = _panel(study, mode, level, draws) if study.votes is not None else None
+    panel = _panel(study, mode, level, draws, epsilon) if study.votes is not None else None
     found = [Rater(name, *_mean(row)) for name, row in zip(study.raters, study.humans, strict=True)]
     return Agreement(
         mode=mode,
@@ -190,7 +201,7 @@ def panel_table(study: Study, mode: Mode) -> Matrix:
     return np.vstack([majority(study.humans, study.values), study.jury])
 
 
-def _panel(study: Study, mode: Mode, level: Level, draws: Resamples) -> Panel:
+def _panel(study: Study, mode: Mode, level: Level, draws: Resamples, epsilon: float) -> Panel:
     assert study.votes is not None
     table = panel_table(study, mode)
     panel_alpha = {each: alpha(table, each, values=study.values, draws=draws) for each in LEVELS}
@@ -206,6 +217,7 @@ def _panel(study: Study, mode: Mode, level: Level, draws: Resamples) -> Panel:
         band=band_of(panel_alpha[level], cautions_of(study, mode, draws.n_clusters, fatal_only=True)),
         judges=[_judge(study, name, grades, level, draws) for name, grades in named],
         swaps=[_swap(study, row, level, draws) for row in range(len(study.raters))],
+        alt_test=alt_test(study.humans, study.jury, study.raters, draws.cluster, level, epsilon),
         drop_one=_drop_one(study, level, draws) if len(study.judges) > 1 else [],
         confusion=Confusion(every.tolist(), whole.tolist()),
         leniency=weighted_mean(bias, draws),

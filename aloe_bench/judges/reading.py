@@ -10,6 +10,7 @@ import numpy as np
 
 from aloe_bench.judges.study import Study
 from aloe_bench.stats.agreement import Alpha, Level
+from aloe_bench.stats.alt_test import PASSED
 
 if TYPE_CHECKING:
     from aloe_bench.judges.agreement import Mode, Panel
@@ -108,7 +109,7 @@ def findings_of(humans: Alpha, panel: Panel | None, mode: Mode, level: Level) ->
             f"{len(tested)} experts with an interval clear of 0. A fall shows a worse rater than that expert; a rise "
             "may come from the median's lower noise alone."
         )
-    found += _biases(panel)
+    found += _alt_test(panel) + _biases(panel)
     return found
 
 
@@ -138,6 +139,19 @@ def _difference(value: float, interval: tuple[float, float], mode: Mode) -> str:
             "alpha by +.03 to +.06 when each judge is only as good as an expert: read the swap test before this."
         )
     return f"Adding the panel lowers alpha by {span}: the jury agrees with the experts less than they do."
+
+
+def _alt_test(panel: Panel) -> list[str]:
+    test = panel.alt_test
+    if test.winning_rate is None:
+        return []
+    tested = [one for one in test.experts if one.p is not None]
+    verdict = "passes" if test.winning_rate >= PASSED else "does not pass"
+    return [
+        f"The jury wins against {sum(one.won for one in tested)} of {len(tested)} experts in the alternative annotator "
+        f"test (epsilon {test.epsilon:g}): with a winning rate of {test.winning_rate:.2f} it {verdict} ({PASSED:g} is "
+        "needed)."
+    ]
 
 
 def _biases(panel: Panel) -> list[str]:

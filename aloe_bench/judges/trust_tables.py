@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from aloe_bench.judges.agreement import Agreement, Panel
 from aloe_bench.judges.panel import JURY
 from aloe_bench.stats.agreement import LEVELS, Alpha, Estimate
+from aloe_bench.stats.alt_test import LEAST_ITEMS
 from aloe_bench.stats.intervals import Interval
 
 NONE = "–"
@@ -55,7 +56,7 @@ def tables(result: Agreement) -> list[Table]:
     found = [_alphas(result)]
     if result.panel is not None:
         panel = result.panel
-        found += [_judges(result, panel), _swaps(panel), _confusion(result, panel, "ratings")]
+        found += [_judges(result, panel), _swaps(panel), _alt_test(panel), _confusion(result, panel, "ratings")]
         found += [_confusion(result, panel, "majority"), _biases(panel), _votes(panel)]
         if panel.drop_one:
             found.append(_dropped(panel))
@@ -95,7 +96,8 @@ def _alphas(result: Agreement) -> Table:
             change = result.panel.difference[level]
             mark = f"{level} *" if level == result.level else level
             interval = span(change.interval, signed=True)
-            rows.append(("difference", mark, number(change.value, signed=True), NONE, interval, NONE, NONE, NONE))
+            jackknife = span(change.jackknife, signed=True)
+            rows.append(("difference", mark, number(change.value, signed=True), jackknife, interval, NONE, NONE, NONE))
     note = (
         "95 % intervals resample items. Items and ratings are those that can be paired (two ratings or more). "
         "Customary reading: reliable from .800, tentative from .667, below it discard. * marks the level that "
@@ -152,6 +154,29 @@ def _swaps(panel: Panel) -> Table:
     )
     columns = ("Expert replaced", "Ratings", "Experts", "Jury instead", "Difference", "95 %")
     return Table("Swap test", note, columns, rows)
+
+
+def _alt_test(panel: Panel) -> Table:
+    test = panel.alt_test
+    rows: list[tuple[str, ...]] = [
+        (
+            visible(one.rater),
+            str(one.n),
+            number(one.judge_closer),
+            number(one.expert_closer),
+            number(one.p),
+            NONE if one.p is None else "yes" if one.won else "no",
+        )
+        for one in test.experts
+    ]
+    note = (
+        "The jury and one expert, each compared with the other experts of an item: how often it is at least as close. "
+        f"The jury wins if it is shown to be less close in fewer than epsilon {test.epsilon:g} more of the items "
+        f"(one-sided, 5 % after Benjamini and Yekutieli, from {LEAST_ITEMS} items on). "
+        f"Winning rate {number(test.winning_rate)}, mean share {number(test.advantage)}."
+    )
+    columns = ("Expert left out", "Items", "Jury as close", "Expert as close", "p", "Jury wins")
+    return Table("Alternative annotator test", note, columns, rows)
 
 
 def _confusion(result: Agreement, panel: Panel, which: str) -> Table:

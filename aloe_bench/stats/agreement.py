@@ -43,13 +43,17 @@ class Alpha:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A number with its 95 % bootstrap interval over items; None where `reason` says why."""
+    """A number with its 95 % bootstrap interval over items; None where `reason` says why.
+
+    A difference of alphas has the jackknife's interval as well.
+    """
 
     value: float | None
     interval: Interval | None
     n: int
     reason: str | None = None
     n_undefined: int = 0
+    jackknife: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +144,9 @@ def alpha(
     items = item_coincidences(ratings, values)
     resampled = _resampled_alphas(items, level, values, draws)
     interval, undefined = percentile_interval(resampled)
-    jackknife = _jackknife(items, level, values, draws, value)
+    jackknife = _jackknife(value, _left_out_alphas(items, level, values, draws), _used_clusters(items, draws))
+    if jackknife is not None:
+        jackknife = jackknife[0], min(1.0, jackknife[1])
     return Alpha(value, None, level, units, n_values, jackknife, interval, undefined)
 
 
@@ -152,9 +158,13 @@ def alpha_difference(
     n = max(one.n_units, two.n_units)
     if one.value is None or two.value is None:
         return Estimate(None, None, n, one.reason or two.reason)
-    resampled = [_resampled_alphas(item_coincidences(r, values), level, values, draws) for r in (first, second)]
+    value = one.value - two.value
+    items = [item_coincidences(ratings, values) for ratings in (first, second)]
+    resampled = [_resampled_alphas(each, level, values, draws) for each in items]
     interval, undefined = percentile_interval(resampled[0] - resampled[1])
-    return Estimate(one.value - two.value, interval, n, None, undefined)
+    left_out = [_left_out_alphas(each, level, values, draws) for each in items]
+    jackknife = _jackknife(value, left_out[0] - left_out[1], _used_clusters(items[0] + items[1], draws))
+    return Estimate(value, interval, n, None, undefined, jackknife)
 
 
 def percentile_interval(resampled: Matrix) -> tuple[Interval | None, int]:
@@ -221,19 +231,32 @@ def _resampled_alphas(items: Matrix, level: Level, values: Sequence[float], draw
     return alphas((draws.weights @ flat).reshape(-1, *items.shape[1:]), level, values)
 
 
-def _jackknife(items: Matrix, level: Level, values: Sequence[float], draws: Resamples, value: float) -> Interval | None:
-    """Return the interval from leaving out one cluster at a time, with t(G - 1), or None if one has no alpha."""
-    from scipy import stats
-
+def _by_cluster(items: Matrix, draws: Resamples) -> Matrix:
     by_cluster = np.zeros((draws.n_clusters, *items.shape[1:]))
     np.add.at(by_cluster, draws.cluster, items)
-    by_cluster = by_cluster[by_cluster.sum(axis=(1, 2)) > 0]
-    count = len(by_cluster)
-    if count < 2:
-        return None
-    left_out = alphas(by_cluster.sum(axis=0) - by_cluster, level, values)
-    if np.isnan(left_out).any() or np.ptp(left_out) < NO_WIDTH:
+    return by_cluster
+
+
+def _used_clusters(items: Matrix, draws: Resamples) -> NDArray[np.bool_]:
+    used: NDArray[np.bool_] = _by_cluster(items, draws).sum(axis=(1, 2)) > 0
+    return used
+
+
+def _left_out_alphas(items: Matrix, level: Level, values: Sequence[float], draws: Resamples) -> Matrix:
+    by_cluster = _by_cluster(items, draws)
+    return alphas(by_cluster.sum(axis=0) - by_cluster, level, values)
+
+
+def _jackknife(value: float, left_out: Matrix, used: NDArray[np.bool_]) -> Interval | None:
+    """Return the interval from leaving out one of the `used` clusters at a time, with t(G - 1).
+
+    `left_out` holds the statistic without each cluster; None if one of them does not exist.
+    """
+    from scipy import stats
+
+    left_out, count = left_out[used], int(used.sum())
+    if count < 2 or np.isnan(left_out).any() or np.ptp(left_out) < NO_WIDTH:
         return None
     error = float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
     half_width = float(stats.t.ppf(1 - ALPHA / 2, count - 1)) * error
-    return value - half_width, min(1.0, value + half_width)
+    return value - half_width, value + half_width
