@@ -18,6 +18,7 @@ Variant = Literal["assistive", "adversarial", "neutral"]
 Finish = Literal["stop", "length", "error"]
 Role = Literal["system", "user", "assistant"]
 AnswerProtocol = Literal["generate", "logprob"]
+AnswerForm = Literal["letter", "text"]
 Box = tuple[float, float, float, float]
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

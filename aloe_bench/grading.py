@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from aloe_bench.core import Prediction, Sample, Score
+from aloe_bench.core import LETTERS, Prediction, Sample, Score
 from aloe_bench.tasks.answers import VERSION, Parsed, parse_choice, parse_yes_no, without_reasoning
 from aloe_bench.tasks.answers_vlmeval import parse_choice_vlmeval
 
@@ -38,7 +38,8 @@ def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Sco
     if sample.kind == "open":
         return grade_open(prediction.text)
     if prediction.option_logprobs:
-        return Score(float(prediction.text == sample.target), prediction.text, "logprob")
+        likeliest = _likeliest(sample, prediction)
+        return Score(float(likeliest == sample.target), likeliest, "logprob")
     if sample.kind == "yes_no":
         parsed = parse_yes_no(prediction.text)
     else:
@@ -46,3 +47,11 @@ def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Sco
     if parsed.letter is None:
         return Score(0.0, None, f"unread: {parsed.rule}")
     return Score(float(parsed.letter == sample.target), parsed.letter, parsed.rule)
+
+
+def _likeliest(sample: Sample, prediction: Prediction) -> str | None:
+    """Return the letter (or word) of the likeliest option, ties going to the first; options may be scored as text."""
+    if sample.kind != "choice":
+        return prediction.text
+    scores = prediction.option_logprobs
+    return LETTERS[max(range(len(scores)), key=scores.__getitem__)]

@@ -15,6 +15,7 @@ from typing import Any
 
 from aloe_bench import runlog
 from aloe_bench.core import (
+    AnswerForm,
     AnswerProtocol,
     Decoding,
     Model,
@@ -42,6 +43,7 @@ class Settings:
     decoding: Decoding = field(default_factory=Decoding)
     protocol: AnswerProtocol = "generate"
     parser: str = "strict"
+    answer: AnswerForm = "letter"
     seed: int = 0
     limit: int | None = None
     shard: tuple[int, int] | None = None
@@ -79,7 +81,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         images = [image.sha256 for image in sample.images]
         parts = [sample.id, sample.kind, sample.question, sample.target, list(sample.choices), images]
         data.update(json.dumps(parts).encode())
-        prompts.update(json.dumps([sample.id, task.prompt(sample)]).encode())
+        prompts.update(json.dumps([sample.id, formats.asked(task, sample, settings.answer)]).encode())
     chosen = list(enumerate(samples))
     if settings.limit is not None:
         chosen = _limited(chosen, settings.limit)
@@ -167,7 +169,8 @@ def _answered(
 ) -> Iterator[list[Record]]:
     """Yield records in batches of the size that is flushed together."""
     by_id = {sample.id: (index, sample) for index, sample in todo}
-    requests = (formats.request(sample, task.prompt(sample)) for _, sample in todo)
+    form = settings.answer
+    requests = (formats.request(sample, formats.asked(task, sample, form), form) for _, sample in todo)
     for chunk in batches(requests, settings.chunk):
         records = []
         for prediction in _ask(model, chunk, settings):
@@ -220,6 +223,7 @@ def _header(
         "prompt_sha256": plan.prompt_sha256,
         "protocol": settings.protocol,
         "parser": parser_id(settings.parser),
+        "answer": settings.answer,
         "decoding": asdict(settings.decoding),
         "seed": settings.seed,
         "limit": settings.limit,

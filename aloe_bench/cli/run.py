@@ -14,7 +14,7 @@ from aloe_bench import registry
 from aloe_bench.core import Decoding
 
 if TYPE_CHECKING:
-    from aloe_bench.core import Model
+    from aloe_bench.core import AnswerForm, Model
     from aloe_bench.run import Plan
 
 DECODING = Decoding()
@@ -35,6 +35,13 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 @click.option("--protocol", type=click.Choice(["generate", "logprob"]), default="generate", show_default=True)
+@click.option(
+    "--answer",
+    type=click.Choice(["letter", "text"]),
+    default="letter",
+    show_default=True,
+    help="Ask choice questions for the option's letter or for its text.",
+)
 @click.option("--parser", type=click.Choice(["strict", "vlmeval"]), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=DECODING.temperature, show_default=True)
@@ -62,6 +69,7 @@ def run(**options: Any) -> None:
         decoding=Decoding(options["temperature"], options["max_new_tokens"]),
         protocol=options["protocol"],
         parser=options["parser"],
+        answer=options["answer"],
         seed=options["seed"],
         limit=options["limit"],
         shard=_shard(options["shard"]),
@@ -71,7 +79,7 @@ def run(**options: Any) -> None:
     )
     plans = [runs.load_plan(task, options["data_root"], settings) for task in tasks]
     if options["dry_run"]:
-        _show_prompts(plans)
+        _show_prompts(plans, settings.answer)
         return
     jury = Jury.read(options["judges"]) if options["judges"] else None
     model, facts = _model(options, plans)
@@ -193,7 +201,9 @@ def _public(text: str) -> str:
     return re.sub(r"(https?://)[^/\s]*@", r"\1***@", re.sub(r"(https?://[^\s?]*)\?\S*", r"\1?***", text))
 
 
-def _show_prompts(plans: list[Plan]) -> None:
+def _show_prompts(plans: list[Plan], answer: AnswerForm) -> None:
+    from aloe_bench.tasks.formats import asked
+
     for plan in plans:
         click.echo(f"{plan.task.name}: {len(plan.samples)} samples; the first prompt:")
-        click.echo(plan.task.prompt(plan.samples[0][1]))
+        click.echo(asked(plan.task, plan.samples[0][1], answer))

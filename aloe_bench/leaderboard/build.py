@@ -90,6 +90,7 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
         "task": task,
         "protocol": header["protocol"],
         "parser": header.get("parser"),
+        "answer": header.get("answer", "letter"),
         "decoding": header.get("decoding"),
         "seed": header.get("seed"),
         "judges": header.get("judges"),

@@ -92,6 +92,7 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     """Return what sets a row apart from the strict parser on generated text; empty for that."""
     parser = str(result.get("parser") or "strict").partition("-")[0]
     marks = ["logprob"] if result["protocol"] == "logprob" else []
+    marks += ["answers as text"] if result.get("answer") == "text" else []
     marks += [f"{parser} parser"] if parser != "strict" and parser.isalnum() else []
     return "".join(f" [{mark}]" for mark in marks)
 

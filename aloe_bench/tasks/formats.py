@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from aloe_bench.core import LETTERS, Message, Request, Sample
+from aloe_bench.core import LETTERS, AnswerForm, Message, Request, Sample, Task
+from aloe_bench.errors import UsageError
 
 CHOICE_REQUEST = "Answer with the letter of the correct option only."
+CHOICE_TEXT_REQUEST = "Answer with the text of the correct option only."
 YES_NO_REQUEST = "Answer with yes or no only."
 OPEN_REQUEST = "Answer briefly."
 
@@ -17,7 +19,22 @@ def prompt(sample: Sample) -> str:
     return f"{sample.question}\n{YES_NO_REQUEST if sample.kind == 'yes_no' else OPEN_REQUEST}"
 
 
-def request(sample: Sample, text: str) -> Request:
-    """Return what a model sees of `sample` when asked `text`."""
+def asked(task: Task, sample: Sample, answer: AnswerForm = "letter") -> str:
+    """Return the task's prompt, which for `answer` "text" asks for the option's words in place of its letter.
+
+    Raises UsageError where the prompt does not end in the usual request for a letter.
+    """
+    text = task.prompt(sample)
+    if answer == "letter" or sample.kind != "choice":
+        return text
+    if not text.endswith(CHOICE_REQUEST):
+        raise UsageError(f"{task.name}: its prompt has its own request for an answer; run it with --answer letter.")
+    return text.removesuffix(CHOICE_REQUEST) + CHOICE_TEXT_REQUEST
+
+
+def request(sample: Sample, text: str, answer: AnswerForm = "letter") -> Request:
+    """Return what a model sees of `sample` when asked `text`; its options are what may be scored as an answer."""
     options = ("yes", "no") if sample.kind == "yes_no" else tuple(LETTERS[: len(sample.choices)])
+    if sample.kind == "choice" and answer == "text":
+        options = sample.choices
     return Request(id=sample.id, messages=(Message("user", text),), images=sample.images, options=options)
