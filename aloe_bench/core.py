@@ -196,7 +196,11 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One published number: `value` in [0, 1] with its 95 % interval, None if not measured."""
+    """One published number: `value` in [0, 1] with its 95 % interval, None if not measured.
+
+    `exact` is the value as a fraction, from which the printed digits come; `unjudged` counts answers that wait for a
+    jury; `split` is the share of a jury's grades without a majority.
+    """
 
     value: float | None
     n: int
@@ -205,6 +209,9 @@ class Cell:
     failed: int
     unread: int
     run: str
+    exact: str | None = None
+    unjudged: int = 0
+    split: float | None = None
 
 
 def batches(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:

@@ -14,10 +14,10 @@ from aloe_bench.core import Cell
 def finish(folder: Path) -> dict[str, Any]:
     """Write the summary of a run whose every sample has a record, and return it."""
     from aloe_bench.judging import tally
-    from aloe_bench.leaderboard.cells import careqa_cells
+    from aloe_bench.leaderboard.task_cells import task_cells
 
     header, records = runlog.read_run(folder)
-    cells = careqa_cells(header, records)
+    cells = task_cells(header, records)
     failed = sum(record.prediction.finish == "error" for record in records)
     summary = {
         "run": str(folder),

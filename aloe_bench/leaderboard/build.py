@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench import runlog
-from aloe_bench.core import Cell, Record
+from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.leaderboard import tables
-from aloe_bench.leaderboard.cells import careqa_cells, careqa_groups, cell, exact_mean, split_share, unjudged
+from aloe_bench.leaderboard.pages import PAGES
+from aloe_bench.leaderboard.task_cells import task_cells
 
 log = logging.getLogger(__name__)
 
@@ -78,10 +79,6 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
     task = {key: header["task"][key] for key in TASK_KEYS}
-    if task["name"] in tables.PART_OF_TASK:
-        groups, cells = careqa_groups(records), careqa_cells(header, records)
-    else:
-        groups, cells = {"overall": list(records)}, {"overall": cell(records, str(header["run_id"]))}
     expected = task["expected_rows"]
     return {
         "schema": SCHEMA,
@@ -99,17 +96,7 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
         or header["limit"] is not None
         or header.get("shard") is not None
         or (expected is not None and header["n"] != expected),
-        "cells": {name: _numbers(numbers, groups[name]) for name, numbers in cells.items()},
-    }
-
-
-def _numbers(numbers: Cell, records: Sequence[Record]) -> dict[str, Any]:
-    exact = exact_mean(records)
-    return {
-        **asdict(numbers),
-        "exact": None if exact is None else f"{exact.numerator}/{exact.denominator}",
-        "unjudged": unjudged(records),
-        "split": split_share(records),
+        "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
     }
 
 
@@ -132,8 +119,8 @@ def _read_result(path: Path) -> dict[str, Any]:
         for numbers in result["cells"].values():
             if numbers["exact"] is not None:
                 Fraction(numbers["exact"])
-        tables.own_rows([result])
-        tables.is_miniature(result)
+        for page in PAGES.values():
+            page([result])
         bool(result["partial"])
     except (KeyError, TypeError, AttributeError, ValueError, ZeroDivisionError) as error:
         raise DataError(f"{path}: broken near {error}. Build it again from its run folder.") from error
@@ -142,7 +129,4 @@ def _read_result(path: Path) -> dict[str, Any]:
 
 def _pages(output: Path) -> dict[Path, str]:
     results = [_read_result(path) for path in sorted((output / "results").glob("*/*.json"))]
-    return {
-        output / "careqa_vision.md": tables.render_careqa(results),
-        output / "miniature.md": tables.render_miniature(results),
-    }
+    return {output / name: page(results) for name, page in PAGES.items()}

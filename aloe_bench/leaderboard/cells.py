@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any
 
 from aloe_bench.core import Cell, Record
 from aloe_bench.stats.intervals import clustered_mean
-
-CATEGORIES = ("nursing", "medicine")
 
 
 def is_failed(record: Record) -> bool:
@@ -49,6 +46,7 @@ def cell(records: Sequence[Record], run: str) -> Cell:
     values = [record.score.value for record in records if record.score.value is not None]
     clusters = [record.cluster for record in records]
     value, interval = clustered_mean(values, clusters) if values and len(values) == len(records) else (None, None)
+    exact = exact_mean(records)
     return Cell(
         value=value,
         n=len(records),
@@ -57,21 +55,7 @@ def cell(records: Sequence[Record], run: str) -> Cell:
         failed=sum(map(is_failed, records)),
         unread=sum(map(is_unread, records)),
         run=run,
+        exact=None if exact is None else f"{exact.numerator}/{exact.denominator}",
+        unjudged=unjudged(records),
+        split=split_share(records),
     )
-
-
-def careqa_groups(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """Return the records under overall, nursing and medicine; overall holds every one."""
-    groups: dict[str, list[Record]] = {"overall": list(records)}
-    for category in CATEGORIES:
-        groups[category] = [r for r in records if r.tags.get("category", "").strip().lower() == category]
-    return groups
-
-
-def careqa_cells(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Cell]:
-    """Return the cells overall (micro-average), nursing and medicine of a CareQA-Vision run.
-
-    Source: Aloe-Vision, Table 10; its Overall is the micro-average in all 18 rows.
-    """
-    run = str(header["run_id"])
-    return {name: cell(group, run) for name, group in careqa_groups(records).items()}

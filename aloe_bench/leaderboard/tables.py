@@ -1,4 +1,4 @@
-"""Markdown tables in the shape of the paper's, made from results and never edited by hand."""
+"""Markdown tables in the shape of the paper's, made from results: what every page has in common."""
 
 from __future__ import annotations
 
@@ -11,22 +11,35 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
-COLUMNS = tuple(f"{part}/{group}" for part in ("mcq", "vqa") for group in ("overall", "nursing", "medicine"))
-PART_OF_TASK = {"careqa_vision_mcq": "mcq", "careqa_vision_open": "vqa", "careqa_vision_vqa": "vqa"}
 GROUP_TITLES = {
     "small": "Small models (<10B)",
     "large": "Large models (>10B)",
+    "closed": "Closed models",
     None: "Unregistered size",
 }
+# The paper's Table 3 names no best among closed models: it has one of them.
+UNRANKED_GROUPS = ("closed",)
 MAX_NAME_CHARS = 100
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
-LEGEND = (
-    "Accuracy in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; "
-    "a mark does not say that a test separates the models. Under a number: its 95 % interval and the number "
-    "of questions. Rows marked *(paper)* are copied from Aloe-Vision, Table 10. "
-    "Only complete runs are ranked."
-)
 FOOTNOTE = "† A limited or partial run: not the whole task, and not ranked."
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What makes a page: its columns, and which cell of which task stands in which.
+
+    `columns` is key -> title; `places` is task -> cell -> column key; `labels` is how a task is called in the
+    notes; `asides` is task -> cells whose percentage is told in the notes. `paper` is a file of the paper's rows in
+    leaderboard/data, with a field for each column key.
+    """
+
+    title: str
+    columns: Mapping[str, str]
+    places: Mapping[str, Mapping[str, str]]
+    labels: Mapping[str, str]
+    paper: str
+    paragraphs: tuple[str, ...]
+    asides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -67,15 +80,15 @@ def escape(text: str) -> str:
     return visible.replace("://", ":&#47;&#47;") or "(unnamed)"
 
 
-def paper_rows() -> list[Row]:
-    """Return the 18 rows of Table 10."""
-    source = resources.files("aloe_bench.leaderboard").joinpath("data/table10_careqa_vision.csv")
+def paper_rows(shape: Shape) -> list[Row]:
+    """Return the paper's rows of this page."""
+    source = resources.files("aloe_bench.leaderboard").joinpath("data", shape.paper)
     return [
         Row(
             name=f"{escape(line['model'])} *(paper)*",
             size_group=line["size_group"],
             domain=line["domain"],
-            shown={column: Decimal(line[column]) for column in COLUMNS},
+            shown={column: Decimal(line[column]) for column in shape.columns},
         )
         for line in csv.DictReader(source.read_text(encoding="utf-8").splitlines())
     ]
@@ -97,43 +110,50 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     return "".join(f" [{mark}]" for mark in marks)
 
 
-def own_rows(results: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return one row for each model, fingerprint and answer protocol of the CareQA-Vision results."""
+def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return one row for each model, fingerprint and answer protocol of the results that this page has columns for."""
     rows: dict[tuple[str, ...], Row] = {}
     for result in results:
-        part = PART_OF_TASK.get(result["task"]["name"])
-        if part is None:
+        if result["task"]["name"] not in shape.places:
             continue
         model = result["model"]
-        group = model["size_group"] if model["size_group"] in ("small", "large") else None
+        group = model["size_group"] if model["size_group"] in GROUP_TITLES else None
         label = protocol_label(result)
         key = (str(model["name"]), str(model["fingerprint"]), label, str(group))
         row = rows.setdefault(
             key, Row(f"{escape(str(model['name']))}{label}", group, escape(str(model.get("domain") or "–")))
         )
-        _add_part(row, part, result)
+        _add_task(row, shape, result)
     return [rows[key] for key in sorted(rows)]
 
 
-def _add_part(row: Row, part: str, result: Mapping[str, Any]) -> None:
-    for group, numbers in result["cells"].items():
-        column = f"{part}/{group}"
-        if numbers["exact"] is None:
-            row.shown[column] = None
-            if numbers["n"] and part == "vqa" and numbers["unjudged"]:
-                row.small_print[column] = "not judged"
-            elif numbers["n"]:
-                row.small_print[column] = "not measured"
+def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
+    for name, column in shape.places[result["task"]["name"]].items():
+        numbers = result["cells"].get(name)
+        if numbers is None:
             continue
-        row.shown[column] = percent(Fraction(numbers["exact"]))
-        interval = numbers["interval"]
-        low_high = ", ".join(str(percent(Fraction(bound))) for bound in interval or ())
-        bounds = f"[{low_high}]" if low_high else "no interval"
-        clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-        row.small_print[column] = f"{bounds}, n {numbers['n']}{clusters}"
+        row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
+        row.small_print[column] = _small_print(numbers)
         if result["partial"]:
             row.unranked.add(column)
-    overall = result["cells"]["overall"]
+    row.notes.append(_note(shape, result))
+    if result["partial"] and not row.name.endswith("†"):
+        row.name += " †"
+
+
+def _small_print(numbers: Mapping[str, Any]) -> str:
+    """Return what stands under a number: its interval and n; or why there is none."""
+    if numbers["exact"] is None:
+        return ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
+    low_high = ", ".join(str(percent(Fraction(bound))) for bound in numbers["interval"] or ())
+    bounds = f"[{low_high}]" if low_high else "no interval"
+    clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
+    return f"{bounds}, n {numbers['n']}{clusters}"
+
+
+def _note(shape: Shape, result: Mapping[str, Any]) -> str:
+    """Return the line on one task of a row: its version, counts, jury and run."""
+    task, overall = result["task"], result["cells"]["overall"]
     counts = f"n {overall['n']}, unread {overall['unread']}, failed {overall['failed']}"
     if overall["unjudged"]:
         counts += f", not judged {overall['unjudged']}"
@@ -141,48 +161,42 @@ def _add_part(row: Row, part: str, result: Mapping[str, Any]) -> None:
         names = ", ".join(escape(str(judge["name"])) for judge in result["judges"]["judges"])
         split = overall.get("split")
         counts += f"; graded by {names}" + ("" if split is None else f", split {percent(Fraction(split))} %")
+    for name in shape.asides.get(task["name"], ()):
+        exact = result["cells"].get(name, {}).get("exact")
+        counts += "" if exact is None else f"; {name} {percent(Fraction(exact))} %"
     partial = "partial† " if result["partial"] else ""
-    version = escape(str(result["task"]["version"]))
-    row.notes.append(f"{part.upper()} {partial}v{version}: {counts}; run {escape(str(result['run']))}")
-    if result["partial"] and not row.name.endswith("†"):
-        row.name += " †"
+    label = f"{shape.labels[task['name']]} {partial}v{escape(str(task['version']))}"
+    return f"{label}: {counts}; run {escape(str(result['run']))}"
 
 
-def render_careqa(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return careqa_vision.md: the paper's rows and those of `results` that are no miniatures."""
-    rows = paper_rows() + own_rows([result for result in results if not is_miniature(result)])
-    return _page("CareQA-Vision", [LEGEND], rows)
+def page(shape: Shape, results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page: the paper's rows and those of `results` that are no miniatures."""
+    rows = paper_rows(shape) + own_rows(shape, [result for result in results if not is_miniature(result)])
+    return "\n\n".join([GENERATED, f"# {shape.title}", *shape.paragraphs, *tables(shape, rows)]) + "\n"
 
 
-def render_miniature(results: Sequence[Mapping[str, Any]]) -> str:
-    """Return miniature.md: random, miniature and mock models, which prove the path and nothing else."""
-    rows = own_rows([result for result in results if is_miniature(result)])
-    warning = (
-        "Random, miniature and mock models. These numbers show that the software runs; "
-        "they say nothing about any medical model and stand beside none."
-    )
-    return _page("Miniature models", [warning], rows)
-
-
-def _page(title: str, paragraphs: Sequence[str], rows: Sequence[Row]) -> str:
-    blocks = [GENERATED, f"# {title}", *paragraphs]
+def tables(shape: Shape, rows: Sequence[Row]) -> list[str]:
+    """Return the blocks of Markdown that show `rows`: a title and a table for each size group, and the footnote."""
+    blocks: list[str] = []
     for group, group_title in GROUP_TITLES.items():
         members = [row for row in rows if row.size_group == group]
         if members:
-            blocks += [f"## {group_title.replace('<', '&lt;').replace('>', '&gt;')}", _table(members)]
-    if not rows:
-        blocks.append("No results yet.")
+            title = group_title.replace("<", "&lt;").replace(">", "&gt;")
+            blocks += [f"## {title}", _table(shape, members, ranked=group not in UNRANKED_GROUPS)]
     if any("†" in note for row in rows for note in row.notes):
         blocks.append(FOOTNOTE)
-    return "\n\n".join(blocks) + "\n"
+    return blocks
 
 
-def _table(rows: Sequence[Row]) -> str:
-    titles = [f"{part} {group}" for part in ("MCQ", "VQA") for group in ("Overall", "Nursing", "Medicine")]
-    lines = [["Model", "Domain", *titles, "Notes"], ["---", "---", *["---:"] * len(COLUMNS), "---"]]
-    podium = {column: _best_two(rows, column) for column in COLUMNS}
+def _table(shape: Shape, rows: Sequence[Row], ranked: bool) -> str:
+    columns = list(shape.columns)
+    lines = [
+        ["Model", "Domain", *shape.columns.values(), "Notes"],
+        ["---", "---", *["---:"] * len(columns), "---"],
+    ]
+    podium = {column: _best_two(rows, column) if ranked else [] for column in columns}
     for row in rows:
-        numbers = [_number(row, column, podium[column]) for column in COLUMNS]
+        numbers = [_number(row, column, podium[column]) for column in columns]
         lines.append([row.name, row.domain, *numbers, "<br>".join(row.notes)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -200,11 +214,10 @@ def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
     if value is None:
         return small or "–"
     text = f"{value:.2f}"
-    if column not in row.unranked:
-        if value == podium[0]:
-            text = f"**{text}**"
-        elif value in podium:
-            text = f"<u>{text}</u>"
-    else:
+    if column in row.unranked:
         text += "†"
+    elif podium and value == podium[0]:
+        text = f"**{text}**"
+    elif value in podium:
+        text = f"<u>{text}</u>"
     return f"{text}<br><small>{small}</small>" if small else text

@@ -1,0 +1,27 @@
+"""miniature.md: random, miniature and mock models, which prove the path and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aloe_bench.leaderboard.tables import GENERATED, Shape, is_miniature, own_rows, tables
+
+WARNING = (
+    "Random, miniature and mock models. These numbers show that the software runs; "
+    "they say nothing about any medical model and stand beside none."
+)
+
+
+def miniature_page(shapes: Sequence[Shape], results: Sequence[Mapping[str, Any]]) -> str:
+    """Return miniature.md, with the tables of each shape that such a model has rows for."""
+    small = [result for result in results if is_miniature(result)]
+    blocks = [GENERATED, "# Miniature models", WARNING]
+    for shape in shapes:
+        rows = own_rows(shape, small)
+        if rows:
+            found = [f"#{block}" if block.startswith("## ") else block for block in tables(shape, rows)]
+            blocks += [f"## {shape.title}", *found]
+    if len(blocks) == 3:
+        blocks.append("No results yet.")
+    return "\n\n".join(blocks) + "\n"

@@ -1,0 +1,18 @@
+"""The pages of the leaderboard: file name -> what writes it from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from aloe_bench.leaderboard.careqa import CAREQA
+from aloe_bench.leaderboard.miniature import miniature_page
+from aloe_bench.leaderboard.tables import page
+
+Page = Callable[[Sequence[Mapping[str, Any]]], str]
+
+PAGES: dict[str, Page] = {
+    "careqa_vision.md": partial(page, CAREQA),
+    "miniature.md": partial(miniature_page, (CAREQA,)),
+}
