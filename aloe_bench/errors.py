@@ -21,6 +21,10 @@ class DataError(AloeError):
     """Data is missing, broken, or not what the task expects."""
 
 
+class NoRoomError(DataError):
+    """What was to be put into a picture does not fit; the item it belongs to is dropped with this reason."""
+
+
 class ModelError(AloeError):
     """A model folder, endpoint or checkpoint is missing or broken."""
 
