@@ -26,9 +26,13 @@ JURY_SCHEMA = 1
 
 @dataclass(frozen=True, slots=True)
 class Sitting:
-    """What a jury did with a run: why a judge stopped early; its unreadable replies and its failed calls, by name."""
+    """What a jury did with a run: why a judge stopped early; its unreadable replies and its failed calls, by name.
+
+    `left` counts the verdicts that another sitting would still ask for.
+    """
 
     judged: int
+    left: int
     down: Mapping[str, str]
     counts: Mapping[str, tuple[int, int]]
 
@@ -79,7 +83,7 @@ def judge_run(
         ]
         writer.append(changed)
     log.info("%s: %d answers graded, %d scores changed", folder, len(cases), len(changed))
-    return Sitting(len(cases), ballot.down, counts)
+    return Sitting(len(cases), ballot.left, ballot.down, counts)
 
 
 def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:

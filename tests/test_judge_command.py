@@ -88,6 +88,26 @@ def test_one_judge_down_gives_the_quorum_rules_grades_and_exit_code_1(aloe, tmp_
     assert low < high
 
 
+def test_the_same_run_command_asks_only_the_judge_that_was_down(aloe, tmp_path):
+    words = ("run", "--model", "mock", "--tasks", "careqa_vision_open", "--data-root", MINI, "--allow-partial",
+             "--limit", "7", "--judges", tmp_path / "j.toml", "--json")  # fmt: skip
+    with judge_server() as server:
+        judges_file(tmp_path / "j.toml", *(served_table(name, server.url) for name in "ab"),
+                    served_table("c", "http://127.0.0.1:9/v1"))  # fmt: skip
+        down = aloe(*words)
+        judges_file(tmp_path / "j.toml", *(served_table(name, server.url) for name in "abc"))
+        up = aloe(*words)
+        stats = server.stats()
+
+    assert (down.returncode, up.returncode) == (1, 0), up.stderr
+    assert "7 verdicts are left to ask for: run the same command again" in down.stderr
+    ((first,), (second,)) = json.loads(down.stdout), json.loads(up.stdout)
+    assert first["run"] == second["run"] and first["n"] == 7
+    assert (first["jury"]["judges"]["c"]["missing"], second["jury"]["judges"]["c"]["missing"]) == (7, 0)
+    assert len(stats["calls"]) == 21 and set(stats["calls"].values()) == {1}
+    assert (tmp_path / second["run"] / "summary.json").exists()
+
+
 def test_a_judge_that_dies_in_the_middle_is_asked_only_the_rest(aloe, tmp_path):
     folder = run_folder(tmp_path / "r1", cases(30))
     with judge_server() as server:
@@ -253,6 +273,23 @@ def test_ls_lists_the_papers_three_judges(aloe):
     assert [line.split(",")[0] for line in judges.values()] == [
         "Qwen/Qwen2.5-72B-Instruct", "meta-llama/Llama-3.3-70B-Instruct", "allenai/Olmo-3-32B-Think"
     ]  # fmt: skip
+
+
+def test_an_option_is_called_the_same_in_the_environment_and_in_a_config_file(aloe, tmp_path):
+    (tmp_path / "l.csv").write_text("item_id,a,b\nq1,1,1\nq2,0,0\n")
+    (tmp_path / "c.toml").write_text('[agreement]\nannotations = "l.csv"\njson = true\n')
+    folder = run_folder(tmp_path / "r1", cases(3))
+    jury = judges_file(tmp_path / "j.toml", *(mock_table(name) for name in "abc"))
+
+    by_file = aloe("--config", "c.toml", "alpha")
+    by_variable = aloe("judge", folder, ALOE_BENCH_JUDGE_JSON="1", ALOE_BENCH_JUDGE_JUDGES=str(jury))
+    listed = aloe("ls", "judges", ALOE_BENCH_LS_JSON="1")
+    built = aloe("leaderboard", "build", "r1", ALOE_BENCH_LEADERBOARD_BUILD_OUTPUT="boards")
+
+    assert json.loads(by_file.stdout)["humans"]["ordinal"]["value"] == 1.0
+    assert json.loads(by_variable.stdout)["jury"]["n"] == 3
+    assert len(json.loads(listed.stdout)) == 3
+    assert built.returncode == 0 and (tmp_path / "boards" / "miniature.md").exists(), built.stderr
 
 
 @pytest.mark.parametrize(

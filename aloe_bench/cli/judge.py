@@ -53,22 +53,23 @@ class Jury:
         panel = Panel(judges)
         return cls(panel, jury_facts(panel, described))
 
-    def grade(self, folder: Path, quiet: bool, fresh: bool = False) -> None:
-        """Grade the open answers of the run in `folder`."""
+    def grade(self, folder: Path, quiet: bool, fresh: bool = False) -> int:
+        """Grade the open answers of the run in `folder`; return how many verdicts are still to be asked for."""
         from aloe_bench.cli.progress import progress_of
         from aloe_bench.judging import judge_run
 
         with progress_of("verdicts", quiet=quiet) as progress:
             self.sittings.append(judge_run(folder, self.panel, self.facts, fresh, progress))
+        return self.sittings[-1].left
 
     def report(self, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
         """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
         worst = 0.0
         for name in sorted({name for sitting in self.sittings for name in sitting.down}):
             reason = next(sitting.down[name] for sitting in self.sittings if name in sitting.down)
-            click.echo(
-                f"Judge {name} is down: {reason} Run `aloe-bench judge RUN` again to ask it what is left.", err=True
-            )
+            click.echo(f"Judge {name} is down: {reason}", err=True)
+        if left := sum(sitting.left for sitting in self.sittings):
+            click.echo(f"{left} verdicts are left to ask for: run the same command again.", err=True)
         for summary in summaries:
             tally = summary["jury"]
             if tally is None:

@@ -47,6 +47,7 @@ class _Verbs(click.Group):
             return None
         module, attribute = VERBS[cmd_name].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        _name_variables(command, str(command.name))
         return command
 
     def resolve_command(
@@ -59,6 +60,21 @@ class _Verbs(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(HELP.items()))
+
+
+def _option_name(parameter: click.Parameter) -> str:
+    """Return what a parameter is called on the command line, with underscores: "json", not "as_json"."""
+    long = [option for option in parameter.opts if option.startswith("--")]
+    return (long[0].removeprefix("--") if long else str(parameter.name)).replace("-", "_")
+
+
+def _name_variables(command: click.Command, verb: str) -> None:
+    """Let every option read the environment variable that its name on the command line promises."""
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and parameter.envvar is None:
+            parameter.envvar = f"ALOE_BENCH_{verb}_{_option_name(parameter)}".replace("-", "_").upper()
+    for name, below in getattr(command, "commands", {}).items():
+        _name_variables(below, f"{verb}_{name}")
 
 
 def _dashes(name: str) -> str:
@@ -91,11 +107,14 @@ def _defaults(config: Path) -> dict[str, dict[str, object]]:
         command = cli.get_command(click.Context(cli), verb)
         if command is None or not isinstance(table, dict):
             raise UsageError(f"{config}: [{verb}] is no command.{did_you_mean(verb, VERBS)}")
-        known = {parameter.name for parameter in command.params}
-        defaults[verb] = {key.replace("-", "_"): value for key, value in table.items()}
-        for key in defaults[verb]:
+        known = {_option_name(parameter): str(parameter.name) for parameter in command.params}
+        values = {key.replace("-", "_"): value for key, value in table.items()}
+        for key in values:
             if key not in known:
-                raise UsageError(f"{config}: [{verb}] has no option {key!r}.{did_you_mean(key, map(str, known))}")
+                raise UsageError(f"{config}: [{verb}] has no option {key!r}.{did_you_mean(key, known)}")
+        for name, place in VERBS.items():  # a table counts for the other names of its verb too
+            if place == VERBS[verb]:
+                defaults[name] = {known[key]: value for key, value in values.items()}
     return defaults
 
 

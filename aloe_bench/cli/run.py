@@ -88,9 +88,10 @@ def run(**options: Any) -> None:
     for plan in plans:
         with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
             folder = runs.run_plan(plan, model, settings, facts, asked, progress)
+        left = 0
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
-            jury.grade(folder, quiet=options["as_json"])
-        summaries.append(finish(folder))
+            left = jury.grade(folder, quiet=options["as_json"])
+        summaries.append(finish(folder, done=not left))
     if options["as_json"]:
         click.echo(json.dumps(summaries, indent=2))
     else:

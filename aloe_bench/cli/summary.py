@@ -11,8 +11,11 @@ from aloe_bench import runlog
 from aloe_bench.core import Cell
 
 
-def finish(folder: Path) -> dict[str, Any]:
-    """Write the summary of a run whose every sample has a record, and return it."""
+def finish(folder: Path, done: bool = True) -> dict[str, Any]:
+    """Return the summary of a run whose every sample has a record.
+
+    It is written, which ends the run, unless a call failed or the caller is not `done` with it.
+    """
     from aloe_bench.judging import tally
     from aloe_bench.leaderboard.task_cells import task_cells
 
@@ -37,7 +40,7 @@ def finish(folder: Path) -> dict[str, Any]:
         "jury": tally(records),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
     }
-    if not failed:
+    if done and not failed:
         runlog.write_json(folder / "summary.json", summary)
     return summary
 

@@ -71,10 +71,14 @@ def score(verdicts: Sequence[Verdict]) -> Score:
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """What a sitting of the panel gave: the score of each sample, and why a judge stopped early."""
+    """What a sitting of the panel gave: the score of each sample, and why a judge stopped early.
+
+    `left` counts the verdicts that another sitting would still ask for: calls that failed or were never made.
+    """
 
     scores: Mapping[str, Score]
     down: Mapping[str, str]
+    left: int
 
 
 class Panel:
@@ -123,7 +127,8 @@ class Panel:
             )
             for sample_id, key in keys.items()
         }
-        return Ballot(scores, {s.judge.name: s.down for s in sittings if s.down is not None})
+        left = sum(len(sitting.waiting()) for sitting in sittings)
+        return Ballot(scores, {s.judge.name: s.down for s in sittings if s.down is not None}, left)
 
 
 def _verdict(judge: Judge, sample_id: str, replies: Sequence[Reply]) -> Verdict:
@@ -167,8 +172,12 @@ class _Sitting(threading.Thread):
         except BaseException as error:  # noqa: BLE001 - raised in the caller's thread
             self.fault = error
 
+    def waiting(self) -> list[str]:
+        """Return the cases on which this judge has still to be asked."""
+        return [key for key in self._cases if self._bad_replies(key) is not None]
+
     def _work(self) -> None:
-        waiting = [key for key in self._cases if self._bad_replies(key) is not None]
+        waiting = self.waiting()
         self._counter.add(len(self._cases) - len(waiting))
         for start in range(0, len(waiting), CHUNK):
             chunk = waiting[start : start + CHUNK]
