@@ -181,8 +181,9 @@ def test_killed_and_resumed_no_judge_is_asked_twice_for_a_stored_answer(tmp_path
     assert kills >= 2
     assert len(frozen) > 20
     assert {key: calls[key] for key in frozen} == frozen
-    # All that can be asked twice is what was in flight when the process died: 3 judges x 3 calls a kill.
-    assert sum(calls.values()) <= 180 + 9 * kills
+    # All that can be asked twice is what was in flight when the process died: 3 judges x 3 calls a kill, and on
+    # a slow disk as many replies that had arrived and were not on it yet.
+    assert sum(calls.values()) <= 180 + 18 * kills
     assert [r.score.value for r in runlog.read_records(folder)] == [GRADES[i % 3] for i in range(60)]
     print(f"{kills} kills, {len(frozen)} verdicts stored before one, {sum(calls.values())} calls for 180 verdicts")
 
