@@ -116,7 +116,8 @@ class Decoding:
 class Prediction:
     """A model's reply. `text` is None exactly when `finish` is "error".
 
-    `option_logprobs` are natural logarithms, one an option, in the `logprob` protocol only.
+    `option_logprobs` are natural logarithms, one an option, in the `logprob` protocol only; `option_greedy` says of
+    each whether greedy decoding would begin with it, and is empty where the back end does not know.
     """
 
     id: str
@@ -128,6 +129,7 @@ class Prediction:
     seconds: float | None = None
     token_ids: tuple[int, ...] = ()
     option_logprobs: tuple[float, ...] = ()
+    option_greedy: tuple[bool, ...] = ()
 
 
 class Model(Protocol):

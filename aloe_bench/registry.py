@@ -11,6 +11,9 @@ from aloe_bench.errors import UsageError, did_you_mean
 TASKS = {
     "careqa_vision_mcq": "aloe_bench.tasks.careqa_vision:MCQ",
     "careqa_vision_open": "aloe_bench.tasks.careqa_vision:OPEN",
+    "multimedqa": "aloe_bench.bridges.lmeval_text:MULTIMEDQA",
+    "mmlu": "aloe_bench.bridges.lmeval_text:MMLU",
+    "mmlu_5shot": "aloe_bench.bridges.lmeval_text:MMLU_5SHOT",
 }
 SUITES: dict[str, tuple[str, ...]] = {"careqa_vision": ("careqa_vision_mcq", "careqa_vision_open")}
 BACKENDS = {

@@ -33,6 +33,7 @@ from aloe_bench.tasks import formats
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
+Keep = Callable[[list[Record]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,17 @@ class Plan:
     partial: bool
     data_sha256: str
     prompt_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Who asks: `ask(task, todo, model, settings, keep)` gives `keep` the records of `todo` as they come.
+
+    `facts` name another harness in the header; they are None for our own loop.
+    """
+
+    ask: Callable[[Task, Sequence[tuple[int, Sample]], Model, Settings, Keep], None]
+    facts: Mapping[str, str] | None = None
 
 
 def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
@@ -121,12 +133,15 @@ def run_plan(
     model_facts: Mapping[str, Any],
     asked: Mapping[str, Any] | None = None,
     progress: Progress = lambda done, total: None,
+    engine: Engine | None = None,
 ) -> Path:
     """Ask what is not yet answered and return the run's folder; failed items are asked again.
 
     `asked` is what the user asked for (command line and resolved options, secrets redacted), kept in the header.
+    `engine` is another harness that asks in place of our own loop.
     """
-    header = _header(plan, model, settings, model_facts, asked or {})
+    engine = engine or Engine(_ask_all)
+    header = {**_header(plan, model, settings, model_facts, asked or {}), "engine": engine.facts}
     parent = settings.output / runlog.safe_name(header["model"]["name"]) / runlog.safe_name(plan.task.name)
     folder = None if settings.fresh else runlog.unfinished_run(parent, header["shard"])
     if folder is None:
@@ -138,10 +153,13 @@ def run_plan(
         done = {r.sample_id for r in runlog.read_records(folder) if r.prediction.finish != "error"}
         todo = _image_by_image([(i, sample) for i, sample in plan.samples if sample.id not in done])
         progress(len(plan.samples) - len(todo), len(plan.samples))
-        for records in _answered(plan.task, todo, model, settings):
+
+        def keep(records: list[Record]) -> None:
             writer.append(records)
             done.update(record.sample_id for record in records)
             progress(len(done), len(plan.samples))
+
+        engine.ask(plan.task, todo, model, settings, keep)
     log.info("%s: %d of %d samples answered", plan.task.name, len(done), len(plan.samples))
     return folder
 
@@ -164,10 +182,8 @@ def _image_by_image(todo: Sequence[tuple[int, Sample]]) -> list[tuple[int, Sampl
     return sorted(todo, key=lambda pair: (first[tuple(image.sha256 for image in pair[1].images)], pair[0]))
 
 
-def _answered(
-    task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings
-) -> Iterator[list[Record]]:
-    """Yield records in batches of the size that is flushed together."""
+def _ask_all(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+    """Keep records in batches of the size that is flushed together."""
     by_id = {sample.id: (index, sample) for index, sample in todo}
     form = settings.answer
     requests = (formats.request(sample, formats.asked(task, sample, form), form) for _, sample in todo)
@@ -175,13 +191,14 @@ def _answered(
         records = []
         for prediction in _ask(model, chunk, settings):
             index, sample = by_id[prediction.id]
-            records.append(_record(index, sample, prediction, settings.parser))
+            records.append(record_of(index, sample, prediction, settings.parser))
         if sorted(record.sample_id for record in records) != sorted(request.id for request in chunk):
             raise DataError(f"{model.name}: the back end did not answer each request once; the batch is dropped.")
-        yield records
+        keep(records)
 
 
-def _record(index: int, sample: Sample, prediction: Prediction, parser: str) -> Record:
+def record_of(index: int, sample: Sample, prediction: Prediction, parser: str) -> Record:
+    """Return the line of the run log for one reply, graded as far as it can be without a jury."""
     return Record(
         index=index,
         sample_id=sample.id,
@@ -239,7 +256,7 @@ def _header(
 
 def _versions() -> dict[str, str]:
     versions = {}
-    for package in ("aloe-bench", "torch", "transformers", "Pillow", "numpy", "openai"):
+    for package in ("aloe-bench", "torch", "transformers", "Pillow", "numpy", "openai", "lm-eval"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

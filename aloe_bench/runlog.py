@@ -31,7 +31,7 @@ IDENTITY = (
     "model.backend",
     "model.settings.dtype",
     "model.settings.generation", "task.name", "task.version", "task.data_sha256", "prompt_sha256",
-    "protocol", "parser", "decoding", "seed", "limit", "shard", "n",
+    "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine",
 )  # fmt: skip
 
 
@@ -79,7 +79,8 @@ def record_to_json(record: Record) -> dict[str, Any]:
 def record_from_json(value: Mapping[str, Any]) -> Record:
     """Return the record that `record_to_json` wrote."""
     cue, prediction, score = value["cue"], value["prediction"], value["score"]
-    prediction = prediction | {k: tuple(prediction[k]) for k in ("token_ids", "option_logprobs")}
+    lists = ("token_ids", "option_logprobs", "option_greedy")
+    prediction = prediction | {key: tuple(prediction.get(key, ())) for key in lists}
     score = score | {"verdicts": tuple(Verdict(**verdict) for verdict in score["verdicts"])}
     return Record(
         **{**value, "cue": Cue(**cue) if cue else None, "prediction": Prediction(**prediction), "score": Score(**score)}

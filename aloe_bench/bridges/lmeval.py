@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 NAME = "aloe-bench"
 IMAGE_MARK = "<image>"
 DEFAULT_NEW_TOKENS = 256
-OnPredictions = Callable[[Sequence[Prediction]], None]
+OnPredictions = Callable[[Sequence[Request], Sequence[Prediction]], None]
 
 
 class Turns(str):
@@ -147,7 +147,7 @@ class AloeLM(LM):  # type: ignore[misc]
         for chunk in batches(requests, self._chunk):
             predictions = list(ask(chunk))
             if self._on_predictions is not None:
-                self._on_predictions(predictions)
+                self._on_predictions(chunk, predictions)
             for prediction in predictions:
                 (failures if prediction.finish == "error" else answered).append(prediction)
         if failures and self._on_predictions is None:
@@ -238,9 +238,9 @@ def _boundary(context: str, options: list[str]) -> tuple[str, list[str]]:
 
 def _greedy(prediction: Prediction, count: int) -> Sequence[bool]:
     """Return for each option whether greedy decoding would say it; a lone option must know, as it is the score."""
-    if count == 1:
-        raise UsageError(f"{prediction.id}: the back end does not say whether an option is the greedy one.")
-    return [False] * count
+    if not prediction.option_greedy and count == 1:
+        raise UsageError(f"{prediction.id}: this back end does not say whether an option is the greedy one.")
+    return prediction.option_greedy or [False] * count
 
 
 def _decoding(asked: dict[str, Any], task: str) -> tuple[Decoding, list[str]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +16,8 @@ from aloe_bench import registry
 from aloe_bench.core import Decoding
 
 if TYPE_CHECKING:
-    from aloe_bench.core import AnswerForm, Model
-    from aloe_bench.run import Plan
+    from aloe_bench.core import Model, Task
+    from aloe_bench.run import Engine, Plan, Settings
 
 DECODING = Decoding()
 SECRET_OPTIONS = ("--api-key",)
@@ -77,17 +79,20 @@ def run(**options: Any) -> None:
         fresh=options["fresh"],
         allow_partial=options["allow_partial"],
     )
-    plans = [runs.load_plan(task, options["data_root"], settings) for task in tasks]
+    _hush_bars(tasks)
+    plans = [runs.load_plan(task, options["data_root"], _suited(settings, task)) for task in tasks]
     if options["dry_run"]:
-        _show_prompts(plans, settings.answer)
+        _show_prompts(plans, settings)
         return
     jury = Jury.read(options["judges"]) if options["judges"] else None
     model, facts = _model(options, plans)
+    _refuse_without_logprobs(model, facts["backend"], plans)
     asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options)}
     summaries = []
     for plan in plans:
         with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
-            folder = runs.run_plan(plan, model, settings, facts, asked, progress)
+            engine = _engine(plan.task, options["data_root"])
+            folder = runs.run_plan(plan, model, _suited(settings, plan.task), facts, asked, progress, engine)
         left = 0
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
             left = jury.grade(folder, quiet=options["as_json"])
@@ -105,6 +110,46 @@ def run(**options: Any) -> None:
         worst = max(worst, jury.report(summaries, options["as_json"]))
     if worst > options["max_failed"]:
         raise click.exceptions.Exit(1)
+
+
+def _is_text(task: Task) -> bool:
+    from aloe_bench.bridges.lmeval_text import TextTask
+
+    return isinstance(task, TextTask)
+
+
+def _hush_bars(tasks: list[Task]) -> None:
+    """Silence the progress bars of lm-eval, one for each of a text task's parts, before tqdm is imported."""
+    if any(map(_is_text, tasks)):
+        os.environ.setdefault("TQDM_DISABLE", "1")
+
+
+def _refuse_without_logprobs(model: Model, backend: str, plans: list[Plan]) -> None:
+    """Raise a usage error before anything is asked if a text task meets a model that cannot score raw prompts."""
+    from aloe_bench.core import OptionScorer
+
+    text = [plan.task.name for plan in plans if _is_text(plan.task)]
+    if text and (backend == "openai" or not isinstance(model, OptionScorer)):
+        raise click.UsageError(
+            f"{', '.join(text)}: scored by the log-likelihood of raw prompts, which back end {backend} does not give. "
+            "Use a checkpoint folder with hf or vllm, or name the other tasks with --tasks a,b."
+        )
+
+
+def _suited(settings: Settings, task: Task) -> Settings:
+    """Return `settings` for one task: a text task has one way of being asked, and it is none of the user's."""
+    if not _is_text(task):
+        return settings
+    return replace(settings, protocol="logprob", answer="letter", parser="strict")
+
+
+def _engine(task: Task, data_root: Path) -> Engine | None:
+    """Return what asks a text task in place of our own loop."""
+    if not _is_text(task):
+        return None
+    from aloe_bench.bridges.lmeval_engine import lmeval_engine
+
+    return lmeval_engine(data_root)
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:
@@ -202,9 +247,9 @@ def _public(text: str) -> str:
     return re.sub(r"(https?://)[^/\s]*@", r"\1***@", re.sub(r"(https?://[^\s?]*)\?\S*", r"\1?***", text))
 
 
-def _show_prompts(plans: list[Plan], answer: AnswerForm) -> None:
+def _show_prompts(plans: list[Plan], settings: Settings) -> None:
     from aloe_bench.tasks.formats import asked
 
     for plan in plans:
         click.echo(f"{plan.task.name}: {len(plan.samples)} samples; the first prompt:")
-        click.echo(asked(plan.task, plan.samples[0][1], answer))
+        click.echo(asked(plan.task, plan.samples[0][1], _suited(settings, plan.task).answer))

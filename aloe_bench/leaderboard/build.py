@@ -86,6 +86,7 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
         "model": {key: header["model"][key] for key in MODEL_KEYS},
         "task": task,
         "protocol": header["protocol"],
+        "engine": header.get("engine"),
         "parser": header.get("parser"),
         "answer": header.get("answer", "letter"),
         "decoding": header.get("decoding"),

@@ -8,9 +8,7 @@ _GROUPS = ("overall", "nursing", "medicine")
 
 CAREQA = Shape(
     title="CareQA-Vision",
-    columns={
-        f"{part}/{group}": f"{part.upper()} {group.capitalize()}" for part in ("mcq", "vqa") for group in _GROUPS
-    },
+    columns={f"{part}/{group}": f"{part.upper()} {group.capitalize()}" for part in ("mcq", "vqa") for group in _GROUPS},
     places={
         "careqa_vision_mcq": {group: f"mcq/{group}" for group in _GROUPS},
         "careqa_vision_open": {group: f"vqa/{group}" for group in _GROUPS},

@@ -42,4 +42,5 @@ _CAREQA = by_tag("category", "nursing", "medicine")
 TASK_CELLS: dict[str, TaskCells] = {
     "careqa_vision_mcq": _CAREQA,
     "careqa_vision_open": _CAREQA,
+    "multimedqa": by_tag("category"),
 }

@@ -17,6 +17,8 @@ from aloe_bench.models.opening import IMAGE_ERRORS, failed, open_images
 if TYPE_CHECKING:
     from aloe_bench.models.hf import HFModel
 
+# The log-probability of an option, and whether greedy decoding would say it.
+Scored = tuple[float, bool]
 # Families whose image positions (M-RoPE) `_shared` reproduces; all others take one full pass a prompt.
 REUSING_MODEL_TYPES = frozenset({"qwen2_vl", "qwen2_5_vl"})
 
@@ -76,7 +78,8 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
             yield _prediction(request, tokens, scores, time.perf_counter() - started)
 
 
-def _prediction(request: Request, tokens: int, scores: list[float], seconds: float) -> Prediction:
+def _prediction(request: Request, tokens: int, scored: list[Scored], seconds: float) -> Prediction:
+    scores, greedy = zip(*scored, strict=True)
     best = max(range(len(scores)), key=scores.__getitem__)
     return Prediction(
         request.id,
@@ -85,18 +88,31 @@ def _prediction(request: Request, tokens: int, scores: list[float], seconds: flo
         prompt_tokens=tokens,
         output_tokens=0,
         seconds=seconds,
-        option_logprobs=tuple(scores),
+        option_logprobs=scores,
+        option_greedy=greedy,
     )
 
 
 def _option_ids(model: HFModel, request: Request) -> list[list[int]]:
-    ids = [list(model.tokenizer.encode(option, add_special_tokens=False)) for option in request.options]
+    """Return each option's tokens: on their own after a chat prompt, which ends in a closed turn.
+
+    After a raw prompt they are what the tokenizer adds for prompt and option together, as in lm-eval: some
+    tokenizers give a text another first token when nothing stands before it.
+    """
+    if request.chat:
+        ids = [list(model.tokenizer.encode(option, add_special_tokens=False)) for option in request.options]
+    else:
+        text = model.render(request)
+        special = model.adds_special_tokens(request, text)
+        start = len(model.tokenizer(text, add_special_tokens=special)["input_ids"])
+        wholes = model.tokenizer([text + option for option in request.options], add_special_tokens=special)
+        ids = [list(whole[start:]) for whole in wholes["input_ids"]]
     if not all(ids):
         raise ValueError(f"an option of {request.options!r} has no tokens")
     return ids
 
 
-def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, list[float]]:
+def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, list[Scored]]:
     """Score one request with nothing shared; an option of several tokens costs one more pass."""
     inputs = model.prepare([request], [images])
     tokens = int(inputs["input_ids"].shape[1])
@@ -104,12 +120,15 @@ def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, li
     first = _log_softmax(_logits(model, inputs, 1))[-1]
     scores = []
     for ids in options:
-        score = float(first[ids[0]])
-        if len(ids) > 1:
-            rows = _log_softmax(_logits(model, _extended(inputs, ids[:-1]), len(ids) - 1))
-            score += sum(float(row[token]) for row, token in zip(rows, ids[1:], strict=True))
-        scores.append(score)
+        rest = _log_softmax(_logits(model, _extended(inputs, ids[:-1]), len(ids) - 1)) if len(ids) > 1 else []
+        scores.append(_followed([first, *rest], ids))
     return tokens, scores
+
+
+def _followed(rows: Sequence[Any], ids: Sequence[int]) -> Scored:
+    """Return how likely the tokens `ids` are under the log-probabilities of each step, and whether each is the top."""
+    score = sum(float(row[token]) for row, token in zip(rows, ids, strict=True))
+    return score, all(int(row.argmax()) == token for row, token in zip(rows, ids, strict=True))
 
 
 def _extended(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
@@ -141,7 +160,7 @@ def _log_softmax(logits: Any) -> Any:
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tuple[int, list[float]]]:
+def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tuple[int, list[Scored]]]:
     """Score prompts over the same images, of a Qwen2-VL, computing their common beginning once."""
     import torch
 
@@ -183,14 +202,13 @@ def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tup
         first = step(row[:, common:], places[..., common:], 1)[-1]
         scores = []
         for ids in choices:
-            score = float(first[ids[0]])
+            rest: Any = []
             if len(ids) > 1:
                 tail = torch.tensor([ids[:-1]], device=model.device)
                 ahead = torch.arange(1, len(ids), device=model.device)
-                rows = step(tail, places[..., -1:] + ahead, len(ids) - 1)
-                score += sum(float(line[token]) for line, token in zip(rows, ids[1:], strict=True))
+                rest = step(tail, places[..., -1:] + ahead, len(ids) - 1)
                 cache.crop(-(len(ids) - 1))
-            scores.append(score)
+            scores.append(_followed([first, *rest], ids))
         cache.crop(-(len(prompt) - common))
         scored.append((len(prompt), scores))
     return scored

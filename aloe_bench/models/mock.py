@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
-from aloe_bench.core import Decoding, Prediction, Request
+from aloe_bench.core import LETTERS, Decoding, Prediction, Request
 from aloe_bench.errors import AloeError
 from aloe_bench.seeds import rng_for
 
@@ -68,22 +69,45 @@ class MockModel:
             else:
                 yield Prediction(request.id, text, "stop", seconds=seconds)
 
+    def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
+        """Yield one prediction a request: the option it believes in has probability 0.7, the others share the rest.
+
+        `refusal` and `verbose` are ways of talking and play no part.
+        """
+        for request in requests:
+            names = tuple(option.strip() for option in request.options)
+            if self._key[request.id][0] not in names:  # a text task's options in words, its target a letter
+                names = tuple(LETTERS[: len(names)])
+            answer = self._draw(replace(request, options=names))[0]
+            if answer is None:
+                yield Prediction(request.id, None, "error", error="planted failure")
+                continue
+            rest = math.log(0.3 / max(1, len(names) - 1))
+            scores = tuple(math.log(0.7) if name == answer else rest for name in names)
+            yield Prediction(request.id, request.options[names.index(answer)].strip(), "stop", option_logprobs=scores)
+
     def _reply(self, request: Request) -> str | None:
+        answer, refuses, talks = self._draw(request)
+        if answer is None:
+            return None
+        if refuses < self._behaviour.refusal:
+            return "I'm sorry, I cannot help with medical images."
+        return f"Looking at the image, the answer is {answer}." if talks < self._behaviour.verbose else answer
+
+    def _draw(self, request: Request) -> tuple[str | None, float, float]:
+        """Return the answer it believes in, None for a failed call, and its draws for refusing and for talking."""
         behaviour, (target, suggests) = self._behaviour, self._key[request.id]
         rng = rng_for(behaviour.seed, "mock", request.id)
         fails, refuses, follows, knows, talks, halves = (rng.random() for _ in range(6))
+        answer: str | None = target
         if fails < behaviour.failure:
-            return None
-        if refuses < behaviour.refusal:
-            return "I'm sorry, I cannot help with medical images."
-        if suggests is not None and follows < behaviour.follow:
+            answer = None
+        elif suggests is not None and follows < behaviour.follow:
             answer = suggests
         elif not request.options and halves < behaviour.partial:
             words = target.split()
             answer = " ".join(words[: (len(words) + 1) // 2])
-        elif knows < behaviour.accuracy:
-            answer = target
-        else:
+        elif knows >= behaviour.accuracy:
             wrong = [option for option in request.options if option != target]
             answer = rng.choice(wrong) if wrong else "unknown"
-        return f"Looking at the image, the answer is {answer}." if talks < behaviour.verbose else answer
+        return answer, refuses, talks

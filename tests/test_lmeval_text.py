@@ -1,0 +1,387 @@
+"""MMLU and MultiMedQA: lm-eval's prompts and scores in our run log, from local files of checked size."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from text_data import (
+    lines,
+    made_mmlu,
+    made_multimedqa,
+    mmlu_row,
+    parquet,
+    pubmedqa_rows,
+    real_mmlu,
+)
+
+from aloe_bench import runlog
+from aloe_bench.cli.main import cli
+from aloe_bench.errors import AloeError, DataError
+from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
+
+pytest.importorskip("lm_eval")
+
+from aloe_bench.bridges.lmeval_text import MMLU, MMLU_5SHOT, MMLU_ROWS, MULTIMEDQA, MULTIMEDQA_SUBJECTS
+
+MOCK = ("run", "--model", "mock")
+SUBJECTS = {name: MMLU_ROWS[name] for name in MULTIMEDQA_SUBJECTS}
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_checkpoint(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def multimedqa(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_multimedqa(tmp_path_factory.mktemp("multimedqa"), SUBJECTS)
+
+
+def command(*words: object) -> Any:
+    return CliRunner().invoke(cli, [str(word) for word in words])
+
+
+def summaries(*words: object) -> list[dict[str, Any]]:
+    done = command(*words, "--json")
+    assert done.exit_code == 0, (done.output, done.exception)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def refused(*words: object) -> AloeError:
+    done = command(*words)
+    assert isinstance(done.exception, AloeError), (done.output, done.exception)
+    return done.exception
+
+
+def theirs(lm: Any, tasks: list[Any]) -> dict[str, Any]:
+    """Return what lm-eval itself says of the rows of these tasks, with a model of its own."""
+    from lm_eval import simple_evaluate
+    from lm_eval.tasks import TaskManager
+
+    results = simple_evaluate(
+        lm, tasks=tasks, task_manager=TaskManager(include_defaults=False), bootstrap_iters=0, random_seed=None,
+        numpy_random_seed=None, torch_random_seed=None,
+    )  # fmt: skip
+    return {s["doc"]["sample_id"]: s for samples in results["samples"].values() for s in samples}
+
+
+def test_40_real_questions_get_the_log_likelihoods_and_scores_of_lmevals_own_model(checkpoint, tmp_path):
+    from lm_eval.models.hf_vlms import HFMultimodalLM
+
+    from aloe_bench.bridges.lmeval_text import lm_tasks
+
+    root = real_mmlu(tmp_path / "data")
+    (summary,) = summaries("run", "--model", checkpoint, "--tasks", "mmlu", "--data-root", root, "--allow-partial")
+
+    lm = HFMultimodalLM(str(checkpoint), device="cpu", dtype="float32", batch_size=8)
+    expected = theirs(lm, list(lm_tasks(MMLU, root, MMLU.find(root)).values()))
+
+    header, records = runlog.read_run(Path(summary["run"]))
+    assert {record.sample_id for record in records} == set(expected) and len(records) == 40
+    for record in records:
+        sample = expected[record.sample_id]
+        assert record.prediction.option_logprobs == pytest.approx([r[0][0] for r in sample["resps"]], abs=1e-4)
+        assert list(record.prediction.option_greedy) == [r[0][1] for r in sample["resps"]]
+        assert record.score.value == sample["acc"]
+        assert record.question == sample["arguments"][0][0]
+    right = sum(sample["acc"] for sample in expected.values())
+    assert summary["cells"]["overall"]["value"] == right / 40 and 0 < right < 40
+    assert (header["protocol"], header["engine"]["name"], header["partial"]) == ("logprob", "lm-eval", True)
+    assert "The following are multiple choice questions (with answers) about anatomy." in records[0].question
+
+
+def test_a_tokenizer_that_marks_the_start_of_a_text_scores_as_in_lmeval(tmp_path):
+    import torch
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from aloe_bench.bridges.lmeval import AloeLM
+
+    bpe = Tokenizer(models.BPE(unk_token="<unk>"))
+    bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])  # as Llama 2's
+    bpe.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
+    texts = ["Question: which one is right? Answer: A", "Answer: B C D no maybe acute alteplase infusion"] * 20
+    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=120, special_tokens=["<unk>", "<s>", "</s>"]))
+    bpe.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    tokenizer.save_pretrained(tmp_path)
+    torch.manual_seed(0)
+    config = LlamaConfig(vocab_size=len(tokenizer), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+                         num_attention_heads=2, num_key_value_heads=2, bos_token_id=1, eos_token_id=2,
+                         initializer_range=0.3)  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    pairs = [("Question: which one is right?\nAnswer:", o) for o in (" A", " B", " alteplase infusion")]
+    pairs += [("Answer: ", "maybe"), ("which one", " is")]
+    asked = [Instance("loglikelihood", {}, pair, 0, ("t", i, 1)) for i, pair in enumerate(pairs)]
+
+    ours = AloeLM(str(tmp_path)).loglikelihood(asked)
+    expected = HFLM(str(tmp_path), device="cpu", dtype="float32").loglikelihood(asked)
+
+    alone, after = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (" A", "Answer: A"))
+    assert alone != after[-len(alone) :]
+    assert [value for value, _ in ours] == pytest.approx([value for value, _ in expected], abs=1e-4)
+    assert [greedy for _, greedy in ours] == [greedy for _, greedy in expected]
+
+
+def test_greedy_continuations_are_told_from_others(checkpoint):
+    from lm_eval.api.instance import Instance
+
+    from aloe_bench.bridges.lmeval import AloeLM
+    from aloe_bench.core import Decoding, Message, Request
+    from aloe_bench.models.hf import HFModel
+
+    model = HFModel(str(checkpoint))
+    ids = model.tokenizer
+    for number in range(30):  # until a reply is found that the tokenizer reads back as the tokens it was said in
+        text = f"The patient {number} has a fever and"
+        raw = Request(text, (Message("user", text),), chat=False)
+        said = next(model.generate([raw], Decoding(max_new_tokens=2)))
+        if tuple(ids(text + said.text)["input_ids"]) == (*ids(text)["input_ids"], *said.token_ids):
+            break
+    asked = [
+        Instance("loglikelihood", {}, (text, reply), 0, (text, i, 1)) for i, reply in enumerate([said.text, " never"])
+    ]
+
+    assert len(said.token_ids) == 2
+    assert [greedy for _, greedy in AloeLM(model=model).loglikelihood(asked)] == [True, False]
+
+
+def test_a_whole_multimedqa_is_7045_questions_and_its_accuracy_the_share_of_right_ones(multimedqa):
+    (summary,) = summaries(*MOCK, "--tasks", "multimedqa", "--data-root", multimedqa, "--model-args", "accuracy=0.6")
+
+    header, records = runlog.read_run(Path(summary["run"]))
+    assert (header["n"], header["partial"], summary["n"]) == (7045, False, 7045)
+    right = sum(record.prediction.text == record.target for record in records)
+    assert summary["cells"]["overall"]["value"] == pytest.approx(right / 7045)
+    assert 0.57 < right / 7045 < 0.63
+    sizes = {c: sum(r.tags["category"] == c for r in records) for c in ("pubmedqa", "medmcqa", "medqa_4options")}
+    assert sizes == {"pubmedqa": 500, "medmcqa": 4183, "medqa_4options": 1273}
+    assert {r.target for r in records if r.tags["category"] == "pubmedqa"} == {"A", "B", "C"}
+
+
+def test_prompts_are_byte_for_byte_those_of_lmevals_definitions(multimedqa, tmp_path):
+    first = {}
+    for sample in MULTIMEDQA.load(multimedqa):
+        first.setdefault(sample.tags["category"], MULTIMEDQA.prompt(sample))
+
+    assert first["pubmedqa"].startswith("Abstract: We asked 7482275.\nYes.\nQuestion: Does it help, 7482275?\nAnswer:")
+    assert first["medmcqa"] == (
+        "Question: Which drug, 0?\nChoices:\nA. drug 0a\nB. drug 0b\nC. drug 0c\nD. drug 0d\nAnswer:"
+    )
+    assert (
+        first["medqa_4options"] == "Question: A patient 0.\nA. step 0-0\nB. step 0-1\nC. step 0-2\nD. step 0-3\nAnswer:"
+    )
+    assert first["anatomy"] == (
+        "The following are multiple choice questions (with answers) about anatomy.\n\n"
+        "anatomy test 0?\nA. thing 0-0\nB. thing 0-1\nC. thing 0-2\nD. thing 0-3\nAnswer:"
+    )
+
+
+def test_five_shots_come_from_the_dev_split_in_its_order(tmp_path):
+    root = made_mmlu(made_mmlu(tmp_path, {"anatomy": 2}), {"anatomy": 5}, split="dev")
+
+    prompt = MMLU_5SHOT.prompt(next(MMLU_5SHOT.load(root)))
+
+    shots = [f"anatomy dev {i}?\n" for i in range(5)]
+    assert [prompt.index(shot) for shot in shots] == sorted(prompt.index(shot) for shot in shots)
+    assert "D. thing 3-3\nAnswer: D\n\nanatomy dev 4?" in prompt
+    assert prompt.endswith("anatomy test 0?\nA. thing 0-0\nB. thing 0-1\nC. thing 0-2\nD. thing 0-3\nAnswer:")
+    (root / "mmlu/anatomy/dev-00000-of-00001.parquet").unlink()
+    with pytest.raises(DataError, match=r"anatomy/dev-\*\.parquet"):
+        next(MMLU_5SHOT.load(root))
+
+
+def test_a_missing_row_is_refused_and_its_part_named(multimedqa, tmp_path, caplog):
+    root = tmp_path / "data"
+    made_multimedqa(root, {**SUBJECTS, "anatomy": 134})
+
+    error = refused(*MOCK, "--tasks", "multimedqa", "--data-root", root)
+
+    assert error.exit_code == 3
+    assert "7044 rows" in str(error) and "expected 7045" in str(error)
+    assert "mmlu_anatomy 134 of 135" in caplog.text
+    assert not Path("runs").exists()
+    made_mmlu(root, {"virology": 3, "college_biology": 145})  # the total fits again, by chance
+    assert "mmlu_anatomy 134 of 135, mmlu_college_biology 145 of 144" in str(
+        refused(*MOCK, "--tasks", "multimedqa", "--data-root", root, "--allow-partial")
+    )
+
+
+def test_missing_data_say_what_to_fetch_and_where_it_was_looked_for(tmp_path):
+    error = refused(*MOCK, "--tasks", "multimedqa", "--data-root", tmp_path / "nowhere")
+
+    assert error.exit_code == 3
+    text = str(error)
+    assert text.startswith("multimedqa: no data in ")
+    for hub, folder in (
+        ("qiaojin/PubMedQA", "pubmedqa"), ("openlifescienceai/medmcqa", "medmcqa"),
+        ("GBaker/MedQA-USMLE-4-options-hf", "medqa"), ("cais/mmlu", "mmlu"),
+    ):  # fmt: skip
+        assert f"`hf download {hub} --repo-type dataset --local-dir DATA/{folder}`" in text
+        assert str(tmp_path / "nowhere" / folder) in text
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"answer": 4}, "answer 4 is not one of 0-3"),
+        ({"answer": -1}, "answer -1 is not one of 0-3"),
+        ({"choices": ["a", "b"]}, "expected a list of four texts"),
+        ({"question": ""}, "field 'question' is ''"),
+    ],
+)
+def test_a_broken_row_is_named(tmp_path, change, said):
+    good = mmlu_row("Which?", "a", "b", "c", "d", subject="anatomy", answer=0)
+    path = parquet(tmp_path / "mmlu" / "anatomy" / "test-00000-of-00001.parquet", [good, good | change])
+
+    error = refused(*MOCK, "--tasks", "mmlu", "--data-root", tmp_path, "--allow-partial")
+
+    assert error.exit_code == 3
+    assert f"{path}: row 2" in str(error) and said in str(error)
+
+
+def test_options_that_read_none_or_nothing_survive(tmp_path):
+    rows = [mmlu_row("Which?", "None", "NA", "nan", "", subject="anatomy", answer=0)] * 2
+    parquet(tmp_path / "mmlu" / "anatomy" / "test-00000-of-00001.parquet", rows)
+
+    samples = list(MMLU.load(tmp_path))
+
+    assert samples[0].question.endswith("Which?\nA. None\nB. NA\nC. nan\nD. \nAnswer:")
+    assert len({sample.id for sample in samples}) == 2  # the data set repeats a few questions; both count
+
+
+def test_every_layout_gives_the_same_samples(tmp_path):
+    rows = [
+        mmlu_row(f"Which {i}?", "a", "b", "c", "d", subject=s, answer=1)
+        for i in range(3)
+        for s in ("anatomy", "virology")
+    ]
+    parquet(tmp_path / "one" / "mmlu" / "all" / "test-00000-of-00001.parquet", rows)
+    for subject in ("anatomy", "virology"):
+        own = [row for row in rows if row["subject"] == subject]
+        lines(tmp_path / "two" / "mmlu" / subject / "test.jsonl", own)
+        parquet(tmp_path / "three" / subject / "test-00000-of-00001.parquet", own)
+
+    one, two, three = (list(MMLU.load(tmp_path / name)) for name in ("one", "two", "three"))
+
+    assert one == two == three
+    assert len(one) == 6
+
+
+def test_pubmedqa_is_the_official_test_set_in_either_layout(tmp_path):
+    rows = pubmedqa_rows(500)
+    parquet(tmp_path / "hub" / "pubmedqa" / "pqa_labeled" / "train-00000-of-00001.parquet", rows)
+    original = {
+        str(row["pubid"]): {"QUESTION": row["question"], "CONTEXTS": row["context"]["contexts"],
+                            "final_decision": row["final_decision"]}
+        for row in rows
+    }  # fmt: skip
+    (tmp_path / "git" / "pubmedqa" / "data").mkdir(parents=True)
+    (tmp_path / "git" / "pubmedqa" / "data" / "ori_pqal.json").write_text(json.dumps(original))
+
+    hub, git = (list(MULTIMEDQA.load(tmp_path / name)) for name in ("hub", "git"))
+
+    assert hub == git
+    assert len(hub) == 500
+    assert hub[0].id == "pubmedqa/7482275"
+
+
+def test_failed_items_are_asked_again_and_a_torn_log_is_finished(tmp_path):
+    root = real_mmlu(tmp_path / "data")
+    words = (*MOCK, "--tasks", "mmlu", "--data-root", root, "--allow-partial", "--name", "m")
+    failing = command(*words, "--model-args", "accuracy=0.5,failure=0.2")
+    assert failing.exit_code == 1
+    (folder,) = Path("runs/m/mmlu").iterdir()
+    failed = [r for r in runlog.read_records(folder) if r.prediction.finish == "error"]
+    assert 0 < len(failed) < 20 and {r.score.value for r in failed} == {None}
+    assert command(*words, "--model-args", "accuracy=0.5,failure=0.2").exit_code == 1
+    assert len((folder / "records.jsonl").read_text().splitlines()) == 40 + len(failed)
+
+    (whole,) = summaries(*words, "--model-args", "accuracy=0.5", "--fresh")
+    folder = Path(whole["run"])
+    before = runlog.read_records(folder)
+    (folder / "summary.json").unlink()
+    log = folder / "records.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:25])[:-9])
+    (again,) = summaries(*words, "--model-args", "accuracy=0.5")
+
+    assert again["run"] == whole["run"]
+    assert runlog.read_records(folder) == before
+
+
+def test_changed_data_are_not_finished_under_the_old_header(tmp_path):
+    root = real_mmlu(tmp_path / "data")
+    words = (
+        *MOCK,
+        "--tasks",
+        "mmlu",
+        "--data-root",
+        root,
+        "--allow-partial",
+        "--name",
+        "m",
+        "--model-args",
+        "failure=0.2",
+    )
+    command(*words)
+    made_mmlu(root, {"anatomy": 5})
+
+    error = refused(*words)
+
+    assert "task.data_sha256" in str(error) and "prompt_sha256" in str(error)
+
+
+def test_a_back_end_without_log_probabilities_is_refused_before_anything_is_asked(tmp_path):
+    root = real_mmlu(tmp_path / "data")
+    done = command("run", "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--tasks", "mmlu", "--data-root", root,
+                   "--allow-partial")  # fmt: skip
+
+    assert done.exit_code == 2
+    assert "mmlu: scored by the log-likelihood of raw prompts, which back end openai does not give" in done.output
+    assert not Path("runs").exists()
+
+
+def test_one_load_of_the_checkpoint_serves_images_and_text(checkpoint, tmp_path):
+    from conftest import MINI
+
+    root = real_mmlu(tmp_path / "data")
+    (root / "careqa_vision").symlink_to(MINI)
+    code = (
+        "import sys\n"
+        "opened = []\n"
+        "def seen(event, arguments):\n"
+        "    if event == 'open' and str(arguments[0]).endswith('generation_config.json'):\n"
+        "        opened.append(1)\n"
+        "sys.addaudithook(seen)\n"
+        "from click.testing import CliRunner\n"
+        "from aloe_bench.cli.main import cli\n"
+        "done = CliRunner().invoke(cli, sys.argv[1:], catch_exceptions=False)\n"
+        "print(done.output, 'opened', len(opened), 'code', done.exit_code)\n"
+    )
+
+    def opened(tasks: str) -> int:
+        words = ["run", "--model", checkpoint, "--tasks", tasks, "--data-root", root, "--allow-partial",
+                 "--max-new-tokens", "2", "--output", tmp_path / tasks]  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", code, *map(str, words)], capture_output=True, text=True, check=True
+        )
+        assert "code 0" in done.stdout, done.stdout
+        return int(done.stdout.split("opened ")[1].split()[0])
+
+    assert opened("careqa_vision_mcq,mmlu") == opened("careqa_vision_mcq") > 0
+    assert sorted(path.parent.parent.name for path in (tmp_path / "careqa_vision_mcq,mmlu").rglob("summary.json")) == [
+        "careqa_vision_mcq", "mmlu"]  # fmt: skip
