@@ -38,7 +38,10 @@ Keep = Callable[[list[Record]], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a user may set of a run; written whole into its header."""
+    """What a user may set of a run; written whole into its header.
+
+    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked.
+    """
 
     output: Path = Path("runs")
     decoding: Decoding = field(default_factory=Decoding)
@@ -50,6 +53,7 @@ class Settings:
     shard: tuple[int, int] | None = None
     chunk: int = 32
     fresh: bool = False
+    go_on: bool = False
     allow_partial: bool = False
 
 
@@ -126,6 +130,22 @@ def answer_key(plans: Sequence[Plan]) -> dict[str, tuple[str, str | None]]:
     }
 
 
+def is_interrupted(plans: Sequence[Plan], model_name: str, settings: Settings) -> bool:
+    """Return whether a command over several tasks has yet to end: one of them has no run, or an unfinished one."""
+    below = [
+        runlog.runs_below(_parent(settings.output, model_name, plan.task), _shard_text(settings)) for plan in plans
+    ]
+    return any(not folders or not all(map(runlog.is_finished, folders)) for folders in below)
+
+
+def _parent(output: Path, model_name: str, task: Task) -> Path:
+    return output / runlog.safe_name(model_name) / runlog.safe_name(task.name)
+
+
+def _shard_text(settings: Settings) -> str | None:
+    return "{}/{}".format(*settings.shard) if settings.shard else None
+
+
 def run_plan(
     plan: Plan,
     model: Model,
@@ -142,8 +162,11 @@ def run_plan(
     """
     engine = engine or Engine(_ask_all)
     header = {**_header(plan, model, settings, model_facts, asked or {}), "engine": engine.facts}
-    parent = settings.output / runlog.safe_name(header["model"]["name"]) / runlog.safe_name(plan.task.name)
+    parent = _parent(settings.output, header["model"]["name"], plan.task)
     folder = None if settings.fresh else runlog.unfinished_run(parent, header["shard"])
+    if folder is None and settings.go_on and (finished := runlog.finished_run(parent, header)):
+        progress(len(plan.samples), len(plan.samples))
+        return finished
     if folder is None:
         folder = _new_folder(parent)
         runlog.create_run(folder, {**header, "run_id": folder.name})
@@ -244,7 +267,7 @@ def _header(
         "decoding": asdict(settings.decoding),
         "seed": settings.seed,
         "limit": settings.limit,
-        "shard": "{}/{}".format(*settings.shard) if settings.shard else None,
+        "shard": _shard_text(settings),
         "partial": plan.partial,
         "n": len(plan.samples),
         "n_total": plan.n_total,

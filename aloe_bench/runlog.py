@@ -242,15 +242,26 @@ def refuse_difference(folder: Path, wanted: Mapping[str, Any]) -> None:
         )
 
 
+def runs_below(parent: Path, shard: str | None) -> list[Path]:
+    """Return the run folders below `parent` for this shard, newest first."""
+    folders = sorted(parent.iterdir(), reverse=True) if parent.is_dir() else []
+    return [f for f in folders if (f / "run.json").exists() and read_header(f).get("shard") == shard]
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run has its summary."""
+    return (folder / "summary.json").exists()
+
+
 def unfinished_run(parent: Path, shard: str | None) -> Path | None:
     """Return the newest run folder below `parent` for this shard that has no summary yet."""
-    if not parent.is_dir():
-        return None
-    for folder in sorted(parent.iterdir(), reverse=True):
-        begun = (folder / "run.json").exists() and not (folder / "summary.json").exists()
-        if begun and read_header(folder).get("shard") == shard:
-            return folder
-    return None
+    return next((folder for folder in runs_below(parent, shard) if not is_finished(folder)), None)
+
+
+def finished_run(parent: Path, wanted: Mapping[str, Any]) -> Path | None:
+    """Return the newest run folder below `parent` that has a summary and was made as `wanted` asks."""
+    folders = [folder for folder in runs_below(parent, wanted["shard"]) if is_finished(folder)]
+    return next((folder for folder in folders if identity(read_header(folder)) == identity(wanted)), None)
 
 
 def merge(folders: Sequence[Path], output: Path) -> list[Record]:

@@ -87,6 +87,8 @@ def run(**options: Any) -> None:
     jury = Jury.read(options["judges"]) if options["judges"] else None
     model, facts = _model(options, plans)
     _refuse_without_logprobs(model, facts["backend"], plans)
+    if not options["fresh"] and runs.is_interrupted(plans, facts["name"], settings):
+        settings = replace(settings, go_on=True)
     asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options)}
     summaries = []
     for plan in plans:
