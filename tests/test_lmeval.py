@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 from conftest import MINI, closed_rows
+from jury import judges_file, mock_table
 
 from aloe_bench import run as runs
 from aloe_bench import runlog
@@ -24,7 +26,7 @@ from aloe_bench.errors import AloeError, ModelError, UsageError
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 from aloe_bench.models.hf import HFModel
 from aloe_bench.models.mock import Behaviour, MockModel
-from aloe_bench.tasks.careqa_vision import MCQ
+from aloe_bench.tasks.careqa_vision import MCQ, OPEN
 
 pytest.importorskip("lm_eval")
 ROWS = 200
@@ -96,10 +98,10 @@ def in_lmeval(model: Any, task: str, **options: Any) -> list[dict[str, Any]]:
     return samples
 
 
-def natively(model: Any, root: Path, output: Path, **settings: Any) -> dict[str, Record]:
+def natively(model: Any, root: Path, output: Path, task: Any = MCQ, **settings: Any) -> dict[str, Record]:
     chosen = runs.Settings(output=output, allow_partial=True, decoding=Decoding(0.0, NEW_TOKENS), **settings)
     facts = {"name": "m", "backend": "hf"}
-    folder = runs.run_plan(runs.load_plan(MCQ, root, chosen), model, chosen, facts)
+    folder = runs.run_plan(runs.load_plan(task, root, chosen), model, chosen, facts)
     return {record.sample_id: record for record in runlog.read_records(folder)}
 
 
@@ -249,3 +251,48 @@ def test_aloe_bench_does_without_lmeval_and_lists_tasks_in_a_second(tmp_path):
     assert float(done.stdout.split("seconds ")[1].split()[0]) < 1.0
     assert "DependencyError" in done.stdout
     assert "pip install 'aloe-bench[lm-eval]'" in done.stdout
+
+
+@pytest.mark.usefixtures("here")
+def test_open_answers_get_the_grades_of_aloe_bench_judge(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALOE_BENCH_DATA_ROOT", str(MINI))
+    tables = mock_table("a"), mock_table("b", accuracy=0.6, seed=2), mock_table("c", leniency=-0.5, malformed=0.3)
+    jury = judges_file(tmp_path / "judges.toml", *tables)
+    key = runs.answer_key([runs.load_plan(OPEN, MINI, runs.Settings(allow_partial=True))])
+    model = MockModel(key, Behaviour(accuracy=0.5, partial=0.5, verbose=0.3, refusal=0.1))
+    records = natively(model, MINI, tmp_path / "runs", task=OPEN)
+    (folder,) = (tmp_path / "runs").glob("*/*/*")
+    assert CliRunner().invoke(cli, ["judge", str(folder), "--judges", str(jury)]).exit_code == 0
+    records = {record.sample_id: record for record in runlog.read_records(folder)}
+
+    unjudged = in_lmeval(model, "careqa_vision_open")
+    monkeypatch.setenv("ALOE_BENCH_JUDGES", str(jury))
+    monkeypatch.setenv("ALOE_BENCH_VERDICTS", str(tmp_path / "verdicts"))
+    samples = by_id(in_lmeval(model, "careqa_vision_open"))
+
+    assert {sample["jury"] for sample in unjudged} == {None}
+    assert set(samples) == set(records) and len(records) == 10
+    for name, record in records.items():
+        assert samples[name]["jury"] == record.score.value
+        assert list(samples[name]["filtered_resps"][0]["verdicts"]) == [asdict(v) for v in record.score.verdicts]
+    assert len({record.score.value for record in records.values()}) == 3
+    stored = (tmp_path / "verdicts" / "verdicts.jsonl").read_text()
+    in_lmeval(model, "careqa_vision_open")
+    assert (tmp_path / "verdicts" / "verdicts.jsonl").read_text() == stored  # no judge is asked twice
+
+
+@pytest.mark.usefixtures("here")
+def test_a_missing_judge_leaves_no_mean(tmp_path, monkeypatch):
+    from aloe_bench.bridges.lmeval_docs import mean_of_all
+
+    monkeypatch.setenv("ALOE_BENCH_DATA_ROOT", str(MINI))
+    tables = mock_table("a"), mock_table("b", accuracy=0.0), mock_table("c", down=True)
+    monkeypatch.setenv("ALOE_BENCH_JUDGES", str(judges_file(tmp_path / "judges.toml", *tables)))
+    key = runs.answer_key([runs.load_plan(OPEN, MINI, runs.Settings(allow_partial=True))])
+
+    samples = in_lmeval(MockModel(key), "careqa_vision_open")
+
+    assert sum(sample["missing"] for sample in samples) == 10
+    assert math.isnan(mean_of_all([sample["jury"] for sample in samples]))
+    assert math.isnan(mean_of_all([1.0, None]))
+    assert mean_of_all([1.0, 0.5]) == 0.75

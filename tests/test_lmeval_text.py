@@ -165,7 +165,7 @@ def test_a_whole_multimedqa_is_7045_questions_and_its_accuracy_the_share_of_righ
 
     header, records = runlog.read_run(Path(summary["run"]))
     assert (header["n"], header["partial"], summary["n"]) == (7045, False, 7045)
-    right = sum(record.prediction.text == record.target for record in records)
+    right = sum(record.score.parsed == record.target for record in records)
     assert summary["cells"]["overall"]["value"] == pytest.approx(right / 7045)
     assert 0.57 < right / 7045 < 0.63
     sizes = {c: sum(r.tags["category"] == c for r in records) for c in ("pubmedqa", "medmcqa", "medqa_4options")}
@@ -385,3 +385,19 @@ def test_one_load_of_the_checkpoint_serves_images_and_text(checkpoint, tmp_path)
     assert opened("careqa_vision_mcq,mmlu") == opened("careqa_vision_mcq") > 0
     assert sorted(path.parent.parent.name for path in (tmp_path / "careqa_vision_mcq,mmlu").rglob("summary.json")) == [
         "careqa_vision_mcq", "mmlu"]  # fmt: skip
+
+
+def test_our_pubmedqa_loads_in_lmevals_own_command_line(tmp_path):
+    from lm_eval.tasks import TaskManager
+
+    from aloe_bench.bridges.lmeval_docs import TASKS_FOLDER
+
+    here = {"train": str(parquet(tmp_path / "train.parquet", pubmedqa_rows(500)))}
+    local = {"dataset_path": "parquet", "dataset_name": None, "dataset_kwargs": {"data_files": here}}
+    manager = TaskManager(include_path=str(TASKS_FOLDER), include_defaults=False)
+    (task,) = manager.load([{"group": "g", "task": [{"task": "aloe_pubmedqa", **local}]}])["tasks"].values()
+
+    prompts = [task.fewshot_context(doc, num_fewshot=0) for doc in task.eval_docs]
+    parquet(tmp_path / "pubmedqa" / "pqa_labeled" / "train-00000-of-00001.parquet", pubmedqa_rows(500))
+    assert prompts == [MULTIMEDQA.prompt(sample) for sample in MULTIMEDQA.load(tmp_path)]
+    assert "aloe_multimedqa" in manager.all_groups

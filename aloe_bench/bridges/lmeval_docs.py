@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aloe_bench.core import LETTERS, ImageRef, Prediction, Sample, Task
-from aloe_bench.grading import grade
+from aloe_bench.core import LETTERS, ImageRef, Prediction, Sample, Score, Task
+from aloe_bench.errors import DataError
+from aloe_bench.grading import grade, grade_open, open_answer
+from aloe_bench.judges.rubric import Case
+from aloe_bench.judges.store import VerdictStore
 from aloe_bench.run import Settings, load_plan
 
 if TYPE_CHECKING:
     from PIL import Image
+
+    from aloe_bench.judges.panel import Panel
+
+log = logging.getLogger(__name__)
 
 TASKS_FOLDER = Path(__file__).with_name("lmeval_tasks")
 IMAGE_MARK = "<image>"
@@ -73,8 +81,45 @@ def choice_results(doc: Doc, results: Sequence[str]) -> Mapping[str, float]:
     return {"acc": float(score.value or 0.0), "unread": float(score.parsed is None)}
 
 
-def _score(doc: Doc, reply: str) -> Any:
+def _score(doc: Doc, reply: str) -> Score:
     sample = Sample(
         doc["sample_id"], doc["kind"], doc["question"], doc["target"], doc["cluster"], choices=tuple(doc["choices"])
     )
     return grade(sample, Prediction(sample.id, reply, "stop"))
+
+
+def judged(replies: Sequence[str], docs: Sequence[Doc], panel: Panel, folder: Path) -> list[Score]:
+    """Return the jury's score of each open reply, as `aloe-bench judge` gives it; verdicts are kept in `folder`."""
+    cases = [
+        Case(doc["sample_id"], doc["question"], doc["target"], answer)
+        for doc, reply in zip(docs, replies, strict=True)
+        if (answer := open_answer(reply)) is not None
+    ]
+    with VerdictStore(folder) as store:
+        ballot = panel.grade(cases, store)
+    for name, reason in ballot.down.items():
+        log.warning("judge %s is down: %s", name, reason)
+    return [ballot.scores.get(doc["sample_id"]) or grade_open(reply) for doc, reply in zip(docs, replies, strict=True)]
+
+
+def open_results(doc: Doc, results: Sequence[Mapping[str, Any]]) -> Mapping[str, float | None]:
+    """Return `jury` (None if it left no grade), `unread` and `missing` of one reply, which the filter graded."""
+    value, rule = results[0]["value"], str(results[0]["rule"])
+    return {"jury": value, "unread": float(rule.startswith("unread")), "missing": float(value is None)}
+
+
+def mean_of_all(values: Sequence[float | None]) -> float:
+    """Return the mean, or NaN as soon as one value is missing: the rest must not pose as the whole."""
+    given = [value for value in values if value is not None]
+    return sum(given) / len(given) if given and len(given) == len(values) else float("nan")
+
+
+def official_pubmedqa(dataset: Any) -> Any:
+    """Return the official test rows of the hub's 1,000 labelled ones, in the fields of lm-eval's definition."""
+    from aloe_bench.bridges.lmeval_rows import PUBMEDQA
+
+    kept = dataset.filter(lambda row: PUBMEDQA.only(row, ""))
+    fields = kept.map(lambda row: dict(PUBMEDQA.read(row, "qiaojin/PubMedQA").doc), remove_columns=kept.column_names)
+    if len(fields) != 500:
+        raise DataError(f"qiaojin/PubMedQA: {len(fields)} of the 500 official test rows. Pin its earlier revision.")
+    return fields

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aloe_bench.bridges.lmeval_text import SHOT_SEED, TextTask, lm_tasks
-from aloe_bench.core import LETTERS, Model, Prediction, Record, Request, Sample
+from aloe_bench.core import Model, Prediction, Record, Request, Sample
 from aloe_bench.errors import DataError, ModelError
 from aloe_bench.run import Engine, Keep, Settings, record_of
 
@@ -74,15 +73,7 @@ def _records(
     for request in requests:
         if request.messages[0].text != wanted[request.id][1].question.rstrip():
             raise DataError(f"{task.name}: {request.id} in {root} changed since the run began. Run it again.")
-    return [record_of(*wanted[prediction.id], _lettered(prediction), parser) for prediction in predictions]
-
-
-def _lettered(prediction: Prediction) -> Prediction:
-    """Return `prediction` with the letter of its likeliest option as text, ties going to the first as in lm-eval."""
-    scores = prediction.option_logprobs
-    if not scores:
-        return prediction
-    return replace(prediction, text=LETTERS[max(range(len(scores)), key=scores.__getitem__)])
+    return [record_of(*wanted[prediction.id], prediction, parser) for prediction in predictions]
 
 
 def _agree(kept: Mapping[str, Record], samples: Sequence[Mapping[str, Any]]) -> None:

@@ -7,6 +7,10 @@ for a data folder.
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +19,8 @@ import click
 from aloe_bench.errors import DataError
 
 ALLOW_PARTIAL = "ALOE_BENCH_ALLOW_PARTIAL"
+JUDGES = "ALOE_BENCH_JUDGES"
+VERDICTS = "ALOE_BENCH_VERDICTS"
 DATA_ROOT = Path("data")
 
 
@@ -44,3 +50,32 @@ def documents(*, task: str, folder_from: str, **_: Any) -> dict[str, Any]:
             f"{error} In lm-eval the folder is named by the variable {folder_from} (now {root}), and "
             f"{ALLOW_PARTIAL}=1 stands for --allow-partial."
         ) from error
+
+
+def graded(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return reply and score of every open answer, by the jury that the environment names; unjudged without one."""
+    from aloe_bench.bridges import lmeval_docs
+    from aloe_bench.cli.judge import Jury
+    from aloe_bench.grading import grade_open
+
+    replies, file = [first for first, *_ in resps], os.environ.get(JUDGES)
+    if file is None:
+        click.echo(f"Open answers are not judged: {JUDGES} names no judges.toml.", err=True)
+        scores = [grade_open(reply) for reply in replies]
+    else:
+        panel = Jury.read(Path(file)).panel
+        with _verdict_folder() as folder:
+            scores = lmeval_docs.judged(replies, docs, panel, folder)
+    return [{"reply": reply, **asdict(score)} for reply, score in zip(replies, scores, strict=True)]
+
+
+@contextmanager
+def _verdict_folder() -> Iterator[Path]:
+    """Give the folder that keeps the judges' replies, so that none is asked twice; else a passing one."""
+    kept = os.environ.get(VERDICTS)
+    if kept is not None:
+        Path(kept).mkdir(parents=True, exist_ok=True)
+        yield Path(kept)
+        return
+    with tempfile.TemporaryDirectory() as passing:
+        yield Path(passing)
