@@ -15,6 +15,8 @@ TASKS = {
     "mmlu": "aloe_bench.bridges.lmeval_text:MMLU",
     "mmlu_5shot": "aloe_bench.bridges.lmeval_text:MMLU_5SHOT",
 }
+# A task that is a folder of the user's: `heart:FOLDER`.
+FOLDER_TASKS = {"heart": "aloe_bench.heart.task:open_task"}
 SUITES: dict[str, tuple[str, ...]] = {"careqa_vision": ("careqa_vision_mcq", "careqa_vision_open")}
 BACKENDS = {
     "hf": "aloe_bench.models.hf:HFModel",
@@ -33,6 +35,12 @@ def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
+def task(name: str) -> Any:
+    """Return the task of this name, or the one in a folder if the name is KIND:FOLDER."""
+    kind, colon, folder = name.partition(":")
+    return resolve("kind of task", FOLDER_TASKS, kind)(folder) if colon else resolve("task", TASKS, name)
+
+
 def task_names(tasks: str | None, suite: str | None) -> list[str]:
     """Return the tasks asked for, in order, each once."""
     names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
@@ -42,4 +50,4 @@ def task_names(tasks: str | None, suite: str | None) -> list[str]:
         names = [*SUITES[suite], *names]
     if not names:
         raise UsageError("No task given. Use --tasks a,b or --suite NAME; `aloe-bench ls tasks` shows them.")
-    return list(dict.fromkeys(name.replace("-", "_") for name in names))
+    return list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in names))

@@ -95,7 +95,9 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     data, prompts = hashlib.sha256(), hashlib.sha256()
     for sample in sorted(samples, key=lambda sample: sample.id):
         images = [image.sha256 for image in sample.images]
-        parts = [sample.id, sample.kind, sample.question, sample.target, list(sample.choices), images]
+        parts: list[Any] = [sample.id, sample.kind, sample.question, sample.target, list(sample.choices), images]
+        if sample.cue:
+            parts.append(asdict(sample.cue))
         data.update(json.dumps(parts).encode())
         prompts.update(json.dumps([sample.id, formats.asked(task, sample, settings.answer)]).encode())
     chosen = list(enumerate(samples))

@@ -32,7 +32,7 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--name", help="The row's name; default: base name and 8 digits of the fingerprint.")
 @click.option("--size-group", type=click.Choice(["small", "large"]), help="Leaderboard group (under / over 10B).")
 @click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
-@click.option("--tasks", help="Comma-separated task names.")
+@click.option("--tasks", help="Comma-separated task names; heart:FOLDER is a HEART table.")
 @click.option("--suite", help="A named list of tasks.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
@@ -65,7 +65,7 @@ def run(**options: Any) -> None:
     from aloe_bench.cli.summary import finish, show
 
     names = registry.task_names(options["tasks"], options["suite"])
-    tasks = [registry.resolve("task", registry.TASKS, name) for name in names]
+    tasks = [registry.task(name) for name in names]
     settings = runs.Settings(
         output=options["output"],
         decoding=Decoding(options["temperature"], options["max_new_tokens"]),

@@ -17,7 +17,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     It is written, which ends the run, unless a call failed or the caller is not `done` with it.
     """
     from aloe_bench.judging import tally
-    from aloe_bench.leaderboard.task_cells import task_cells
+    from aloe_bench.leaderboard.task_cells import task_cells, task_sections
 
     header, records = runlog.read_run(folder)
     cells = task_cells(header, records)
@@ -39,7 +39,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "output_tokens": sum(record.prediction.output_tokens or 0 for record in records),
         "jury": tally(records),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
-    }
+    } | task_sections(header, records)
     if done and not failed:
         runlog.write_json(folder / "summary.json", summary)
     return summary

@@ -16,7 +16,7 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.leaderboard import tables
 from aloe_bench.leaderboard.pages import PAGES
-from aloe_bench.leaderboard.task_cells import task_cells
+from aloe_bench.leaderboard.task_cells import task_cells, task_sections
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
         or header.get("shard") is not None
         or (expected is not None and header["n"] != expected),
         "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
-    }
+    } | task_sections(header, records)
 
 
 def _result_path(output: Path, result: Mapping[str, Any]) -> Path:

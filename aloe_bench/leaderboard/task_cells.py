@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aloe_bench.core import Cell, Record
+from aloe_bench.leaderboard import heart
 from aloe_bench.leaderboard.cells import cell
 
 Cells = dict[str, Cell]
@@ -15,11 +16,21 @@ TaskCells = Callable[[Mapping[str, Any], Sequence[Record]], Cells]
 def task_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
     """Return the cells of a run by name; the first, `overall`, is the micro-average of all its records.
 
-    `header` is that of the run log. A task named "heart-..." has the cells of "heart".
+    `header` is that of the run log. A task named "heart-..." has the cells of "heart": those of Table 4, and no
+    `overall`, since baseline and attacked rows have no mean of their own.
     """
+    return (_of_task(TASK_CELLS, header) or by_tag())(header, records)
+
+
+def task_sections(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
+    """Return what a run's summary holds beside its cells, by name; empty for most tasks."""
+    make = _of_task(TASK_SECTIONS, header)
+    return make(records) if make else {}
+
+
+def _of_task(table: Mapping[str, Any], header: Mapping[str, Any]) -> Any:
     name = str(header["task"]["name"])
-    make = TASK_CELLS.get(name) or TASK_CELLS.get(name.partition("-")[0]) or by_tag()
-    return make(header, records)
+    return table.get(name) or table.get(name.partition("-")[0])
 
 
 def by_tag(tag: str = "", *values: str) -> TaskCells:
@@ -43,4 +54,6 @@ TASK_CELLS: dict[str, TaskCells] = {
     "careqa_vision_mcq": _CAREQA,
     "careqa_vision_open": _CAREQA,
     "multimedqa": by_tag("category"),
+    "heart": heart.cells,
 }
+TASK_SECTIONS: dict[str, Callable[[Sequence[Record]], dict[str, Any]]] = {"heart": heart.section}

@@ -1,16 +1,44 @@
-"""95 % intervals for a mean of scores in [0, 1]."""
+"""95 % intervals for a mean or a conditional share of scores in [0, 1]."""
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
 Interval = tuple[float, float]
 
 ALPHA = 0.05
 # Sums of residuals that are zero on paper come out near 1e-16 a term.
 ZERO_SE = 1e-12
+# Under this many clusters the standard error itself is shaky; t(G-1) is used all the same.
+FEW_CLUSTERS = 20
+VERY_FEW_CLUSTERS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A mean or conditional share in [0, 1] with its 95 % interval; None where nothing is eligible.
+
+    `n` counts the eligible items (the denominator), `n_clusters` the clusters that hold one.
+    """
+
+    value: float | None
+    interval: Interval | None
+    n: int
+    n_clusters: int
+
+
+def few_clusters(n_clusters: int) -> str | None:
+    """Return the warning that belongs beside any interval over so few clusters; None if there are enough."""
+    if n_clusters >= FEW_CLUSTERS:
+        return None
+    advice = "the interval is rough" if n_clusters >= VERY_FEW_CLUSTERS else "go by the exact test, not the interval"
+    return f"{n_clusters} clusters, fewer than {FEW_CLUSTERS}: {advice}"
 
 
 def wilson(successes: float, n: int) -> Interval:
@@ -35,38 +63,79 @@ def clopper_pearson(successes: float, n: int) -> Interval:
 
 
 def clustered_mean(values: Sequence[float], clusters: Sequence[str]) -> tuple[float, Interval | None]:
-    """Return the mean of `values` (each in [0, 1]) and its 95 % interval over `clusters`.
+    """Return the mean of `values` (each in [0, 1]) and its 95 % interval over `clusters`, as `clustered_share`'s.
 
-    Wilson where values are 0 or 1 and no cluster repeats. Otherwise the cluster-robust standard
-    error with G/(G-1) and t(G-1), clipped to [0, 1]. Where that error is 0, Clopper-Pearson with
-    the number of clusters for n: no spread seen is not no uncertainty. None under two clusters.
     Raises ValueError if there are no values or the lengths differ.
-    Source: Cameron and Miller (2015), "A practitioner's guide to cluster-robust inference",
-    for the mean, a regression on a constant.
     """
     if not values or len(values) != len(clusters):
         raise ValueError(f"{len(values)} values and {len(clusters)} clusters; expected as many, at least 1")
-    if not all(0 <= value <= 1 for value in values):
-        raise ValueError("a value lies outside [0, 1]")
-    n = len(values)
-    total = math.fsum(values)
-    mean = total / n
-    by_cluster: defaultdict[str, list[float]] = defaultdict(list)
-    for value, cluster in zip(values, clusters, strict=True):
-        by_cluster[cluster].append(value - mean)
-    n_clusters = len(by_cluster)
-    if n_clusters < 2:
-        return mean, None
-    if n_clusters == n and all(value in (0, 1) for value in values):
-        return mean, wilson(total, n)
-    squares = math.fsum(math.fsum(residuals) ** 2 for residuals in by_cluster.values())
-    standard_error = math.sqrt(n_clusters / (n_clusters - 1) * squares) / n
-    if standard_error < ZERO_SE:
-        return mean, clopper_pearson(mean * n_clusters, n_clusters)
+    share = clustered_share(values, [1.0] * len(values), clusters)
+    assert share.value is not None
+    return share.value, share.interval
+
+
+def clustered_share(hits: ArrayLike, eligible: ArrayLike, clusters: ArrayLike) -> Share:
+    """Return sum(`hits`) / sum(`eligible`) and its 95 % interval over `clusters`; one entry an item each.
+
+    `eligible` is 0 or 1 and `hits` in [0, eligible], so the share is a mean over the eligible items.
+    Wilson where scores are 0 or 1 and no cluster repeats. Otherwise Wilson with the effective number of items,
+    p(1-p)/SE^2, and t(G-1) for z; SE is the cluster-robust one with G/(G-1) (for a share, the delta method's). Where
+    SE is 0, Clopper-Pearson with the number of clusters for n: no spread seen is not no uncertainty. No interval
+    under two clusters.
+    Source: Cameron and Miller (2015) for SE; Dean and Pagano (2015), "Evaluating confidence interval methods for
+    binomial proportions in clustered surveys", for the modified Wilson interval.
+    """
+    import numpy as np
+
+    hit, fit, codes = _checked(hits, eligible, clusters)
+    n = int(fit.sum())
+    if n == 0:
+        return Share(None, None, 0, 0)
+    hit, codes = hit[fit > 0], np.unique(codes[fit > 0], return_inverse=True)[1]
+    total = float(hit.sum())
+    value = total / n
+    groups = int(codes.max()) + 1
+    if groups < 2:
+        return Share(value, None, n, groups)
+    if groups == n and bool(np.isin(hit, (0, 1)).all()):
+        return Share(value, wilson(total, n), n, groups)
+    return Share(value, _modified_wilson(value, standard_error(hit - value, codes), groups), n, groups)
+
+
+def standard_error(residuals: NDArray[np.float64], codes: NDArray[np.intp]) -> float:
+    """Return the cluster-robust standard error of a mean, from its residuals and their cluster numbers 0..G-1."""
+    import numpy as np
+
+    sums = np.bincount(codes, weights=residuals)
+    return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(residuals))
+
+
+def t_quantile(n_clusters: int) -> float:
+    """Return the two-sided 95 % quantile of t with G-1 degrees of freedom."""
     from scipy import stats
 
-    half_width = float(stats.t.ppf(1 - ALPHA / 2, n_clusters - 1)) * standard_error
-    return mean, (max(0.0, mean - half_width), min(1.0, mean + half_width))
+    return float(stats.t.ppf(1 - ALPHA / 2, n_clusters - 1))
+
+
+def _modified_wilson(value: float, error: float, n_clusters: int) -> Interval:
+    if error < ZERO_SE:
+        return clopper_pearson(min(n_clusters, value * n_clusters), n_clusters)
+    z = t_quantile(n_clusters)
+    n = value * (1 - value) / error**2
+    centre = (value + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (value * (1 - value) / n + z**2 / (4 * n**2)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _checked(hits: ArrayLike, eligible: ArrayLike, clusters: ArrayLike) -> tuple[Any, Any, Any]:
+    import numpy as np
+
+    hit, fit, names = np.asarray(hits, dtype=float), np.asarray(eligible, dtype=float), np.asarray(clusters)
+    if not hit.shape == fit.shape == names.shape or hit.ndim != 1:
+        raise ValueError(f"{hit.size} hits, {fit.size} eligible and {names.size} clusters; expected as many")
+    if not np.isin(fit, (0, 1)).all() or not ((hit >= 0) & (hit <= fit)).all():
+        raise ValueError("a value lies outside [0, 1], or an item that is not eligible has one")
+    return hit, fit, names
 
 
 def _check_proportion(successes: float, n: int) -> None:

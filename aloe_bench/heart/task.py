@@ -1,0 +1,198 @@
+"""A HEART table as a task: every row a sample, every cue row tied to its baseline.
+
+`heart:FOLDER` on the command line. Source: heart/published.py for the published table; DESIGN of the folder in
+docs/robustness.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+from aloe_bench.core import LETTERS, Cue, Sample, Variant
+from aloe_bench.errors import DataError
+from aloe_bench.heart import published
+from aloe_bench.heart.reading import Pictures, Row, dataset_names, read_rows, table_files
+from aloe_bench.runlog import safe_name
+from aloe_bench.tasks import formats
+
+
+@dataclass(frozen=True, slots=True)
+class HeartTask:
+    """The questions of one HEART table."""
+
+    name: str
+    files: tuple[Path, ...]
+    folder: Path
+    expected_rows: int
+    source: str
+    revision: str
+    licence: str
+    modality: str
+    version: int = 1
+
+    def load(self, root: Path) -> Iterator[Sample]:
+        """Yield the samples in the table's order; the table is where the task was opened, not below `root`.
+
+        Raises DataError, naming file and row, for a repeated row, a cue without its baseline, an adversarial cue that
+        argues for the truth or an assistive one that does not, and a picture that is missing or changed.
+        """
+        pictures, samples, rows = Pictures(self.folder), list[Sample](), list[Row]()
+        for row in read_rows(list(self.files)):
+            pictures.add(row)
+            samples.append(_sample(row, self.modality))
+            # The picture's bytes are in `pictures` now, once; the row would keep them a second time.
+            kept = {c: v for c, v in row.cells.items() if c not in published.IMAGE_COLUMNS}
+            rows.append(Row(row.where, kept))
+        bases = _bases(samples, rows)
+        for sample, row in zip(samples, rows, strict=True):
+            yield replace(sample, images=(pictures.of(row),), tags={**sample.tags, **_place_in_base(sample, bases)})
+
+    def prompt(self, sample: Sample) -> str:
+        """Return the text of the user turn."""
+        return formats.prompt(sample)
+
+
+def open_task(place: str) -> HeartTask:
+    """Return the task of the HEART folder or table at `place`; raises DataError if there is none.
+
+    The rows expected are those its manifest counts; without a manifest, those of the published table.
+    """
+    path = Path(place).expanduser()
+    files = table_files(path)
+    folder = path if path.is_dir() else path.parent
+    manifest = _manifest(folder) if files[0].name == "heart.parquet" else {}
+    datasets = dataset_names(files)
+    return HeartTask(
+        name=f"heart-{safe_name(datasets[0])}" if len(datasets) == 1 else "heart",
+        files=tuple(files),
+        folder=folder,
+        expected_rows=int(manifest.get("rows", published.ROWS)),
+        source=", ".join(datasets) if manifest else published.SOURCE,
+        revision=str(manifest.get("generator_version", "main")),
+        licence=str(manifest.get("licence", published.LICENCE)),
+        modality=str(manifest.get("modality", "")),
+    )
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / "manifest.json"
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{path}: not readable ({error}); a HEART folder states its rows there. Build it again."
+        ) from error
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("rows"), int):
+        raise DataError(f"{path}: no number under 'rows'; expected the manifest `aloe-bench attack` writes.")
+    return manifest
+
+
+def _sample(row: Row, modality: str) -> Sample:
+    dataset, task = row.text("dataset"), _one_of(row, "task", published.TASKS)
+    attack, variant = _cue_kind(row)
+    choices = _choices(row)
+    letters = LETTERS[: len(choices)]
+    answer = _one_of(row, "answer", letters)
+    item = row.optional("item_id") or _item_id(row)
+    base = f"heart/{dataset}/{item}"
+    cue = Cue(attack, variant, base, _cue_target(row, variant, answer, letters)) if variant else None
+    return Sample(
+        id=f"{base}/{attack}/{variant}" if cue else base,
+        kind="choice",
+        question=row.text("question"),
+        target=answer,
+        cluster=row.optional("cluster") or f"{dataset}/{row.text('source_id')}",
+        choices=choices,
+        tags={
+            "dataset": dataset,
+            "task": task,
+            "attack": attack,
+            "variant": variant or published.BASELINE,
+            "n_options": str(len(choices)),
+            "modality": modality,
+            "strength": row.optional("strength") or "{}",
+        },
+        cue=cue,
+    )
+
+
+def _item_id(row: Row) -> str:
+    true_class = int(float(row.text("true_class")))  # a TSV that pandas wrote may say 2.0
+    key = f"{row.text('dataset')}|{row.text('task')}|{row.text('source_id')}|{true_class}"
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _one_of(row: Row, column: str, known: Sequence[str]) -> str:
+    value = row.text(column)
+    if value not in known:
+        raise DataError(f"{row.where}: {column} {value!r} is not one of {', '.join(known)}.")
+    return value
+
+
+def _cue_kind(row: Row) -> tuple[str, Variant | None]:
+    """Return attack and variant of a row; ("", None) for a baseline."""
+    approach = row.text("approach")
+    attack = row.optional("attack") or published.attack_of(approach)
+    variant = _one_of(row, "sample_type", (published.BASELINE, *published.VARIANTS))
+    if attack is None:
+        raise DataError(
+            f"{row.where}: approach {approach!r} is none of baseline_*, {', '.join(published.ATTACK_OF_APPROACH)}."
+        )
+    if (attack == "") != (variant == published.BASELINE):
+        raise DataError(
+            f"{row.where}: approach {approach!r} with sample_type {variant!r}; one is a baseline, one is not."
+        )
+    return attack, None if variant == published.BASELINE else cast("Variant", variant)
+
+
+def _choices(row: Row) -> tuple[str, ...]:
+    cells = [row.optional(letter) for letter in "ABCD"]
+    choices = tuple(cell for cell in cells if cell is not None)
+    if len(choices) < 2 or any(cell is not None for cell in cells[len(choices) :]):
+        raise DataError(f"{row.where}: options {cells}; expected two to four, from A on and without a gap.")
+    stated = row.optional("n_options")
+    if stated is not None and int(float(stated)) != len(choices):
+        raise DataError(f"{row.where}: n_options {stated}, but {len(choices)} options.")
+    return choices
+
+
+def _cue_target(row: Row, variant: Variant, answer: str, letters: str) -> str | None:
+    """Return the letter the cue argues for, checked: never the truth if adversarial, always if assistive."""
+    if variant == "neutral":
+        return None
+    fake = row.optional("cue_target") or (row.optional("fake_option") if variant == "adversarial" else answer)
+    if fake is None or fake not in letters:
+        raise DataError(f"{row.where}: an {variant} cue argues for {fake!r}, which is not one of {', '.join(letters)}.")
+    if (fake == answer) != (variant == "assistive"):
+        raise DataError(f"{row.where}: an {variant} cue argues for {fake}, and the answer is {answer}.")
+    return fake
+
+
+def _bases(samples: Sequence[Sample], rows: Sequence[Row]) -> dict[str, Sample]:
+    """Return the baseline of each item, checked: no id twice, no cue without its baseline."""
+    where: dict[str, str] = {}
+    for sample, row in zip(samples, rows, strict=True):
+        if sample.id in where:
+            raise DataError(f"{row.where}: {sample.id} is also {where[sample.id]}; every row needs its own id.")
+        where[sample.id] = row.where
+    base = {sample.id: sample for sample in samples if sample.cue is None}
+    for sample, row in zip(samples, rows, strict=True):
+        if sample.cue and sample.cue.base_id not in base:
+            raise DataError(f"{row.where}: {sample.id} has no baseline row {sample.cue.base_id}. Get the whole table.")
+    return base
+
+
+def _place_in_base(sample: Sample, bases: Mapping[str, Sample]) -> dict[str, str]:
+    """Return the letter that the cue's option has in the item's baseline, as a tag; "" if it is no option there.
+
+    The published table shuffles options anew for each approach, so the same letter need not be the same option.
+    """
+    if sample.cue is None or sample.cue.suggests is None:
+        return {}
+    option, choices = sample.choices[LETTERS.index(sample.cue.suggests)], bases[sample.cue.base_id].choices
+    return {"suggests_in_base": LETTERS[choices.index(option)] if option in choices else ""}
