@@ -1,0 +1,1 @@
+"""HEART: medical questions with and without a misleading cue, as a controlled experiment."""

@@ -1,0 +1,229 @@
+"""One plan an item: all that is drawn by lot, drawn once and shared by the baseline and every cue row."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from aloe_bench.core import LETTERS, Variant
+from aloe_bench.errors import UsageError
+from aloe_bench.heart.draw import PixelBox
+from aloe_bench.heart.source import Classes, TaskKind
+from aloe_bench.heart.wordings import Authority, CueWording, LegendWording, Question, TemplateSet, fill
+from aloe_bench.seeds import rng_for
+
+BoxKind = Literal["annotated", "generated"]
+VARIANTS: tuple[Variant, ...] = ("assistive", "adversarial", "neutral")
+MAX_FIGURE = 10
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKey:
+    """What an item is, for ever: the question about `true_class` in one picture of one dataset."""
+
+    dataset: str
+    task: TaskKind
+    source_id: str
+    true_class: int
+
+    @property
+    def item_id(self) -> str:
+        """The first 16 hexadecimal digits of the key's SHA-256."""
+        text = f"{self.dataset}|{self.task}|{self.source_id}|{self.true_class}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def rng(self, seed: int, purpose: str) -> random.Random:
+        """Return the item's own generator for one purpose; no two purposes share draws."""
+        return rng_for(seed, purpose, self.dataset, self.task, self.source_id, self.true_class)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A box that an item may show: annotated with a class, or generated (`class_index` None) where nothing is.
+
+    `distance` and `relaxed` say how like the true box a generated one is (see heart/boxes.py).
+    """
+
+    box: PixelBox
+    kind: BoxKind
+    class_index: int | None
+    distance: float | None = None
+    relaxed: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBox:
+    """A slot with the name that options call it by, the label and the colour it is drawn with."""
+
+    name: str
+    label: str
+    colour: str
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class ItemPlan:
+    """Everything fixed about an item. `answer` and `target` are positions in `options`.
+
+    `boxes` stand in the order of their names; `options` of a detection item are those names, shuffled.
+    `triggers` are as many as sycophancy is to be repeated.
+    """
+
+    key: ItemKey
+    cluster: str
+    classes: Classes
+    question: Question
+    options: tuple[str, ...]
+    answer: int
+    target: int
+    option_classes: tuple[int | None, ...]
+    boxes: tuple[NamedBox, ...]
+    figure: int
+    triggers: tuple[CueWording, ...]
+    caption: CueWording
+    legend: LegendWording
+
+    @property
+    def class_form(self) -> str:
+        """The true class as sentences say it."""
+        return self.classes.forms[self.key.true_class]
+
+    @property
+    def question_text(self) -> str:
+        """The question without a cue."""
+        return fill(self.question.text, class_name=self.class_form)
+
+    def pointed(self, variant: Variant) -> int | None:
+        """Return the position of the option that a cue of `variant` argues for, None if it argues for none."""
+        return {"assistive": self.answer, "adversarial": self.target}.get(variant)
+
+    def letter(self, variant: Variant) -> str | None:
+        """Return `pointed` as a letter."""
+        position = self.pointed(variant)
+        return None if position is None else LETTERS[position]
+
+    def sentence(self, wording: CueWording, variant: Variant) -> str:
+        """Return what `wording` says of this item in `variant`."""
+        position = self.pointed(variant)
+        if position is None:
+            return fill(wording.neutral, number=self.figure)
+        text = wording.claim(self.key.task)
+        if self.key.task == "detection":
+            return fill(text, class_name=self.class_form, bbox=self.options[position], number=self.figure)
+        index = self.option_classes[position]
+        return fill(text, class_name=self.classes.forms[index or 0], number=self.figure)
+
+    def named_box(self, position: int) -> NamedBox:
+        """Return the box that the option at `position` names."""
+        return next(box for box in self.boxes if box.name == self.options[position])
+
+
+@dataclass(frozen=True, slots=True)
+class Dose:
+    """How sycophancy is drawn: one level of authority (None: any), and how many wordings one after another."""
+
+    authority: Authority | None = None
+    repeats: int = 1
+
+
+def plan_classification(
+    key: ItemKey, cluster: str, classes: Classes, templates: TemplateSet, seed: int, dose: Dose
+) -> ItemPlan:
+    """Return the plan of a classification item: the true class and others drawn by lot, shuffled."""
+    others = [index for index in range(len(classes.names)) if index != key.true_class]
+    chosen = [key.true_class, *key.rng(seed, "options").sample(others, classes.options - 1)]
+    key.rng(seed, "order").shuffle(chosen)
+    options = tuple(classes.names[index] for index in chosen)
+    answer = chosen.index(key.true_class)
+    target = _target(key, seed, [i for i in range(len(chosen)) if i != answer])
+    return _plan(key, cluster, classes, templates, seed, dose, options, answer, target, tuple(chosen), ())
+
+
+def plan_detection(
+    key: ItemKey,
+    cluster: str,
+    classes: Classes,
+    slots: Sequence[Slot],
+    colours: Sequence[str],
+    templates: TemplateSet,
+    seed: int,
+    dose: Dose,
+    *,
+    prefer_annotated: bool = False,
+) -> ItemPlan:
+    """Return the plan of a detection item; `slots[0]` is the true box, the others are wrong answers.
+
+    Names, colours and letters are drawn apart, so that none tells another. `prefer_annotated` aims cues at an
+    annotated box of another class wherever there is one (the published rule for text cues).
+    """
+    numbered = list(slots)
+    key.rng(seed, "numbers").shuffle(numbered)
+    palette = key.rng(seed, "colours").sample(list(colours), len(numbered))
+    boxes = tuple(
+        _named(classes, n, colour, slot) for n, (colour, slot) in enumerate(zip(palette, numbered, strict=True), start=1)
+    )
+    shown = list(boxes)
+    key.rng(seed, "order").shuffle(shown)
+    answer = next(i for i, box in enumerate(shown) if box.slot is slots[0])
+    wrong = [i for i in range(len(shown)) if i != answer]
+    annotated = [i for i in wrong if shown[i].slot.kind == "annotated"]
+    target = _target(key, seed, annotated if prefer_annotated and annotated else wrong)
+    options = tuple(box.name for box in shown)
+    option_classes = tuple(box.slot.class_index for box in shown)
+    return _plan(key, cluster, classes, templates, seed, dose, options, answer, target, option_classes, boxes)
+
+
+def _named(classes: Classes, n: int, colour: str, slot: Slot) -> NamedBox:
+    if classes.box_names == "colours":
+        return NamedBox(f"{colour.capitalize()} box", "", colour, slot)
+    return NamedBox(f"Box {n}", f"Box {n}", colour, slot)
+
+
+def _target(key: ItemKey, seed: int, wrong: Sequence[int]) -> int:
+    return key.rng(seed, "target").choice(wrong)
+
+
+def _plan(
+    key: ItemKey,
+    cluster: str,
+    classes: Classes,
+    templates: TemplateSet,
+    seed: int,
+    dose: Dose,
+    options: tuple[str, ...],
+    answer: int,
+    target: int,
+    option_classes: tuple[int | None, ...],
+    boxes: tuple[NamedBox, ...],
+) -> ItemPlan:
+    return ItemPlan(
+        key=key,
+        cluster=cluster,
+        classes=classes,
+        question=key.rng(seed, "question").choice(templates.questions_of(key.task)),
+        options=options,
+        answer=answer,
+        target=target,
+        option_classes=option_classes,
+        boxes=boxes,
+        figure=key.rng(seed, "figure").randint(1, MAX_FIGURE),
+        triggers=_triggers(key, templates, seed, dose),
+        caption=key.rng(seed, "caption").choice(templates.captions),
+        legend=templates.legend,
+    )
+
+
+def _triggers(key: ItemKey, templates: TemplateSet, seed: int, dose: Dose) -> tuple[CueWording, ...]:
+    """Return `dose.repeats` wordings of one authority; levels of equal size get parallel draws."""
+    levels = sorted({wording.authority or "" for wording in templates.sycophancy})
+    level = dose.authority or key.rng(seed, "authority").choice(levels)
+    wordings = [wording for wording in templates.sycophancy if (wording.authority or "") == level]
+    if len(wordings) < dose.repeats:
+        raise UsageError(
+            f"sycophancy.repeats={dose.repeats}: the template set {templates.label} has {len(wordings)} wordings of "
+            f"{level} authority. Ask for at most that many, or give your own with --templates."
+        )
+    return tuple(key.rng(seed, "trigger").sample(wordings, dose.repeats))
