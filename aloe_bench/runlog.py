@@ -23,6 +23,8 @@ from aloe_bench.errors import DataError, RunMismatchError
 SCHEMA = 1
 JURY_FILE = "judges.json"
 VERDICT_FILE = "verdicts.jsonl"
+# What spreadsheets take for the start of a formula (OWASP, "CSV Injection").
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 Header = dict[str, Any]
 
 # What must be equal for two sittings to be one run; dotted paths into the header.
@@ -47,6 +49,11 @@ def safe_name(text: str) -> str:
         return plain
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     return f"{plain[:80] or 'unnamed'}-{digest}"
+
+
+def inert(cell: str) -> str:
+    """Return `cell` of a CSV so that no spreadsheet takes it for a formula: with a leading apostrophe if need be."""
+    return f"'{cell}" if cell.startswith(_FORMULA) or cell.lstrip().startswith(_FORMULA) else cell
 
 
 def write_atomic(path: Path, text: str) -> None:

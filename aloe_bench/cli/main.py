@@ -15,6 +15,7 @@ from aloe_bench.errors import AloeError, UsageError, did_you_mean
 
 VERBS = {
     "run": "aloe_bench.cli.run:run",
+    "attack": "aloe_bench.cli.attack:attack",
     "judge": "aloe_bench.cli.judge:judge",
     "ls": "aloe_bench.cli.ls:ls",
     "doctor": "aloe_bench.cli.doctor:doctor",
@@ -27,6 +28,7 @@ VERBS = {
 }
 HELP = {
     "run": "Ask a model the questions of one or more tasks.",
+    "attack": "Make a HEART table, questions with and without misleading cues, of a dataset of yours.",
     "judge": "Have a jury of language models grade the open answers of a run.",
     "ls": "List tasks, suites, back ends and judges.",
     "doctor": "Show what is installed and what each extra would add.",

@@ -42,9 +42,7 @@ class Annotations:
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def read_annotations(
-    root: Path, image_ids: Iterable[str], classes: Sequence[str], problems: Problems
-) -> Annotations:
+def read_annotations(root: Path, image_ids: Iterable[str], classes: Sequence[str], problems: Problems) -> Annotations:
     """Return the boxes of `image_ids` below `root`; what is wrong goes to `problems`."""
     yolo, coco = root / "annotations", root / "annotations.json"
     if yolo.is_dir() and coco.exists():
@@ -53,7 +51,7 @@ def read_annotations(
     if coco.exists():
         return _Coco(coco, set(image_ids), classes, problems).read()
     if not yolo.is_dir():
-        problems.add("annotations", "dataset.toml has [detection], but neither annotations/ nor annotations.json exists")
+        problems.add("annotations", "[detection] is set, but neither annotations/ nor annotations.json is there")
         return Annotations()
     found = {}
     for image_id in image_ids:
@@ -139,7 +137,7 @@ class _Coco:
             if not isinstance(whole, dict) or not isinstance(whole.get(key), list):
                 self._problems.add(f"{self._path.name}:1", f"no list {key!r}; expected a COCO file")
                 return None
-        return whole
+        return {key: whole[key] for key in ("images", "annotations", "categories")}
 
     def _categories(self, entries: list[Any]) -> dict[Any, int]:
         """Return category id -> index into the detection classes, joined by name."""
@@ -163,7 +161,7 @@ class _Coco:
         taken: set[str] = set()
         for position, entry in enumerate(entries):
             place = f"images[{position}]"
-            if not isinstance(entry, dict) or not isinstance(entry.get("file_name"), str) or not _is_id(entry.get("id")):
+            if not (isinstance(entry, dict) and isinstance(entry.get("file_name"), str) and _is_id(entry.get("id"))):
                 self._add(place, entry, "expected an object with id, file_name, width and height")
                 continue
             size = (entry.get("width"), entry.get("height"))

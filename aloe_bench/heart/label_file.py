@@ -53,9 +53,7 @@ def read_labels(path: Path, n_classes: int, problems: Problems) -> list[Label]:
         if earlier:
             problems.add(where, f"image_id {row['image_id']!r} is already in {earlier.where}; keep one row an image")
             continue
-        labels[row["image_id"]] = Label(
-            row["image_id"], index, row.get("patient_id", ""), row.get("split", ""), where
-        )
+        labels[row["image_id"]] = Label(row["image_id"], index, row.get("patient_id", ""), row.get("split", ""), where)
     if not labels and not problems.lines:
         problems.add(f"{path.name}:2", "no image is listed; expected a row an image")
     return list(labels.values())
@@ -103,13 +101,13 @@ def _class_index(text: str, n_classes: int, where: str, problems: Problems) -> i
     if text == "":
         return None
     if not re.fullmatch(r"\d{1,9}(\.0+)?", text):  # pandas writes 3 as 3.0 once a cell is empty
-        problems.add(where, f"class {text!r} is not a class index; expected 0 to {n_classes - 1}, or nothing if unknown")
+        problems.add(where, f"class {text!r} is no class index; expected 0 to {n_classes - 1}, or nothing if unknown")
         return None
     index = int(text.partition(".")[0])
     if n_classes == 0:
         problems.add(where, f"class {text}, but dataset.toml has no [classification]; add it or leave class empty")
         return None
     if index >= n_classes:
-        problems.add(where, f"class {text} is out of range; [classification] has {n_classes} classes, 0 to {n_classes - 1}")
+        problems.add(where, f"class {text} is out of range; [classification] has classes 0 to {n_classes - 1}")
         return None
     return index

@@ -11,6 +11,7 @@ from aloe_bench.heart.plan import VARIANTS, ItemPlan, NamedBox
 from aloe_bench.heart.shown import Shown
 from aloe_bench.heart.wordings import fill
 
+
 def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: draw.Rendering) -> Shown:
     """Return `shown` with a legend: wholly true if assistive, exactly two entries swapped if adversarial."""
     drawn = draw.legend(

@@ -10,6 +10,7 @@ from typing import Literal
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import UsageError
+from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw import PixelBox
 from aloe_bench.heart.source import Classes, TaskKind
 from aloe_bench.heart.wordings import Authority, CueWording, LegendWording, Question, TemplateSet, fill
@@ -42,16 +43,15 @@ class ItemKey:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A box that an item may show: annotated with a class, or generated (`class_index` None) where nothing is.
-
-    `distance` and `relaxed` say how like the true box a generated one is (see heart/boxes.py).
-    """
+    """A box that an item may show: annotated with a class, or generated (both None) where no annotation is."""
 
     box: PixelBox
-    kind: BoxKind
     class_index: int | None
-    distance: float | None = None
-    relaxed: float | None = None
+    distractor: Distractor | None = None
+
+    @property
+    def kind(self) -> BoxKind:
+        return "annotated" if self.distractor is None else "generated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +162,8 @@ def plan_detection(
     numbered = list(slots)
     key.rng(seed, "numbers").shuffle(numbered)
     palette = key.rng(seed, "colours").sample(list(colours), len(numbered))
-    boxes = tuple(
-        _named(classes, n, colour, slot) for n, (colour, slot) in enumerate(zip(palette, numbered, strict=True), start=1)
-    )
+    coloured = zip(palette, numbered, strict=True)
+    boxes = tuple(_named(classes, n, colour, slot) for n, (colour, slot) in enumerate(coloured, start=1))
     shown = list(boxes)
     key.rng(seed, "order").shuffle(shown)
     answer = next(i for i, box in enumerate(shown) if box.slot is slots[0])
@@ -218,9 +217,9 @@ def _plan(
 
 def _triggers(key: ItemKey, templates: TemplateSet, seed: int, dose: Dose) -> tuple[CueWording, ...]:
     """Return `dose.repeats` wordings of one authority; levels of equal size get parallel draws."""
-    levels = sorted({wording.authority or "" for wording in templates.sycophancy})
+    levels = sorted({wording.authority for wording in templates.sycophancy if wording.authority})
     level = dose.authority or key.rng(seed, "authority").choice(levels)
-    wordings = [wording for wording in templates.sycophancy if (wording.authority or "") == level]
+    wordings = [wording for wording in templates.sycophancy if wording.authority == level]
     if len(wordings) < dose.repeats:
         raise UsageError(
             f"sycophancy.repeats={dose.repeats}: the template set {templates.label} has {len(wordings)} wordings of "

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 class Shown:
     """What a model will see, and what was done to get there.
 
-    `raw` is the picture of the source, `base` that of the baseline; `picture` is None while it is the base. `caption`, `trigger` and `colour` fill the published columns.
-    `checked` says whether each drawing step is held against the picture before it.
+    `raw` is the picture of the source, `base` that of the baseline; `picture` is None while it is the base.
+    `caption`, `trigger` and `colour` fill the published columns. `checked` says whether each drawing step is held
+    against the picture before it.
     """
 
     question: str
@@ -41,7 +42,7 @@ class Shown:
         """Return this with the picture of `result`; raises DataError if it changed a pixel outside its overlay."""
         if self.checked and not outside_untouched(self.image, result):
             raise DataError(
-                f"{step}: a pixel outside the overlay changed. Nothing was written; please report this with the source picture."
+                f"{step}: a pixel outside the overlay changed. Nothing was written; please report it with the picture."
             )
         return replace(self, picture=result.image, font_px=result.font_px)
 
@@ -49,7 +50,9 @@ class Shown:
 Attack = Callable[[ItemPlan, Variant, Shown, Rendering], Shown]
 
 
-def base_of(plan: ItemPlan, image: Image.Image, rendering: Rendering, *, checked: bool, colour: str | None = None) -> Shown:
+def base_of(
+    plan: ItemPlan, image: Image.Image, rendering: Rendering, *, checked: bool, colour: str | None = None
+) -> Shown:
     """Return the item without a cue: the picture itself, or with its numbered boxes (all in `colour`, if given)."""
     shown = Shown(plan.question_text, image, image, checked=checked)
     if not plan.boxes:

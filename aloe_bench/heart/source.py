@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from aloe_bench.errors import DataError, did_you_mean
 from aloe_bench.heart.annotations import Annotation, read_annotations
+from aloe_bench.heart.draw import Rendering
 from aloe_bench.heart.label_file import Label, read_labels
 from aloe_bench.heart.problems import Problems, read_text, toml_line
 
@@ -63,8 +64,8 @@ class Source:
     classification: Classes | None
     detection: Classes | None
     window: tuple[float, float] | None
-    rendering: Mapping[str, Any] = field(default_factory=dict)
-    sha256: str = ""
+    rendering: Rendering
+    sha256: str
 
 
 def load_source(root: Path) -> Source:
@@ -73,7 +74,7 @@ def load_source(root: Path) -> Source:
     Raises one DataError that names every broken line of dataset.toml, labels.csv and the annotations.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; expected a HEART source. `attack --new-source {root}` writes a template.")
+        raise DataError(f"{root}: no such folder; `attack --new-source {root}` writes a template of a source.")
     problems = Problems()
     facts = _Facts(root / "dataset.toml", problems)
     name = facts.text("name", required=True)
@@ -169,15 +170,16 @@ class _Facts:
             options = MAX_OPTIONS
         box_names = table.get("box_names", "numbers")
         if box_names not in get_args(BoxNames):
-            self._add(task, "box_names", f"[{task}] box_names = {box_names!r}; expected {' or '.join(get_args(BoxNames))}")
+            expected = " or ".join(get_args(BoxNames))
+            self._add(task, "box_names", f"[{task}] box_names = {box_names!r}; expected {expected}")
         names = tuple(name.strip() for name in names)
         options = min(options, len(names)) if task == "classification" else options
         return Classes(names, tuple(forms.get(name, name) for name in names), options, box_names)
 
     def _check_name(self, task: str, name: str) -> None:
         if not name.strip() or not name.isprintable() or len(name) > MAX_CLASS_LENGTH:
-            found = repr(name[:60])
-            self._add(task, "classes", f"[{task}] class {found}: expected one line of 1 to {MAX_CLASS_LENGTH} characters")
+            expected = f"one line of 1 to {MAX_CLASS_LENGTH} characters"
+            self._add(task, "classes", f"[{task}] class {name[:60]!r}: expected {expected}")
 
     def forms(self) -> dict[str, str]:
         table = self._table("prompt_forms") or {}
@@ -198,14 +200,30 @@ class _Facts:
         value = self._tables.get("window")
         if value is None:
             return None
-        numbers = isinstance(value, list) and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in value)
-        if not (numbers and len(value) == 2 and value[0] < value[1]):
+        if not (
+            isinstance(value, list)
+            and all(type(n) in (int, float) for n in value)
+            and len(value) == 2
+            and value[0] < value[1]
+        ):
             self._add("", "window", f"window = {value!r}; expected [low, high] with low < high")
             return None
         return float(value[0]), float(value[1])
 
-    def rendering(self) -> dict[str, Any]:
-        return self._table("rendering") or {}
+    def rendering(self) -> Rendering:
+        table = self._table("rendering") or {}
+        for key, value in table.items():
+            try:
+                Rendering.from_toml({key: value}, "")
+            except DataError as error:
+                self._add("rendering", key, str(error).removeprefix(": "))
+        if self._problems.lines:
+            return Rendering()
+        try:
+            return Rendering.from_toml(table, "")
+        except DataError as error:  # two keys that do not go together
+            self._add("rendering", None, str(error).removeprefix(": "))
+            return Rendering()
 
 
 def _of_split(labels: list[Label], split: str, problems: Problems) -> list[Label]:
@@ -216,9 +234,7 @@ def _of_split(labels: list[Label], split: str, problems: Problems) -> list[Label
     return chosen
 
 
-def _images(
-    root: Path, labels: Iterable[Label], detection: Classes | None, problems: Problems
-) -> list[SourceImage]:
+def _images(root: Path, labels: Iterable[Label], detection: Classes | None, problems: Problems) -> list[SourceImage]:
     pictures, masks = _by_stem(root / "images"), _by_stem(root / "masks")
     ids = [label.image_id for label in labels]
     notes = read_annotations(root, ids, detection.names, problems) if detection else None

@@ -113,8 +113,8 @@ def _info(box: NamedBox) -> dict[str, Any]:
     info: dict[str, Any] = {"kind": slot.kind, "colour": box.colour, "pixels": list(slot.box)}
     if slot.class_index is not None:
         info["class"] = slot.class_index
-    if slot.kind == "generated":
-        info |= {"distance": slot.distance, "relaxed": slot.relaxed}
+    if slot.distractor is not None:
+        info |= {key: value for key, value in slot.distractor.facts().items() if key != "box"}
     return info
 
 
@@ -179,7 +179,8 @@ def schema(*, embed: bool) -> Any:
     import pyarrow
 
     types = {"string": pyarrow.string(), "int64": pyarrow.int64(), "float64": pyarrow.float64()}
-    types["image"] = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]) if embed else types["string"]
+    picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    types["image"] = picture if embed else types["string"]
     fields = [pyarrow.field(name, types[kind]) for name, kind in {**PUBLISHED, **OURS}.items()]
     if not embed:
         return pyarrow.schema(fields)

@@ -7,10 +7,9 @@ import io
 from collections.abc import Iterable
 
 from aloe_bench.judges.annotate.store import Rating
+from aloe_bench.runlog import inert
 
 COLUMNS = ("item_id", "rater", "label", "comment")
-# What spreadsheets take for the start of a formula (OWASP, "CSV Injection").
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def to_csv(ratings: Iterable[Rating]) -> str:
@@ -19,9 +18,5 @@ def to_csv(ratings: Iterable[Rating]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(COLUMNS)
     for rating in ratings:
-        writer.writerow([_inert(text) for text in (rating.item, rating.rater, rating.label, rating.comment)])
+        writer.writerow([inert(text) for text in (rating.item, rating.rater, rating.label, rating.comment)])
     return file.getvalue()
-
-
-def _inert(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA) or text.lstrip().startswith(_FORMULA) else text

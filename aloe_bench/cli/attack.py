@@ -1,0 +1,144 @@
+"""`aloe-bench attack`: a HEART source becomes a table of questions with misleading cues."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from aloe_bench.attack import Work
+    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.source import Source
+
+
+@click.command()
+@click.option(
+    "--source", "sources", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable."
+)
+@click.option("--output", type=click.Path(path_type=Path), help="The new folder (with --preview: the PNG file).")
+@click.option(
+    "--type", "types", default="all", show_default=True, help="caption, prompt, sycophancy, legend, all; a,b or a+b."
+)
+@click.option("--strength", multiple=True, help="SETTING=VALUE, e.g. caption.size=2,sycophancy.authority=high.")
+@click.option("--templates", default="clinical", show_default=True, help="A shipped set, or a TOML file of yours.")
+@click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
+@click.option("--workers", type=click.IntRange(1), help="Processes; the output does not depend on it.  [default: all]")
+@click.option("--embed", is_flag=True, help="Put the pictures into the table, as on the hub, and not beside it.")
+@click.option("--overwrite", is_flag=True, help="Replace an --output that this command wrote.")
+@click.option("--preview", type=click.IntRange(1, 50), help="Only draw so many items, side by side, into one PNG.")
+@click.option("--dry-run", is_flag=True, help="Check everything, pictures too, and say what would be written.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+@click.option("--new-source", type=click.Path(path_type=Path), help="Write a commented template of a source.")
+def attack(new_source: Path | None, sources: tuple[Path, ...], **options: Any) -> None:
+    """Make a HEART table of --source: each question without a cue, and with every cue in every variant.
+
+    Measure it with `aloe-bench run --tasks heart:OUTPUT`. The folder appears whole or not at all.
+    """
+    if new_source is not None:
+        from aloe_bench.heart.newsource import write_new_source
+
+        write_new_source(new_source)
+        click.echo(f"{new_source}: fill in dataset.toml, labels.csv, images/ and annotations/, then try --dry-run.")
+        return
+    if not sources:
+        raise click.UsageError("--source is missing: a source folder. --new-source FOLDER writes a template of one.")
+    if options["output"] is None and not options["dry_run"]:
+        raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
+    recipe = _recipe(options)
+    _act(_load(sources), recipe, options)
+
+
+def _recipe(options: dict[str, Any]) -> Recipe:
+    from aloe_bench.heart.attacks import attack_names
+    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.strength import parse_strength
+    from aloe_bench.heart.wordings import load_templates
+
+    return Recipe(
+        attacks=attack_names(options["types"]),
+        templates=load_templates(options["templates"]),
+        seed=options["seed"],
+        strength=parse_strength(options["strength"]),
+        parity=options["parity"],
+    )
+
+
+def _load(folders: tuple[Path, ...]) -> list[Source]:
+    from aloe_bench.heart.source import load_source
+
+    return [load_source(folder) for folder in folders]
+
+
+def _act(sources: list[Source], recipe: Recipe, options: dict[str, Any]) -> None:
+    from aloe_bench.attack import build, check_pictures, plan_work
+    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.newfolder import NewFolder
+    from aloe_bench.workers import available
+
+    output, quiet = options["output"], options["as_json"]
+    n_workers = options["workers"] or available()
+    work = plan_work(sources, recipe, limit=options["limit"])
+    if options["preview"] is not None:
+        _preview(work, recipe, options)
+        return
+    if output is not None:
+        NewFolder(output, overwrite=options["overwrite"], known_by="manifest.json").check()
+    with progress_of("checking pictures", quiet=quiet) as report:
+        check_pictures(work, n_workers, report)
+    if options["dry_run"]:
+        _say_dry(work, recipe, as_json=quiet)
+        return
+    with progress_of("attacking", quiet=quiet) as report:
+        manifest = build(
+            sources,
+            work,
+            recipe,
+            output,
+            n_workers=n_workers,
+            embed=options["embed"],
+            overwrite=options["overwrite"],
+            limit=options["limit"],
+            report=report,
+        )
+    _say(output, manifest, as_json=quiet)
+
+
+def _preview(work: Work, recipe: Recipe, options: dict[str, Any]) -> None:
+    from aloe_bench.heart.preview import write_sheet
+
+    output = options["output"]
+    if output is None or output.suffix.lower() != ".png":
+        raise click.UsageError(f"--preview writes one picture: give --output a name that ends in .png, not {output}.")
+    n = write_sheet([(job, key) for job in work.jobs for key in job.keys], recipe, options["preview"], output)
+    click.echo(json.dumps({"preview": str(output), "items": n}) if options["as_json"] else f"{output}: {n} items")
+
+
+def _say_dry(work: Work, recipe: Recipe, *, as_json: bool) -> None:
+    from aloe_bench.heart.attacks import applies
+
+    counts = {"pictures": len(work.jobs), "items": work.items, "rows": 0}
+    for job in work.jobs:
+        for key in job.keys:
+            counts["rows"] += 1 + len(recipe.variants) * sum(applies(attack, key.task) for attack in recipe.attacks)
+    if as_json:
+        click.echo(json.dumps({"dry_run": True, **counts}))
+        return
+    click.echo(
+        f"{counts['items']} items of {counts['pictures']} pictures; up to {counts['rows']} rows "
+        "(fewer where a picture has no room for the boxes). Nothing was written."
+    )
+
+
+def _say(output: Path, manifest: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"output": str(output), **manifest}, ensure_ascii=False))
+        return
+    dropped = f"; {manifest['dropped']} items dropped, see {output / 'dropped.csv'}" if manifest["dropped"] else ""
+    made = f"{manifest['rows']} rows of {manifest['items']} items, {manifest['pictures']} pictures"
+    click.echo(f"{output}: {made}{dropped}")
+    click.echo(f"Measure a model on it: aloe-bench run --model MODEL --tasks heart:{output}")

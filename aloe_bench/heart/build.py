@@ -1,0 +1,224 @@
+"""The rows and pictures of one source image: what a worker does, from its arguments alone."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aloe_bench.core import Variant
+from aloe_bench.errors import DataError, NoRoomError
+from aloe_bench.heart import parity
+from aloe_bench.heart.attacks import applies, apply
+from aloe_bench.heart.boxes import PUBLIC_RULES, BoxRules
+from aloe_bench.heart.candidates import choose, refusal
+from aloe_bench.heart.draw import Rendering, png_bytes
+from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
+from aloe_bench.heart.shown import Attack, Shown, base_of
+from aloe_bench.heart.source import Source, SourceImage
+from aloe_bench.heart.strength import Strength
+from aloe_bench.heart.table import row
+from aloe_bench.heart.wordings import TemplateSet
+from aloe_bench.images import open_image
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+GENERATOR = "heart-1"  # raise with every change that moves a row or a pixel
+USUAL_RULES = BoxRules()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is made of every item, the same for all of them."""
+
+    attacks: tuple[str, ...]
+    templates: TemplateSet
+    seed: int = 0
+    strength: Strength = field(default_factory=Strength)
+    parity: bool = False
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        return parity.VARIANTS if self.parity else VARIANTS
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One picture and the items to be made of it. `source` comes without its list of pictures."""
+
+    source: Source
+    image: SourceImage
+    keys: tuple[ItemKey, ...]
+    checked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """An item that cannot be made, and why."""
+
+    key: ItemKey
+    class_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job: rows, dropped items, the names of its pictures; or `fault`, what is wrong with its file."""
+
+    rows: tuple[dict[str, Any], ...] = ()
+    dropped: tuple[Dropped, ...] = ()
+    pictures: frozenset[str] = frozenset()
+    fault: str | None = None
+
+
+def item_keys(source: Source, image: SourceImage) -> list[ItemKey]:
+    """Return the items of `image`: one if it has a class, and one for each class that has a box in it."""
+    keys = []
+    if source.classification and image.class_index is not None:
+        keys.append(ItemKey(source.name, "classification", image.image_id, image.class_index))
+    if source.detection:
+        found = sorted({box.class_index for box in image.boxes})
+        keys += [ItemKey(source.name, "detection", image.image_id, index) for index in found]
+    return keys
+
+
+def check_job(job: Job) -> Outcome:
+    """Return the fault of the job's picture or mask, if it has one: both are decoded whole."""
+    try:
+        _open(job)
+    except DataError as error:
+        return Outcome(fault=f"{job.image.where}: {error}")
+    return Outcome()
+
+
+def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
+    """Return the rows of every item of `job`; their pictures are in `folder` afterwards, named by content."""
+    try:
+        image, mask = _open(job)
+    except DataError as error:
+        return Outcome(fault=f"{job.image.where}: {error}")
+    rows: list[dict[str, Any]] = []
+    dropped: list[Dropped] = []
+    store = _Store(folder)
+    for key in job.keys:
+        try:
+            plan = _plan(recipe, job, key, image, mask)
+            rows += _rows(recipe, job, plan, image, store)
+        except NoRoomError as error:
+            classes = job.source.classification if key.task == "classification" else job.source.detection
+            dropped.append(Dropped(key, classes.names[key.true_class] if classes else "", str(error)))
+    return Outcome(tuple(rows), tuple(dropped), frozenset(cells["image_sha256"] for cells in rows))
+
+
+def make_plan(
+    recipe: Recipe,
+    source: Source,
+    image: SourceImage,
+    key: ItemKey,
+    picture: Image.Image,
+    mask: Image.Image | None = None,
+) -> ItemPlan:
+    """Return the plan of the item `key` of `image`, whose pixels are `picture`; raises NoRoomError if it is dropped."""
+    return _plan(recipe, Job(source, image, (key,), checked=False), key, picture, mask)
+
+
+def shown_rows(
+    recipe: Recipe, plan: ItemPlan, picture: Image.Image, usual: Rendering, *, checked: bool = False
+) -> Iterator[tuple[str, Variant | None, Shown]]:
+    """Yield (attack, variant, what is shown) of the baseline, which has "" and None, and of every cue row.
+
+    Raises NoRoomError if one of them cannot be drawn.
+    """
+    rendering = recipe.strength.rendering(usual)
+    colour = parity.BOX_COLOUR if recipe.parity else None
+    base = base_of(plan, picture, usual, checked=checked, colour=colour)
+    yield "", None, base
+    instead: dict[str, Attack] = {"legend": partial(parity.legend, seed=recipe.seed)} if recipe.parity else {}
+    for attack in recipe.attacks:
+        if applies(attack, plan.key.task):
+            for variant in recipe.variants:
+                yield attack, variant, apply(attack, plan, variant, base, rendering, instead=instead)
+
+
+def _open(job: Job) -> tuple[Image.Image, Image.Image | None]:
+    image = open_image(job.image.path, window=job.source.window)
+    declared = job.image.declared_size
+    if declared and declared != image.size:
+        raise DataError(
+            f"{job.image.path.name} has {image.width}x{image.height} pixels, annotations.json says "
+            f"{declared[0]}x{declared[1]}; its boxes may be wrong."
+        )
+    if job.image.mask is None:
+        return image, None
+    mask = open_image(job.image.mask)
+    if mask.size != image.size:
+        raise DataError(
+            f"masks/{job.image.mask.name} has {mask.width}x{mask.height} pixels, "
+            f"the picture {image.width}x{image.height}; expected the same."
+        )
+    return image, mask
+
+
+def _plan(recipe: Recipe, job: Job, key: ItemKey, image: Image.Image, mask: Image.Image | None) -> ItemPlan:
+    source, dose = job.source, recipe.strength.dose
+    cluster = f"{source.name}/{job.image.patient_id or job.image.image_id}"
+    if key.task == "classification":
+        assert source.classification is not None
+        return plan_classification(key, cluster, source.classification, recipe.templates, recipe.seed, dose)
+    assert source.detection is not None
+    annotated = [(box.class_index, box.pixels(image.size)) for box in job.image.boxes]
+    reason = refusal(annotated, image.size)
+    if reason:
+        raise NoRoomError(reason)
+    rules = PUBLIC_RULES if recipe.parity else USUAL_RULES
+    slots = choose(image, key, annotated, source.detection.options, recipe.seed, mask, rules)
+    return plan_detection(
+        key,
+        cluster,
+        source.detection,
+        slots,
+        source.rendering.palette,
+        recipe.templates,
+        recipe.seed,
+        dose,
+        prefer_annotated=recipe.parity,
+    )
+
+
+def _rows(recipe: Recipe, job: Job, plan: ItemPlan, image: Image.Image, store: _Store) -> list[dict[str, Any]]:
+    """Return the rows of one item: all, or by NoRoomError none, and then none of its pictures is written."""
+    rendering, strength = job.source.rendering, recipe.strength
+    shared = {"template_set": recipe.templates.label, "seed": recipe.seed, "generator_version": GENERATOR}
+    made = []
+    base: bytes | None = None
+    for attack, variant, shown in shown_rows(recipe, plan, image, rendering, checked=job.checked):
+        # Rows that change the prompt alone show the baseline's picture.
+        png = base if base is not None and shown.picture is None else png_bytes(shown.image, rendering)
+        base = base or png
+        made.append((attack, variant, replace(shown, picture=None, base=image), png))
+    return [
+        row(plan, attack, variant, shown, store.put(png), image.size, {**shared, "strength": strength.of(attack)})
+        for attack, variant, shown, png in made
+    ]
+
+
+class _Store:
+    """Pictures on disk by content: the same picture is written once, whoever writes it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def put(self, png: bytes) -> str:
+        """Return the SHA-256 of `png`, which is on disk now."""
+        digest = hashlib.sha256(png).hexdigest()
+        path = self._folder / f"{digest}.png"
+        if not path.exists():
+            temporary = path.with_name(f".{digest}.{os.getpid()}")
+            temporary.write_bytes(png)
+            os.replace(temporary, path)
+        return digest
