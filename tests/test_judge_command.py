@@ -88,6 +88,18 @@ def test_one_judge_down_gives_the_quorum_rules_grades_and_exit_code_1(aloe, tmp_
     assert low < high
 
 
+def test_a_server_that_refuses_schemas_is_asked_without_one(aloe, tmp_path):
+    folder = run_folder(tmp_path / "r1", cases(3))
+    with judge_server() as server:
+        jury = judges_file(tmp_path / "j.toml", *(served_table(n, server.url, constrained=n != "c") for n in "abc"))
+        done = aloe("judge", folder, "--judges", jury)
+        bodies = server.stats()["bodies"]
+
+    assert done.returncode == 0, done.stderr
+    assert ["response_format" in bodies[name] for name in "abc"] == [True, True, False]
+    assert [r.score.value for r in runlog.read_records(folder)] == [0.0, 0.5, 1.0]
+
+
 def test_the_same_run_command_asks_only_the_judge_that_was_down(aloe, tmp_path):
     words = ("run", "--model", "mock", "--tasks", "careqa_vision_open", "--data-root", MINI, "--allow-partial",
              "--limit", "7", "--judges", tmp_path / "j.toml", "--json")  # fmt: skip

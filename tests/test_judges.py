@@ -186,6 +186,7 @@ def test_the_shipped_jury_is_the_papers_three():
         ("[[judge]]\nname='a'\nbackend='openai'\nmodel='m'\noptions={api_key='sk-1'}", "api_key_env"),
         ("[[judge]]\nname='a'\nbackend='mock'\nmodel='m'\ndecoding={temperature=true}", "temperature True"),
         ("[[judge]]\nname='a'\nbackend='mock'\nmodel='m'\ndecoding={max_new_tokens=0}", "max_new_tokens 0"),
+        ("[[judge]]\nname='a'\nbackend='mock'\nmodel='m'\nconstrained='no'", "constrained 'no'"),
         ("[[judge]]\nname=3\nbackend='mock'\nmodel='m'", "name 3"),
         ("[judge", "not TOML"),
     ],
@@ -204,13 +205,14 @@ def test_a_served_judge_with_a_revision_may_move_to_another_address(tmp_path):
         judges = read_judges(judges_file(tmp_path / "j.toml", *tables))
         return [judge.fingerprint(judge.base_url) for judge in judges]
 
-    here, there, unknown, moved, warm = prints(
+    here, there, unknown, moved, warm, free = prints(
         served_table("a", url), served_table("a", other), served_table("a", url, revision=""),
         served_table("a", other, revision=""), served_table("a", url, decoding={"temperature": 0.5}),
+        served_table("a", url, constrained=False),
     )  # fmt: skip
 
     assert here == there
-    assert len({here, unknown, moved, warm}) == 4
+    assert len({here, unknown, moved, warm, free}) == 5
 
 
 def test_a_local_judge_is_its_weights_and_their_precision_wherever_they_lie(tmp_path):

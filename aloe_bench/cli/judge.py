@@ -40,13 +40,14 @@ class Jury:
             model = _model(config)
             settings = dict(model.describe())
             fingerprint = config.fingerprint(model.fingerprint, str(settings.get("dtype", "")))
-            judges.append(Judge(config.name, model, config.decoding, fingerprint))
+            judges.append(Judge(config.name, model, config.decoding, fingerprint, config.constrained))
             described.append(
                 {
                     "backend": config.backend,
                     "model": config.model,
                     "revision": config.revision,
                     "decoding": asdict(config.decoding),
+                    "constrained": config.constrained,
                     "settings": settings,
                 }
             )

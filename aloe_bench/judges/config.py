@@ -21,7 +21,8 @@ DEFAULT_MAX_NEW_TOKENS = 256
 class JudgeConfig:
     """One `[[judge]]` table. `api_key_env` names a variable; the key itself stands in no file.
 
-    `options` are passed to the back end: concurrency, timeout, batch_size, or a mock's behaviour.
+    `options` are passed to the back end: concurrency, timeout, batch_size, or a mock's behaviour. `constrained`
+    asks the back end to hold replies to the verdict's JSON schema; some servers refuse that.
     """
 
     name: str
@@ -31,6 +32,7 @@ class JudgeConfig:
     base_url: str = ""
     api_key_env: str = ""
     decoding: Decoding = field(default_factory=lambda: Decoding(max_new_tokens=DEFAULT_MAX_NEW_TOKENS))
+    constrained: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def fingerprint(self, model_fingerprint: str, dtype: str = "") -> str:
@@ -46,6 +48,7 @@ class JudgeConfig:
         else:
             who = [self.model, self.revision, model_fingerprint]
         parts = [self.backend, who, self.decoding.temperature, self.decoding.max_new_tokens]
+        parts += [] if self.constrained else ["unconstrained"]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -83,6 +86,8 @@ def _judge(table: Mapping[str, Any], where: str) -> JudgeConfig:
     for key, value in table.items():
         if kinds[key] is str and not isinstance(value, str):
             raise DataError(f"{where}: {key} {value!r} is not a text.")
+        if kinds[key] is bool and not isinstance(value, bool):
+            raise DataError(f"{where}: {key} {value!r} is neither true nor false.")
         values[key] = value
     if "decoding" in table:
         values["decoding"] = _decoding(table["decoding"], f"{where}: decoding")

@@ -26,12 +26,16 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """A Model in the judge's seat; `fingerprint` covers the model, its revision and its decoding."""
+    """A Model in the judge's seat; `fingerprint` covers the model, its revision and its decoding.
+
+    `constrained` asks its back end to hold the reply to the verdict's JSON schema.
+    """
 
     name: str
     model: Model
     decoding: Decoding
     fingerprint: str
+    constrained: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +199,9 @@ class _Sitting(threading.Thread):
 
     def _ask(self, keys: Sequence[str]) -> None:
         open_cases = {key: bad for key in keys if (bad := self._bad_replies(key)) is not None}
+        schema = rubric.JSON_SCHEMA if self.judge.constrained else None
         requests = [
-            Request(key, rubric.messages(self._cases[key], bad), json_schema=rubric.JSON_SCHEMA)
+            Request(key, rubric.messages(self._cases[key], bad), json_schema=schema)
             for key, bad in open_cases.items()
         ]
         if requests and not self.leave.is_set():
