@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 from annotate_server import ENVIRONMENT, MINI, Served, command, make_run, request, served
 from PIL import Image
+
+from aloe_bench.runlog import read_records
 
 pytest.importorskip("uvicorn", reason="install the extra annotate")
 
@@ -234,6 +237,10 @@ def test_a_whole_study_ends_in_a_file_that_agreement_reads(run: Path, tmp_path: 
     assert done.returncode == 0 and f"{len(expected)} ratings of 9 items by 4 raters" in done.stdout
     rows = list(csv.DictReader(io.StringIO(file.read_text(encoding="utf-8"), newline="")))
     assert {(r["item_id"], r["rater"]): r["label"] for r in rows} == expected
+    answers = {r.sample_id: r.prediction.text for r in read_records(run)}
+    assert {r["answer_sha256"] for r in rows if r["item_id"] == rows[0]["item_id"]} == {
+        "sha256:" + hashlib.sha256(str(answers[rows[0]["item_id"]]).encode()).hexdigest()[:16]
+    }
 
     result = subprocess.run(
         command("agreement", "--annotations", file, "--json"), env=ENVIRONMENT, capture_output=True, text=True

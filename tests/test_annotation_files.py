@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from conftest import Run
-from jury import ANSWERS, judges_file, mock_table, run_folder
+from jury import ANSWERS, judges_file, mock, mock_table, run_folder
 from simulated_study import simulate, write_run, write_wide
 from test_agreement import read, write
 
 from aloe_bench import runlog
 from aloe_bench.cli.agreement import agreement as command
+from aloe_bench.core import Prediction
 from aloe_bench.errors import AloeError
+from aloe_bench.judges.annotations import answer_digest
+from aloe_bench.judges.panel import Panel
 from aloe_bench.judges.rubric import Case
+from aloe_bench.judging import judge_run, jury_facts
 
 
 def test_from_a_run_over_its_jury_to_alpha(aloe: Run, tmp_path: Path):
@@ -49,6 +54,34 @@ def test_item_ids_may_be_whole_or_the_last_part(tmp_path: Path):
     whole = read("--annotations", write_wide(tmp_path / "b.csv", study), "--run", run)
 
     assert short["panel"]["alpha"] == whole["panel"]["alpha"]
+
+
+def test_labels_of_another_runs_answers_are_refused(tmp_path: Path):
+    some = [
+        Case(f"careqa/s{i}", f"Q{i}?", "acute alteplase infusion", ANSWERS[g]) for i, g in enumerate([1.0, 0.5, 0.0])
+    ]
+    run, other = run_folder(tmp_path / "r1", some), run_folder(tmp_path / "r2", some[1:] + some[:1])
+    last = replace(
+        runlog.read_records(other)[0], prediction=Prediction("careqa/s1", "<think>no</think> streptokinase", "stop")
+    )
+    runlog.append(other, [last])
+    judges = [mock("a"), mock("b"), mock("c")]
+    for folder in (run, other):
+        judge_run(folder, Panel(judges), jury_facts(Panel(judges), [{}] * 3))
+    header = ["item_id", "rater", "label", "answer_sha256"]
+    rows = [[c.sample_id, rater, "1", answer_digest(c.answer)] for c in some for rater in ("ana", "bo")]
+    file = write(tmp_path / "a.csv", header, *rows)
+    blank = write(tmp_path / "b.csv", header, *([*row[:3], ""] for row in rows))
+    mixed = write(tmp_path / "c.csv", header, *rows[:3], [*rows[3][:3], answer_digest("another")])
+
+    assert read("--annotations", file, "--run", run)["n_items"] == 3
+    assert read("--annotations", blank, "--run", other)["n_items"] == 3
+    for wrong, folder, message in (
+        (file, other, "'careqa/s1'.*rated another answer"),
+        (mixed, run, ":5: .*another answer"),
+    ):
+        with pytest.raises(AloeError, match=message):
+            read("--annotations", wrong, "--run", folder)
 
 
 BROKEN = {

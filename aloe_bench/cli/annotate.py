@@ -129,19 +129,22 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[Item]:
 
 
 def _export(run: Path, csv_file: Path) -> None:
+    from aloe_bench.grading import open_answer
     from aloe_bench.judges.annotate.export import to_csv
     from aloe_bench.judges.annotate.store import Store
-    from aloe_bench.runlog import write_atomic
+    from aloe_bench.runlog import read_records, write_atomic
 
     store = Store(run / FILE, create=False)
     try:
         ratings = store.ratings()
     finally:
         store.close()
+    answers = {record.sample_id: open_answer(record.prediction.text or "") or "" for record in read_records(run)}
+    text = to_csv(ratings, answers)
     if str(csv_file) == "-":
-        click.echo(to_csv(ratings), nl=False)
+        click.echo(text, nl=False)
         return
-    write_atomic(csv_file, to_csv(ratings))
+    write_atomic(csv_file, text)
     n_items, n_raters = len({r.item for r in ratings}), len({r.rater for r in ratings})
     click.echo(f"{csv_file}: {len(ratings)} ratings of {n_items} items by {n_raters} raters")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from aloe_bench.errors import DataError, did_you_mean
 
 WORDS = {"correct": 1.0, "partially correct": 0.5, "incorrect": 0.0}
 AMBIGUOUS = "ambiguous"
+ANSWER = "answer_sha256"
 # Two raters who call an item ambiguous remove it: Aloe-Vision, appendix E.2.
 RATERS_TO_REMOVE = 2
 MOST_PROBLEMS_SHOWN = 10
@@ -22,7 +24,8 @@ MOST_PROBLEMS_SHOWN = 10
 class Annotations:
     """Grades by item and rater; `removed` items were ambiguous to two raters or more.
 
-    `n_ambiguous` single ambiguous labels count as missing. Items that nobody graded are left out.
+    `n_ambiguous` single ambiguous labels count as missing. Items that nobody graded are left out. `answers`
+    holds the digest of the answer that was rated, for the items of which the file tells it.
     """
 
     grades: Mapping[str, Mapping[str, float]]
@@ -30,6 +33,7 @@ class Annotations:
     removed: tuple[str, ...]
     n_ambiguous: int
     values: tuple[float, ...]
+    answers: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +42,27 @@ class _Cell:
     item: str
     rater: str
     label: str
+    answer: str = ""
+
+
+def answer_digest(answer: str) -> str:
+    """Return "sha256:" and 16 digits of an answer's hash; a spreadsheet would take some digits for a number."""
+    return "sha256:" + hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> Annotations:
     """Return the labels of `path`: rows item_id,rater,label, or item_id and one column a rater.
 
     A label is correct, partially correct, incorrect, ambiguous, or one of `values` (the scale,
-    lowest first); an empty one is missing. Columns besides the three of the long form are left
-    alone. Raises DataError that names every broken row by file and line.
+    lowest first); an empty one is missing. Of further columns in the long form `answer_sha256` says
+    which answer was rated; others are left alone. Raises DataError that names every broken row by file and line.
     """
     scale = tuple(values)
     seen: dict[tuple[str, str], int] = {}
     grades: defaultdict[str, dict[str, float]] = defaultdict(dict)
     doubts: defaultdict[str, list[str]] = defaultdict(list)
     raters: set[str] = set()
+    answers: dict[str, str] = {}
     problems: list[str] = []
     for cell in _cells(path, problems):
         if (first := seen.get((cell.item, cell.rater))) is not None:
@@ -60,6 +71,8 @@ def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> A
             )
             continue
         seen[cell.item, cell.rater] = cell.line
+        if cell.answer and answers.setdefault(cell.item, cell.answer) != cell.answer:
+            problems.append(f"{path}:{cell.line}: {cell.item!r} has another answer than above; keep one run a file.")
         raters.add(cell.rater)
         item = grades[cell.item]
         label = " ".join(cell.label.lower().replace("_", " ").replace("-", " ").split())
@@ -80,7 +93,7 @@ def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> A
     removed = tuple(sorted(item for item, who in doubts.items() if len(who) >= RATERS_TO_REMOVE))
     kept = {item: grades[item] for item in sorted(grades) if grades[item] and item not in removed}
     single = sum(len(who) for item, who in doubts.items() if item not in removed)
-    return Annotations(kept, tuple(sorted(raters)), removed, single, scale)
+    return Annotations(kept, tuple(sorted(raters)), removed, single, scale, answers)
 
 
 def _grade(label: str, scale: tuple[float, ...]) -> float | None:
@@ -142,7 +155,8 @@ def _cells(path: Path, problems: list[str]) -> Iterator[_Cell]:
         elif is_long:
             rater = row[plain.index("rater")].strip()
             if rater:
-                yield _Cell(line, item, rater, row[plain.index("label")].strip())
+                answer = row[plain.index(ANSWER)].strip() if ANSWER in plain else ""
+                yield _Cell(line, item, rater, row[plain.index("label")].strip(), answer)
             else:
                 problems.append(f"{path}:{line}: no rater for item {item!r}; every row names who rated.")
         else:

@@ -9,7 +9,7 @@ import numpy as np
 
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
-from aloe_bench.judges.annotations import Annotations
+from aloe_bench.judges.annotations import Annotations, answer_digest
 from aloe_bench.judges.panel import vote
 from aloe_bench.stats.agreement import Matrix
 
@@ -56,8 +56,8 @@ def study_of(
     """Return the table of both; annotated items that the run lacks are `unmatched` and have no jury.
 
     An annotation's item_id is a record's sample_id, or what follows its last slash. `shown` gives what
-    of a reply the judges saw. A grade that no judge gave is not the jury's. Raises DataError
-    if the run holds no verdict, if no item is in it, or if an id fits two of its samples.
+    of a reply the judges saw. A grade that no judge gave is not the jury's. Raises DataError if the run
+    holds no verdict, no item is in it, an id fits two of its samples, or another answer was rated.
     """
     items = tuple(annotations.grades)
     index = {item: at for at, item in enumerate(items)}
@@ -78,7 +78,10 @@ def study_of(
             jury[at] = _on_scale(record.score.value, annotations, item)
         for verdict in record.score.verdicts:
             verdicts[judges.index(verdict.judge), at] = _on_scale(verdict.grade, annotations, item)
-        if answer := shown(record.prediction.text or ""):
+        answer = shown(record.prediction.text or "")
+        if annotations.answers.get(item) not in (None, answer_digest(answer or "")):
+            raise DataError(f"item {item!r}: the experts rated another answer than this run's; give their own run.")
+        if answer:
             chars[at] = len(answer)
     return Study(
         items=items,
