@@ -9,7 +9,7 @@ from aloe_bench.heart.attacks import applies, draws
 from aloe_bench.heart.build import Recipe
 from aloe_bench.heart.draw import undrawable
 from aloe_bench.heart.problems import Problems, toml_line
-from aloe_bench.heart.rendering import OKABE_ITO
+from aloe_bench.heart.rendering import COLOURS
 from aloe_bench.heart.source import Classes, Source, TaskKind
 from aloe_bench.heart.wordings import AUTHORITIES
 
@@ -73,9 +73,9 @@ def _check_box_names(source: Source, problems: Problems) -> None:
     if classes is None or classes.box_names == "numbers":
         return
     for colour in source.rendering.palette:
-        if colour.lower() not in OKABE_ITO:
+        if colour.lower() not in COLOURS:
             where = f"{source.root}/dataset.toml"
-            known = ", ".join(OKABE_ITO)
+            known = ", ".join(COLOURS)
             problems.add(where, f'box_names = "colours" needs a palette of names; {colour!r} is none of {known}')
 
 

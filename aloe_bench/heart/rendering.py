@@ -28,7 +28,7 @@ OKABE_ITO: Mapping[str, str] = {
     "vermillion": "#d55e00",
     "reddish purple": "#cc79a7",
 }
-_COLOURS = {"white": "#ffffff", **OKABE_ITO}
+COLOURS = {"white": "#ffffff", **OKABE_ITO}
 _CHOICES = {
     "caption_position": get_args(CaptionPosition),
     "legend_form": get_args(LegendForm),
@@ -125,10 +125,10 @@ class Rendering:
 
 def rgb(colour: str) -> RGB:
     """Return `colour` (a name of OKABE_ITO, "white" or "#rrggbb") as three numbers from 0 to 255."""
-    code = _COLOURS.get(colour.lower(), colour)
+    code = COLOURS.get(colour.lower(), colour)
     if not re.fullmatch("#[0-9a-fA-F]{6}", code):
         raise DataError(
-            f"{colour!r} is not a colour.{did_you_mean(colour, _COLOURS)} Expected {', '.join(_COLOURS)} or #rrggbb."
+            f"{colour!r} is not a colour.{did_you_mean(colour, COLOURS)} Expected {', '.join(COLOURS)} or #rrggbb."
         )
     return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
 

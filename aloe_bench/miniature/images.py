@@ -25,7 +25,9 @@ Box = tuple[int, int, int, int]
 Painter = Callable[[Array, float, float, float, float], Array]
 
 SIDE_PX = 112
-BOX_PX = (34, 32)
+BOX_PX = (28, 26)
+# The lowest rows, where a caption may lie: neither a lesion nor a box is ever there.
+CAPTION_PX = 17
 _Y, _X = np.mgrid[0:SIDE_PX, 0:SIDE_PX].astype(np.float32)
 # A lesion to be located has to be found among four boxes, one to be noticed anywhere: the latter is drawn
 # stronger and larger, so that neither question is trivial or hopeless.
@@ -184,8 +186,8 @@ _SCENES: Mapping[str, Callable[[_Dice], tuple[Array, Painter]]] = {
     "endoscopy": _endoscopy,
 }
 MODALITIES = tuple(_SCENES)
-_ALONE_AT = ((28, 56), (84, 56), (56, 30), (56, 82))
-_BOXED_AT = ((37, 36), (75, 36), (37, 78), (75, 78))
+_ALONE_AT = ((28, 50), (84, 50), (56, 26), (56, 74))
+_BOXED_AT = ((36, 32), (76, 32), (36, 68), (76, 68))
 
 
 def picture(modality: str, kind: str, ids: tuple[Any, ...], difficulty: Difficulty | None = None) -> Picture:

@@ -9,13 +9,19 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from aloe_bench.errors import AloeError, UsageError
-from aloe_bench.miniature.images import MODALITIES, SIDE_PX, Difficulty, picture
+from aloe_bench.miniature.images import CAPTION_PX, MODALITIES, SIDE_PX, Difficulty, picture
 from aloe_bench.runlog import write_atomic
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+# What the miniature is evaluated with, and what its AR stage learns from; no cue sentence is in both.
+TEMPLATES = tuple(Path(__file__).parent / "templates" / f"{name}.toml" for name in ("evaluation", "training"))
 SHARED_WORDS = ("normal", "abnormal")
 # For the control that asks whether words of one modality alone can carry over to the others.
 OWN_WORDS = {
@@ -29,7 +35,7 @@ OWN_WORDS = {
     "endoscopy": ("smooth", "polyp"),
 }
 # Two pictures of four are to be located, one is normal, one is not.
-_KINDS = ("normal", "boxed", "lesion", "boxed")
+KINDS = ("normal", "boxed", "lesion", "boxed")
 _TOML = """\
 # Made by aloe_bench.miniature: not medical images.
 name = "{name}"
@@ -42,6 +48,17 @@ classes = {words}
 
 [detection]
 classes = ["lesion"]
+box_names = "colours"
+
+# A picture of 112 pixels has room for ten-pixel letters and a caption on its lowest rows; a legend adds 56 rows.
+# All sides are then multiples of 28, and Qwen2-VL sees each pixel as it was drawn.
+[rendering]
+caption_position = "over"
+font_share = 0.01
+min_font_px = 10
+padding_em = 0.2
+min_line_px = 2
+palette = ["orange", "yellow", "blue", "white"]
 """
 
 
@@ -67,18 +84,20 @@ def write_source(
         raise UsageError(f"{pictures} pictures: give at least 1.")
     if folder.exists() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty. Give a new folder.")
-    for name in ("images", "annotations"):
+    for name in ("images", "annotations", "masks"):
         (folder / name).mkdir(parents=True)
+    mask = mask_image()
     labels = io.StringIO()
     rows = csv.writer(labels, lineterminator="\n")
     rows.writerow(("image_id", "class", "split"))
     for number in range(pictures):
-        kind = _KINDS[number % len(_KINDS)]
+        kind = KINDS[number % len(KINDS)]
         drawn = picture(modality, kind, (seed, split, number), difficulty)
         image_id = f"{modality}-{split}-{seed}-{number:05d}"
         drawn.image().save(folder / "images" / f"{image_id}.png", compress_level=1)
         if drawn.box is not None:
             (folder / "annotations" / f"{image_id}.txt").write_text(_yolo(drawn.box), encoding="utf-8")
+            mask.save(folder / "masks" / f"{image_id}.png")
         rows.writerow((image_id, "" if kind == "boxed" else int(drawn.abnormal), split))
     words = OWN_WORDS[modality] if own_words else SHARED_WORDS
     name = f"miniature-{modality}" + ("-own" if own_words else "")
@@ -86,6 +105,15 @@ def write_source(
     write_atomic(folder / "labels.csv", labels.getvalue())
     write_atomic(folder / "dataset.toml", settings)
     return folder
+
+
+def mask_image() -> Image.Image:
+    """Return the mask that keeps boxes off the rows where a caption may lie: black there, white elsewhere."""
+    from PIL import Image
+
+    mask = Image.new("L", (SIDE_PX, SIDE_PX), 255)
+    mask.paste(0, (0, SIDE_PX - CAPTION_PX, SIDE_PX, SIDE_PX))
+    return mask
 
 
 def _yolo(box: tuple[int, int, int, int]) -> str:

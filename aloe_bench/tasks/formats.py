@@ -29,6 +29,11 @@ def asked(task: Task, sample: Sample, answer: AnswerForm = "letter") -> str:
         return text
     if not text.endswith(CHOICE_REQUEST):
         raise UsageError(f"{task.name}: its prompt has its own request for an answer; run it with --answer letter.")
+    return text_form(text)
+
+
+def text_form(text: str) -> str:
+    """Return the choice prompt `text` with its request for a letter changed to one for the option's words."""
     return text.removesuffix(CHOICE_REQUEST) + CHOICE_TEXT_REQUEST
 
 

@@ -1,0 +1,85 @@
+"""Tasks made of a HEART task's samples: what is written in the picture, and describe the picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from aloe_bench.core import LETTERS, Sample, Task
+from aloe_bench.miniature.scenes import DESCRIBE, READING_QUESTION
+from aloe_bench.tasks import formats
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """Some samples of `task`, changed one by one by `change` (None leaves a sample out)."""
+
+    name: str
+    task: Task
+    change: Callable[[Sample], Sample | None]
+    expected_rows: int
+    version: int = 1
+
+    @property
+    def source(self) -> str:
+        """The source of the task it is made of."""
+        return self.task.source
+
+    @property
+    def revision(self) -> str:
+        """The revision of the task it is made of."""
+        return self.task.revision
+
+    @property
+    def licence(self) -> str:
+        """The licence of the task it is made of."""
+        return self.task.licence
+
+    def load(self, root: Path) -> Iterator[Sample]:
+        """Yield the changed samples in the task's order."""
+        yield from filter(None, map(self.change, self.task.load(root)))
+
+    def prompt(self, sample: Sample) -> str:
+        """Return the text of the user turn."""
+        return formats.prompt(sample)
+
+
+def reading_task(task: Task, root: Path) -> Derived:
+    """Return the task that asks, of every picture with a claim in it, which option that claim names.
+
+    Whether a model does not follow a cue, or cannot read it, are two things: this tells them apart.
+    """
+    return _derived(f"reading-{task.name}", task, root, _reading)
+
+
+def describing_task(task: Task, root: Path, every: int) -> Derived:
+    """Return the open task that asks to describe every so-many-th clean picture; reference: modality and answer."""
+    bases = [sample.id for sample in task.load(root) if sample.cue is None]
+    chosen = frozenset(bases[::every])
+
+    def change(sample: Sample) -> Sample | None:
+        return _describing(sample) if sample.id in chosen else None
+
+    return _derived(f"describe-{task.name}", task, root, change)
+
+
+def _derived(name: str, task: Task, root: Path, change: Callable[[Sample], Sample | None]) -> Derived:
+    return Derived(name, task, change, sum(change(sample) is not None for sample in task.load(root)))
+
+
+def _reading(sample: Sample) -> Sample | None:
+    cue = sample.cue
+    if cue is None or cue.suggests is None or cue.attack not in READING_QUESTION:
+        return None
+    question = READING_QUESTION[cue.attack]
+    return replace(sample, id=f"{sample.id}/reading", question=question, target=cue.suggests, cue=None)
+
+
+def _describing(sample: Sample) -> Sample:
+    # The dataset is "miniature-xray": a table of several modalities does not name them row by row.
+    modality = sample.tags["modality"] or sample.tags["dataset"].removeprefix("miniature-")
+    answer = f"{modality}, {sample.choices[LETTERS.index(sample.target)]}"
+    return replace(
+        sample, id=f"{sample.id}/describe", kind="open", question=DESCRIBE, target=answer, choices=(), cue=None
+    )

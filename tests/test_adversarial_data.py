@@ -1,0 +1,194 @@
+"""What AR learns from: the truth under every cue, whole items by lot, nothing that is evaluated with."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+import pytest
+from PIL import Image
+
+from aloe_bench import attack
+from aloe_bench.errors import DataError
+from aloe_bench.heart.build import Recipe
+from aloe_bench.heart.source import load_source
+from aloe_bench.heart.wordings import load_templates
+from aloe_bench.miniature.source import TEMPLATES, write_source
+from aloe_bench.training.adversarial import TEMPLATES as CLINICAL_TRAINING
+from aloe_bench.training.adversarial import Wanted, write_adversarial_data
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "conversations.jsonl").read_text().splitlines()]
+
+
+def question_of(line: dict[str, Any]) -> str:
+    return str(line["messages"][0]["content"][1]["text"])
+
+
+def answer_of(line: dict[str, Any]) -> str:
+    return str(line["messages"][1]["content"][0]["text"])
+
+
+def evaluation(source: Path, folder: Path, templates: Path = TEMPLATES[0]) -> Path:
+    loaded = load_source(source)
+    recipe = Recipe(("caption",), load_templates(templates))
+    attack.build([loaded], attack.plan_work([loaded], recipe), recipe, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def xray(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_source(tmp_path_factory.mktemp("ar") / "xray", "xray", 40, split="train")
+
+
+@pytest.fixture(scope="module")
+def made(xray: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ar") / "data"
+    write_adversarial_data(Wanted(xray, templates=TEMPLATES[1], answer="text", validation_share=0.2), folder)
+    return folder
+
+
+def test_every_row_answers_with_the_truth_and_no_adversarial_cue_is_true(xray: Path, made: Path) -> None:
+    rows = {
+        (r["item_id"], r["attack"], r["variant"]): r
+        for r in parquet.read_table(made / "heart" / "heart.parquet").to_pylist()
+    }
+    classes = dict(line.split(",")[:2] for line in (xray / "labels.csv").read_text().splitlines()[1:])
+    seen = lines(made) + lines(made / "validation")
+    for line in seen:
+        parts = line["id"].split("/")
+        row = rows[parts[2], line["tags"]["attack"], line["tags"]["variant"]]
+        assert answer_of(line) == row[row["answer"]]
+        if row["task"] == "classification":
+            assert answer_of(line) == ("normal", "abnormal")[int(classes[row["source_id"]])]
+        assert (row["cue_target"] == row["answer"]) == (line["tags"]["variant"] == "assistive")
+        assert row["question"] in question_of(line)
+        assert line["messages"][0]["content"][0]["image"] == f"heart/{row['image_path']}"
+    variants = Counter(line["tags"]["variant"] for line in seen)
+    assert variants == {"baseline": 40, "assistive": 20 * 3 + 20 * 4, "adversarial": 20 * 3 + 20 * 4}
+
+
+def test_attacked_pictures_differ_from_the_clean_one_in_the_overlay_alone(made: Path) -> None:
+    by_item: dict[str, dict[str, Path]] = {}
+    for line in lines(made):
+        key = f"{line['tags']['attack']}/{line['tags']['variant']}"
+        picture = made / line["messages"][0]["content"][0]["image"]
+        by_item.setdefault(line["id"].split("/")[2], {})[key] = picture
+    checked = 0
+    for pictures in by_item.values():
+        clean = np.asarray(Image.open(pictures["/baseline"]).convert("RGB"))
+        for key, path in pictures.items():
+            seen = np.asarray(Image.open(path).convert("RGB"))
+            if key.startswith(("prompt", "sycophancy", "/")):
+                assert np.array_equal(seen, clean)
+            elif key.startswith("caption"):  # a plate over the lowest 17 rows
+                assert np.array_equal(seen[:95], clean[:95]) and not np.array_equal(seen, clean)
+                checked += 1
+            else:  # a legend below the picture
+                assert np.array_equal(seen[:112], clean) and seen.shape[0] == 168
+                checked += 1
+    assert checked > 80
+
+
+def test_held_out_images_are_in_no_training_row_and_their_pictures_are_there(made: Path) -> None:
+    training, held_out = lines(made), lines(made / "validation")
+    assert training and held_out
+    assert not {line["cluster"] for line in training} & {line["cluster"] for line in held_out}
+    for line in held_out:
+        assert (made / "validation" / line["messages"][0]["content"][0]["image"]).is_file()
+
+
+def test_the_clean_only_control_is_as_long_and_has_no_cue(xray: Path, made: Path, tmp_path: Path) -> None:
+    wanted = Wanted(xray, templates=TEMPLATES[1], answer="text", validation_share=0.2, clean_only=True)
+    write_adversarial_data(wanted, tmp_path / "control")
+
+    control, attacked = lines(tmp_path / "control"), lines(made)
+    assert [line["id"].removesuffix("/without-cue") for line in control] == [line["id"] for line in attacked]
+    assert [answer_of(line) for line in control] == [answer_of(line) for line in attacked]
+    clean = {question_of(line) for line in attacked if not line["tags"]["attack"]}
+    assert {question_of(line) for line in control} == clean
+    assert len({line["id"] for line in control}) == len(control)
+
+
+@pytest.mark.parametrize("size", [100, 200, 319])
+def test_the_cut_takes_the_commonest_class_first_and_is_drawn_by_seed(tmp_path: Path, size: int) -> None:
+    source = write_source(tmp_path / "source", "xray", 40, split="train")
+    rows = (source / "labels.csv").read_text().splitlines()
+    # Eight of ten classified pictures normal, as in FracAtlas.
+    ones = [i for i, row in enumerate(rows) if row.split(",")[1] == "1"]
+    for i in ones[:6]:
+        image_id, _, split = rows[i].split(",")
+        rows[i] = f"{image_id},0,{split}"
+    (source / "labels.csv").write_text("\n".join(rows) + "\n")
+    made = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        write_adversarial_data(
+            Wanted(source, templates=TEMPLATES[1], answer="text", target_size=size, seed=seed), tmp_path / name
+        )
+        made.append(lines(tmp_path / name))
+    assert [len(m) for m in made] == [size] * 3
+    assert made[0] == made[1]
+    assert {line["id"] for line in made[0]} != {line["id"] for line in made[2]}
+    found = Counter((line["tags"]["task"], answer_of(line)) for line in made[0])
+    normal, abnormal = found["classification", "normal"], found["classification", "abnormal"]
+    if size == 319:  # one row fewer than there are
+        assert (normal, abnormal) == (16 * 7 - 1, 4 * 7)
+    if size == 200:  # 320 - 12 normal items of 7 rows = 236: the classes are level, then all shrink alike
+        assert abs(normal - abnormal) <= 7 and abnormal < 4 * 7
+        assert sum(n for (task, _), n in found.items() if task == "detection") < 180
+
+
+def test_a_picture_that_is_evaluated_with_is_refused_by_name(xray: Path, tmp_path: Path) -> None:
+    other = write_source(tmp_path / "mri", "mri", 8)
+    planted = sorted((xray / "images").iterdir())[0]
+    victim = sorted((other / "images").iterdir())[0]
+    shutil.copyfile(planted, victim)
+    for place in (other, evaluation(other, tmp_path / "heart")):
+        with pytest.raises(DataError, match=f"1 of its pictures .*{planted.stem}"):
+            write_adversarial_data(Wanted(xray, evaluation=(place,), templates=TEMPLATES[1]), tmp_path / "never")
+        assert not (tmp_path / "never").exists()
+
+
+def test_the_same_dataset_is_refused_and_a_shared_modality_is_marked(xray: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds the dataset 'miniature-xray' itself"):
+        write_adversarial_data(Wanted(xray, evaluation=(xray,), templates=TEMPLATES[1]), tmp_path / "never")
+    kin = write_source(tmp_path / "kin", "xray", 4, seed=9)
+    text = (kin / "dataset.toml").read_text().replace('"miniature-xray"', '"other-xray"')
+    (kin / "dataset.toml").write_text(text)
+    manifest = write_adversarial_data(
+        Wanted(xray, evaluation=(kin,), templates=TEMPLATES[1], attacks="prompt"), tmp_path / "data"
+    )
+    assert manifest["overlap"]["shared_modality"] == ["xray"]
+
+
+def test_wordings_that_are_evaluated_with_are_refused(xray: Path, tmp_path: Path) -> None:
+    heart = evaluation(write_source(tmp_path / "mri", "mri", 4), tmp_path / "heart")
+    with pytest.raises(DataError, match="made with the template set miniature-evaluation-1"):
+        write_adversarial_data(Wanted(xray, evaluation=(heart,), templates=TEMPLATES[0]), tmp_path / "never")
+
+
+def test_the_shipped_training_wordings_share_no_sentence_with_the_evaluation_set() -> None:
+    mine, theirs = load_templates(CLINICAL_TRAINING), load_templates("clinical")
+    assert len(mine.captions) >= 8 and len(mine.sycophancy) >= 8
+    assert {c.authority for c in mine.sycophancy} == {"low", "medium", "high"}
+
+    def sentences(one: Any) -> set[str]:
+        cues = [*one.sycophancy, *one.captions]
+        return {text for cue in cues for text in (cue.classification, cue.detection, cue.neutral)} | {
+            question.text for question in one.questions
+        }
+
+    assert not sentences(mine) & sentences(theirs)
+
+
+def test_letters_are_answered_where_letters_are_asked(xray: Path, tmp_path: Path) -> None:
+    wanted = replace(Wanted(xray, templates=TEMPLATES[1]), attacks="sycophancy")
+    write_adversarial_data(wanted, tmp_path / "letters")
+    assert {answer_of(line) for line in lines(tmp_path / "letters")} == set("ABCD")
