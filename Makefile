@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-slow test-vllm lint
+.PHONY: demo test test-slow test-vllm test-vlmeval lint
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -30,6 +30,12 @@ $(VENV)-vllm/installed: tests/vllm_env/make
 
 test-vllm: $(VENV)-vllm/installed
 	$(VENV)-vllm/bin/python -m pytest tests/test_vllm.py
+
+$(VENV)-vlmeval/installed: $(VENV)/installed tests/vlmeval_env/make
+	tests/vlmeval_env/make $(VENV)-vlmeval $(VENV)
+
+test-vlmeval: $(VENV)-vlmeval/installed
+	$(VENV)-vlmeval/bin/python -m pytest tests/test_vlmeval_real.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check aloe_bench tests benchmarks

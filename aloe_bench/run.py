@@ -214,7 +214,7 @@ def _ask_all(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, setti
     requests = (formats.request(sample, formats.asked(task, sample, form), form) for _, sample in todo)
     for chunk in batches(requests, settings.chunk):
         records = []
-        for prediction in _ask(model, chunk, settings):
+        for prediction in ask(model, chunk, settings):
             index, sample = by_id[prediction.id]
             records.append(record_of(index, sample, prediction, settings.parser))
         if sorted(record.sample_id for record in records) != sorted(request.id for request in chunk):
@@ -238,7 +238,8 @@ def record_of(index: int, sample: Sample, prediction: Prediction, parser: str) -
     )
 
 
-def _ask(model: Model, chunk: Sequence[Request], settings: Settings) -> Iterator[Prediction]:
+def ask(model: Model, chunk: Sequence[Request], settings: Settings) -> Iterator[Prediction]:
+    """Yield one Prediction a request, by the protocol of `settings`; raises UsageError if the model lacks it."""
     if settings.protocol == "generate":
         return model.generate(chunk, settings.decoding)
     if not isinstance(model, OptionScorer):

@@ -22,6 +22,8 @@ VERBS = {
     "leaderboard": "aloe_bench.cli.leaderboard:leaderboard",
     "merge": "aloe_bench.cli.merge:merge",
     "lm-eval": "aloe_bench.cli.lm_eval:lm_eval",
+    "vlmeval": "aloe_bench.cli.vlmeval:vlmeval",
+    "export": "aloe_bench.cli.export:export",
     "annotate": "aloe_bench.cli.annotate:annotate",
     "agreement": "aloe_bench.cli.agreement:agreement",
     "alpha": "aloe_bench.cli.agreement:agreement",
@@ -35,6 +37,8 @@ HELP = {
     "leaderboard": "Build and check leaderboard pages from run folders.",
     "merge": "Join the shards of one run, with a proof that none is missing.",
     "lm-eval": "Run lm-evaluation-harness with aloe-bench's tasks and model in it.",
+    "vlmeval": "Run VLMEvalKit on aloe-bench's tasks, or compare its matcher with ours.",
+    "export": "Write tasks as files that other harnesses read.",
     "annotate": "Let experts rate the open answers of a run on a web page.",
     "agreement": "Measure how far experts agree with each other and with the jury (also: alpha).",
 }

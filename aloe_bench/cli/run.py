@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,9 @@ from aloe_bench import registry
 from aloe_bench.core import Decoding
 
 if TYPE_CHECKING:
-    from aloe_bench.core import Model, Task
-    from aloe_bench.run import Engine, Plan, Settings
+    from aloe_bench.cli.engines import Engines
+    from aloe_bench.core import Model
+    from aloe_bench.run import Plan, Settings
 
 DECODING = Decoding()
 SECRET_OPTIONS = ("--api-key",)
@@ -48,6 +50,16 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=DECODING.temperature, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
+@click.option(
+    "--engine",
+    type=click.Choice(["native", "vlmeval"]),
+    default="native",
+    show_default=True,
+    help="Who asks: our own loop, or VLMEvalKit's runner (images only; --model may be one of its names).",
+)
+@click.option("--ray", is_flag=False, flag_value="local", help="Spread over Ray: an address, or none for this machine.")
+@click.option("--replicas", type=click.IntRange(1), default=2, show_default=True, help="Back ends on the cluster.")
+@click.option("--gpus-per-replica", type=click.FloatRange(0), default=0, show_default=True)
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
@@ -60,6 +72,7 @@ SECRET_OPTIONS = ("--api-key",)
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
     from aloe_bench import run as runs
+    from aloe_bench.cli.engines import Engines, suited
     from aloe_bench.cli.judge import Jury
     from aloe_bench.cli.progress import progress_of
     from aloe_bench.cli.summary import finish, show
@@ -79,22 +92,22 @@ def run(**options: Any) -> None:
         fresh=options["fresh"],
         allow_partial=options["allow_partial"],
     )
-    _hush_bars(tasks)
-    plans = [runs.load_plan(task, options["data_root"], _suited(settings, task)) for task in tasks]
+    engines = Engines.of(options, tasks)
+    plans = [runs.load_plan(task, options["data_root"], suited(settings, task)) for task in tasks]
     if options["dry_run"]:
         _show_prompts(plans, settings)
         return
     jury = Jury.read(options["judges"]) if options["judges"] else None
-    model, facts = _model(options, plans)
-    _refuse_without_logprobs(model, facts["backend"], plans)
+    model, facts = _model(options, plans, engines)
+    engines.refuse_without_logprobs(model, facts["backend"], plans)
     if not options["fresh"] and runs.is_interrupted(plans, facts["name"], settings):
         settings = replace(settings, go_on=True)
     asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options)}
     summaries = []
     for plan in plans:
         with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
-            engine = _engine(plan.task, options["data_root"])
-            folder = runs.run_plan(plan, model, _suited(settings, plan.task), facts, asked, progress, engine)
+            engine = engines.engine(plan.task)
+            folder = runs.run_plan(plan, model, suited(settings, plan.task), facts, asked, progress, engine)
         left = 0
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
             left = jury.grade(folder, quiet=options["as_json"])
@@ -114,46 +127,6 @@ def run(**options: Any) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _is_text(task: Task) -> bool:
-    from aloe_bench.bridges.lmeval_text import TextTask
-
-    return isinstance(task, TextTask)
-
-
-def _hush_bars(tasks: list[Task]) -> None:
-    """Silence the progress bars of lm-eval, one for each of a text task's parts, before tqdm is imported."""
-    if any(map(_is_text, tasks)):
-        os.environ.setdefault("TQDM_DISABLE", "1")
-
-
-def _refuse_without_logprobs(model: Model, backend: str, plans: list[Plan]) -> None:
-    """Raise a usage error before anything is asked if a text task meets a model that cannot score raw prompts."""
-    from aloe_bench.core import OptionScorer
-
-    text = [plan.task.name for plan in plans if _is_text(plan.task)]
-    if text and (backend == "openai" or not isinstance(model, OptionScorer)):
-        raise click.UsageError(
-            f"{', '.join(text)}: scored by the log-likelihood of raw prompts, which back end {backend} does not give. "
-            "Use a checkpoint folder with hf or vllm, or name the other tasks with --tasks a,b."
-        )
-
-
-def _suited(settings: Settings, task: Task) -> Settings:
-    """Return `settings` for one task: a text task has one way of being asked, and it is none of the user's."""
-    if not _is_text(task):
-        return settings
-    return replace(settings, protocol="logprob", answer="letter", parser="strict")
-
-
-def _engine(task: Task, data_root: Path) -> Engine | None:
-    """Return what asks a text task in place of our own loop."""
-    if not _is_text(task):
-        return None
-    from aloe_bench.bridges.lmeval_engine import lmeval_engine
-
-    return lmeval_engine(data_root)
-
-
 def _shard(text: str | None) -> tuple[int, int] | None:
     if text is None:
         return None
@@ -163,7 +136,8 @@ def _shard(text: str | None) -> tuple[int, int] | None:
     return int(first), int(second)
 
 
-def _model_args(text: str) -> dict[str, Any]:
+def model_args(text: str) -> dict[str, Any]:
+    """Return `k=v,...` as values: JSON where it is, else text."""
     values: dict[str, Any] = {}
     for pair in filter(None, text.split(",")):
         key, equals, value = pair.partition("=")
@@ -176,15 +150,14 @@ def _model_args(text: str) -> dict[str, Any]:
     return values
 
 
-def _model(options: dict[str, Any], plans: list[Plan]) -> tuple[Model, dict[str, Any]]:
+def _model(options: dict[str, Any], plans: list[Plan], engines: Engines) -> tuple[Model, dict[str, Any]]:
     """Return the model and the facts of it that the header holds."""
     backend = options["backend"]
     if backend == "auto":
         backend = "mock" if options["model"] == "mock" else "openai" if options["base_url"] else "hf"
-    extra = _model_args(options["model_args"])
     base = Path(options["model"]).resolve().name if backend in ("hf", "vllm") else options["model"]
     try:
-        model = _built(backend, base, options, extra, plans)
+        model = engines.model(_maker(backend, base, options, plans), backend, base)
     except TypeError as error:
         raise click.UsageError(f"--model-args: {error}") from error
     facts = {
@@ -197,21 +170,21 @@ def _model(options: dict[str, Any], plans: list[Plan]) -> tuple[Model, dict[str,
     return model, facts
 
 
-def _built(backend: str, base: str, options: dict[str, Any], extra: dict[str, Any], plans: list[Plan]) -> Model:
+def _maker(backend: str, base: str, options: dict[str, Any], plans: list[Plan]) -> Callable[[], Model]:
+    """Return what builds the back end, here or in another process."""
     from aloe_bench.run import answer_key
 
-    if backend == "mock":
-        from aloe_bench.models.mock import Behaviour, MockModel
-
-        return MockModel(answer_key(plans), Behaviour(**extra), name=base)
+    extra = model_args(options["model_args"])
     make = registry.resolve("back end", registry.BACKENDS, backend)
+    if backend == "mock":
+        from aloe_bench.models.mock import Behaviour
+
+        return partial(make, answer_key(plans), Behaviour(**extra), name=base)
     if backend == "openai":
         if not options["base_url"]:
             raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
-        model: Model = make(base, base_url=options["base_url"], api_key=options["api_key"], **extra)
-        return model
-    folder_model: Model = make(options["model"], batch_size=options["batch_size"], name=base, **extra)
-    return folder_model
+        return partial(make, base, base_url=options["base_url"], api_key=options["api_key"], **extra)
+    return partial(make, options["model"], batch_size=options["batch_size"], name=base, **extra)
 
 
 def _is_miniature(folder: Path) -> bool:
@@ -250,8 +223,9 @@ def _public(text: str) -> str:
 
 
 def _show_prompts(plans: list[Plan], settings: Settings) -> None:
+    from aloe_bench.cli.engines import suited
     from aloe_bench.tasks.formats import asked
 
     for plan in plans:
         click.echo(f"{plan.task.name}: {len(plan.samples)} samples; the first prompt:")
-        click.echo(asked(plan.task, plan.samples[0][1], _suited(settings, plan.task).answer))
+        click.echo(asked(plan.task, plan.samples[0][1], suited(settings, plan.task).answer))

@@ -1,0 +1,186 @@
+"""The VLMEvalKit bridge against a stand-in with its extension points and faults; the real one: `make test-vlmeval`."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from many_rows import write_many_rows
+from standin_vlmeval import write_standin
+
+from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
+from aloe_bench.runlog import read_run
+
+MINI = Path(__file__).parent / "data" / "careqa_mini"
+REPOSITORY = Path(__file__).parent.parent
+MCQ = ["--data", "CareQA_Vision_MCQ", "--data-root", MINI, "--allow-partial"]
+
+
+@pytest.fixture
+def vlmeval(aloe, tmp_path):
+    """Return a function that runs the command with a stand-in of the given fault."""
+
+    def command(*words: object, fault: str = "", **environment: str):
+        place = write_standin(tmp_path / f"standin{fault}", fault)
+        path = os.pathsep.join([str(place), str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+        return aloe(*words, PYTHONPATH=path, OPENAI_API_KEY="sk-planted", VERBOSE="1", **environment)
+
+    return command
+
+
+def records(root: Path):
+    (run,) = root.rglob("run.json")
+    return read_run(run.parent)
+
+
+def test_upstreams_own_model_is_asked_our_prompt_and_graded_by_us(vlmeval, tmp_path):
+    done = vlmeval("vlmeval", *MCQ, "--model", "AlwaysB", "--output", "runs", "--name", "b")
+
+    assert done.returncode == 0, done.stderr
+    header, found = records(tmp_path / "runs" / "b")
+    assert header["engine"]["name"] == "vlmeval"
+    assert len(found) == 16
+    assert {record.score.parsed for record in found} == {"B"}
+    assert all(record.score.value == float(record.target == "B") for record in found)
+    overall = sum(record.target == "B" for record in found) / 16
+    (scores,) = tmp_path.rglob("*_aloe_scores.csv")
+    with scores.open(newline="") as file:
+        theirs = {row["id"]: float(row["score"]) for row in csv.DictReader(file)}
+    assert theirs == {record.sample_id: record.score.value for record in found}
+    assert f"{100 * overall:.2f}" in done.stdout
+    assert "sk-planted" not in "".join(p.read_text(errors="replace") for p in tmp_path.rglob("*.json"))
+
+
+def test_our_checkpoint_gives_the_records_of_a_native_run(vlmeval, aloe, tmp_path):
+    folder = build_tiny_checkpoint(tmp_path / "tiny")
+    common = ["--model", folder, "--max-new-tokens", "8", "--output", "runs"]
+    native = aloe("run", "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--allow-partial", *common, "--name", "n")
+    theirs = vlmeval("vlmeval", *MCQ, *common, "--name", "v")
+
+    assert (native.returncode, theirs.returncode) == (0, 0), native.stderr + theirs.stderr
+    rows = {
+        name: [(r.sample_id, r.prediction.text, r.score) for r in records(tmp_path / "runs" / name)[1]] for name in "nv"
+    }
+    assert rows["n"] == rows["v"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "model", "said"),
+    [
+        ("", "Fails", "left no predictions"),
+        ("", "NoSuchModel", "neither a folder here nor a model"),
+        ("idle", "AlwaysB", "left no predictions"),
+        ("dies", "AlwaysB", "exit code 1"),
+        ("short", "AlwaysB", "15 of 16"),
+    ],
+)
+def test_what_goes_wrong_upstream_is_no_score(vlmeval, tmp_path, fault, model, said):
+    done = vlmeval("vlmeval", *MCQ, "--model", model, "--output", "runs", fault=fault)
+
+    assert done.returncode == 3
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr.split("The whole log")[0] or "RuntimeError" in done.stderr
+    assert not list((tmp_path / "runs").rglob("summary.json"))
+    assert all(not path.read_text() for path in (tmp_path / "runs").rglob("records.jsonl"))
+
+
+def test_replies_that_our_model_never_gave_are_refused(vlmeval, tmp_path):
+    folder = build_tiny_checkpoint(tmp_path / "tiny")
+    done = vlmeval("vlmeval", *MCQ, "--model", folder, "--max-new-tokens", "4", "--output", "runs", fault="stale")
+
+    assert done.returncode == 3
+    assert "16 of 16 replies were not given by the model in this run" in done.stderr
+    assert not list((tmp_path / "runs").rglob("summary.json"))
+
+
+def test_this_process_still_checks_tls_and_image_sizes(tmp_path):
+    import subprocess
+
+    write_standin(tmp_path)
+    code = (
+        "import os, ssl\n"
+        "from pathlib import Path\n"
+        "from PIL import Image\n"
+        "from aloe_bench.bridges.vlmevalkit import register\n"
+        "from aloe_bench.bridges.vlmeval_table import write_table\n"
+        "from aloe_bench.tasks.careqa_vision import MCQ\n"
+        f"samples = list(enumerate(MCQ.load(Path({str(MINI)!r}))))\n"
+        "write_table(Path('out'), MCQ.name, samples, MCQ.prompt)\n"
+        "limit = Image.MAX_IMAGE_PIXELS\n"
+        "register(Path('out'))\n"
+        "import vlmeval.dataset\n"
+        "from aloe_bench.images import open_image\n"
+        "dataset = vlmeval.dataset.build_dataset('CareQA_Vision_MCQ')\n"
+        "assert dataset.build_prompt(dict(dataset.data.iloc[3]))[-1]['value'] == MCQ.prompt(samples[3][1])\n"
+        "assert ssl._create_default_https_context().verify_mode == ssl.CERT_REQUIRED\n"
+        "assert Image.MAX_IMAGE_PIXELS == limit and 'LEFT_BY_DOTENV' not in os.environ\n"
+        "print('kept')\n"
+    )
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    environment = {**os.environ, "PYTHONPATH": path, "LMUData": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "kept", done.stderr
+
+
+def test_aloe_bench_does_not_import_vlmeval(aloe):
+    assert aloe("ls", "tasks", PYTHONPATH=os.pathsep.join(["nowhere", str(REPOSITORY)])).returncode == 0
+    missing = aloe("vlmeval", *MCQ, "--model", "AlwaysB", PYTHONPATH=str(REPOSITORY))
+    if missing.returncode == 3:
+        assert "pip install 'aloe-bench[vlmeval]'" in missing.stderr
+
+
+def test_the_export_holds_each_picture_once_and_every_option(aloe, tmp_path):
+    root = write_many_rows(tmp_path / "data", 40)
+    done = aloe("export", "--tasks", "careqa_vision_mcq", "--data-root", root, "--allow-partial", "--output", "out")
+
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "out" / "CareQA_Vision_MCQ.tsv").open(newline="") as file:
+        csv.field_size_limit(sys.maxsize)
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert len(rows) == 40 and rows[0]["answer"] in "ABCD"
+    pictures = {row["index"] for row in rows if len(row["image"]) > 64}
+    assert len(pictures) == 9
+    assert {row["image"] for row in rows if len(row["image"]) <= 64} <= pictures
+    named = [row for row in rows if "None" in (row["A"], row["B"], row["C"], row["D"])]
+    assert named and "missing cells to upstream's own reader" in done.stderr
+    listed = json.loads((tmp_path / "out" / "aloe_tables.json").read_text())
+    assert listed["CareQA_Vision_MCQ"]["rows"] == 40
+
+
+def test_both_readings_of_the_same_replies(vlmeval, tmp_path):
+    mock = ["--model", "mock", "--model-args", "accuracy=0.6,verbose=0.5", "--output", "runs"]
+    ran = vlmeval("run", "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--allow-partial", *mock)
+    assert ran.returncode == 0, ran.stderr
+    (run,) = (tmp_path / "runs").rglob("run.json")
+    done = vlmeval("vlmeval", "--parity", run.parent, "--data-root", MINI, "--json")
+
+    parity = json.loads(done.stdout)
+    found = read_run(run.parent)[1]
+    plain = sum(len(r.prediction.text or "") == 1 for r in found)
+    assert parity["n"] == 16
+    assert parity["strict"] == pytest.approx(sum(r.score.value or 0 for r in found) / 16)
+    # The stand-in's matcher reads a reply by its first character alone.
+    assert len(parity["disagreements"]) == 16 - plain
+    assert all(row["upstream"] is None and row["strict"] for row in parity["disagreements"])
+    assert "replies are read differently" in vlmeval("vlmeval", "--parity", run.parent, "--data-root", MINI).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--data", "CareQA_Vision_MQC", "--model", "m"], "Did you mean CareQA_Vision_MCQ?"),
+        (["--data", "HEART", "--model", "m"], "--heart FOLDER"),
+        (["--model", "m"], "No data set given"),
+        ([*MCQ, "--model", "AlwaysB", "--protocol", "logprob"], "no logprob protocol"),
+    ],
+)
+def test_mistakes_are_one_line(vlmeval, words, said):
+    done = vlmeval("vlmeval", *words)
+    assert done.returncode == 2
+    assert said in done.stderr and "Traceback" not in done.stderr
