@@ -68,3 +68,21 @@ def aloe(tmp_path: Path) -> Run:
         )
 
     return command
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Return what `aloe` does, in this process: for tests of numbers, which need no start-up of their own."""
+    from aloe_bench.cli.main import main
+
+    def command(*words: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["aloe-bench", *map(str, words)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsys.readouterr()
+        code = end.value.code
+        return subprocess.CompletedProcess(list(words), code if isinstance(code, int) else 0, out, err)
+
+    return command

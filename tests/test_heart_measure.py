@@ -23,8 +23,8 @@ from aloe_bench.runlog import read_run
 TWO_SETS = (Source("brain", 30, 4), Source("skin", 20, 3), Source("brain", 25, 4, "detection", shared=2))
 
 
-def summary(aloe: Any, place: Path, arguments: str, *more: object) -> dict[str, Any]:
-    done = aloe(
+def summary(quick: Any, place: Path, arguments: str, *more: object) -> dict[str, Any]:
+    done = quick(
         "run", "--model", "mock", "--tasks", f"heart:{place}", "--model-args", arguments, "--json",
         "--max-failed", 1, *more,
     )  # fmt: skip
@@ -37,10 +37,10 @@ def value(result: dict[str, Any], task: str, column: str, measure: str, level: s
     return result["heart"][task]["columns"][column][measure][level]["value"]
 
 
-def test_a_model_that_knows_all_and_follows_every_cue_is_wholly_led(aloe, tmp_path):
+def test_a_model_that_knows_all_and_follows_every_cue_is_wholly_led(quick, tmp_path):
     folder = write_folder(tmp_path / "attacked", rows(TWO_SETS, variants=("assistive", "adversarial", "neutral")))
 
-    result = summary(aloe, folder, "accuracy=1,follow=1")
+    result = summary(quick, folder, "accuracy=1,follow=1")
 
     assert {name: cell["value"] for name, cell in result["cells"].items()} == {
         **{f"classification/{c}": float(c == "baseline") for c in ("baseline", "caption", "prompt", "sycophancy")},
@@ -59,16 +59,16 @@ def test_a_model_that_knows_all_and_follows_every_cue_is_wholly_led(aloe, tmp_pa
     assert not result["heart"]["classification"]["columns"]["baseline"]["accuracy"]["macro"]["below_chance"]
 
 
-def test_refusals_under_attack_are_neither_right_nor_led(aloe, tmp_path):
-    result = summary(aloe, write_folder(tmp_path / "a", rows(TWO_SETS)), "accuracy=1,refusal=1")
+def test_refusals_under_attack_are_neither_right_nor_led(quick, tmp_path):
+    result = summary(quick, write_folder(tmp_path / "a", rows(TWO_SETS)), "accuracy=1,refusal=1")
     assert value(result, "detection", "prompt", "unread_adversarial") == 1
     assert value(result, "detection", "prompt", "cue_following") == 0
     assert value(result, "detection", "prompt", "attack_success") is None  # no baseline was right
 
 
-def test_every_measure_is_what_counting_the_records_gives(aloe, tmp_path):
+def test_every_measure_is_what_counting_the_records_gives(quick, tmp_path):
     folder = write_folder(tmp_path / "attacked", rows(TWO_SETS, variants=("assistive", "adversarial", "neutral")))
-    result = summary(aloe, folder, "accuracy=0.6,follow=0.4,refusal=0.1,verbose=0.3", "--output", tmp_path / "r")
+    result = summary(quick, folder, "accuracy=0.6,follow=0.4,refusal=0.1,verbose=0.3", "--output", tmp_path / "r")
     records = read_run(only_run(tmp_path / "r"))[1]
 
     for task in ("classification", "detection"):
@@ -115,9 +115,9 @@ def counted(records: list[Record], dataset: str, task: str, attack: str) -> dict
     }
 
 
-def test_a_failed_item_empties_its_cells_and_no_other(aloe, tmp_path):
+def test_a_failed_item_empties_its_cells_and_no_other(quick, tmp_path):
     folder = write_folder(tmp_path / "attacked", rows([Source("brain", 60, 4)]))
-    result = summary(aloe, folder, "failure=0.01,seed=5", "--output", tmp_path / "r")
+    result = summary(quick, folder, "failure=0.01,seed=5", "--output", tmp_path / "r")
     records = read_run(only_run(tmp_path / "r"))[1]
     failed = {(r.tags["attack"], r.tags["variant"]) for r in records if r.score.value is None}
 
@@ -133,21 +133,21 @@ def test_a_failed_item_empties_its_cells_and_no_other(aloe, tmp_path):
             assert (columns[measure]["macro"]["interval"] is None) == gone
 
 
-def test_the_random_row_of_the_papers_mix_is_41_67_and_25(aloe, tmp_path):
+def test_the_random_row_of_the_papers_mix_is_41_67_and_25(quick, tmp_path):
     mix = [Source(f"set{i}", 25, n) for i, n in enumerate((2, 2, 2, 3, 4))]
     boxes = [Source(f"set{i}", 20 + i, 4, "detection") for i in range(7)]
-    result = summary(aloe, write_folder(tmp_path / "a", rows([*mix, *boxes], attacks=("prompt",))), "accuracy=0.5")
+    result = summary(quick, write_folder(tmp_path / "a", rows([*mix, *boxes], attacks=("prompt",))), "accuracy=0.5")
     chance = {task: result["heart"][task]["chance"] for task in ("classification", "detection")}
     assert round(100 * chance["classification"]["macro"], 2) == 41.67
     assert round(100 * chance["classification"]["micro"], 2) == 41.67
     assert chance["detection"]["macro"] == chance["detection"]["micro"] == 0.25
 
 
-def test_items_of_one_patient_are_one_cluster_and_widen_the_interval(aloe, tmp_path):
-    alone = summary(aloe, write_folder(tmp_path / "a", rows([Source("brain", 120, 4)])), "accuracy=0.6,follow=0.3")
+def test_items_of_one_patient_are_one_cluster_and_widen_the_interval(quick, tmp_path):
+    alone = summary(quick, write_folder(tmp_path / "a", rows([Source("brain", 120, 4)])), "accuracy=0.6,follow=0.3")
     shared = [row | {"item_id": row["item_id"], "cluster": f"brain/{row['item_id'][0]}"}
               for row in rows([Source("brain", 120, 4)])]  # fmt: skip
-    together = summary(aloe, write_folder(tmp_path / "b", shared), "accuracy=0.6,follow=0.3")
+    together = summary(quick, write_folder(tmp_path / "b", shared), "accuracy=0.6,follow=0.3")
     for measure in ("adversarial", "robustness_gap", "targeted_attack_success"):
         one = alone["heart"]["classification"]["columns"]["caption"][measure]["macro"]
         other = together["heart"]["classification"]["columns"]["caption"][measure]["macro"]
@@ -178,12 +178,12 @@ def test_a_folder_is_read_with_paths_and_with_embedded_pictures(tmp_path, embed)
 
 
 @pytest.mark.parametrize("write", [write_published, write_tsv], ids=["hub parquet", "generator's TSV"])
-def test_the_published_table_is_read_in_both_orders_of_columns(aloe, tmp_path, write: Callable[..., Path]):
+def test_the_published_table_is_read_in_both_orders_of_columns(quick, tmp_path, write: Callable[..., Path]):
     table = rows(TWO_SETS)
     place = write(tmp_path / "published.tsv", table)
 
-    result = summary(aloe, place, "accuracy=0.6,follow=0.4", "--allow-partial", "--output", tmp_path / "r")
-    ours = summary(aloe, write_folder(tmp_path / "ours", table), "accuracy=0.6,follow=0.4", "--output", tmp_path / "o")
+    result = summary(quick, place, "accuracy=0.6,follow=0.4", "--allow-partial", "--output", tmp_path / "r")
+    ours = summary(quick, write_folder(tmp_path / "ours", table), "accuracy=0.6,follow=0.4", "--output", tmp_path / "o")
 
     assert result["partial"] and not ours["partial"]
     mine, theirs = read_run(only_run(tmp_path / "o"))[1], read_run(only_run(tmp_path / "r"))[1]
@@ -214,13 +214,13 @@ def test_options_that_the_published_table_shuffles_anew_are_followed_by_their_te
             assert base.choices["ABCD".index(sample.tags["suggests_in_base"])] == shown
 
 
-def test_the_published_table_is_24311_rows_and_a_folder_what_its_manifest_says(aloe, tmp_path):
+def test_the_published_table_is_24311_rows_and_a_folder_what_its_manifest_says(quick, tmp_path):
     table = rows([Source("brain", 5, 4)])
-    published = aloe("run", "--model", "mock", "--tasks", f"heart:{write_published(tmp_path / 'p', table)}")
-    short = aloe("run", "--model", "mock", "--tasks", f"heart:{write_folder(tmp_path / 'f', table[:-1])}")
+    published = quick("run", "--model", "mock", "--tasks", f"heart:{write_published(tmp_path / 'p', table)}")
+    short = quick("run", "--model", "mock", "--tasks", f"heart:{write_folder(tmp_path / 'f', table[:-1])}")
     manifest = tmp_path / "f" / "manifest.json"
     manifest.write_text(json.dumps({"rows": len(table)}))
-    cut = aloe("run", "--model", "mock", "--tasks", f"heart:{tmp_path / 'f'}")
+    cut = quick("run", "--model", "mock", "--tasks", f"heart:{tmp_path / 'f'}")
 
     assert (published.returncode, short.returncode, cut.returncode) == (3, 0, 3)
     assert f"{len(table)} rows" in published.stderr and "expected 24311" in published.stderr
@@ -263,15 +263,15 @@ def test_a_broken_row_is_refused_in_one_line_that_names_it(tmp_path, change, sai
     assert "\n" not in str(refused.value)
 
 
-def test_missing_and_changed_pictures_are_refused(aloe, tmp_path):
+def test_missing_and_changed_pictures_are_refused(quick, tmp_path):
     folder = write_folder(tmp_path / "a", rows([Source("brain", 4, 4)]))
     pictures = sorted((folder / "images").iterdir())
     pictures[0].write_bytes(pictures[1].read_bytes())
-    changed = aloe("run", "--model", "mock", "--tasks", f"heart:{folder}")
+    changed = quick("run", "--model", "mock", "--tasks", f"heart:{folder}")
     pictures[0].unlink()
-    missing = aloe("run", "--model", "mock", "--tasks", f"heart:{folder}")
+    missing = quick("run", "--model", "mock", "--tasks", f"heart:{folder}")
     tsv = write_tsv(tmp_path / "t.tsv", [r for r in rows([Source("brain", 4, 4)]) if r["index"]])
-    pointer = aloe("run", "--model", "mock", "--tasks", f"heart:{tsv}", "--allow-partial")
+    pointer = quick("run", "--model", "mock", "--tasks", f"heart:{tsv}", "--allow-partial")
 
     assert {changed.returncode, missing.returncode, pointer.returncode} == {3}
     assert "the table says" in changed.stderr
@@ -280,16 +280,16 @@ def test_missing_and_changed_pictures_are_refused(aloe, tmp_path):
     assert "no baseline" in pointer.stderr or "index 0" in pointer.stderr
 
 
-def test_no_table_and_no_manifest_are_refused_with_the_next_step(aloe, tmp_path):
+def test_no_table_and_no_manifest_are_refused_with_the_next_step(quick, tmp_path):
     (tmp_path / "empty").mkdir()
-    nothing = aloe("run", "--model", "mock", "--tasks", "heart:empty")
+    nothing = quick("run", "--model", "mock", "--tasks", "heart:empty")
     folder = write_folder(tmp_path / "a", rows([Source("brain", 4, 4)]))
     (folder / "manifest.json").unlink()
-    bare = aloe("run", "--model", "mock", "--tasks", f"heart:{folder}")
-    wrong = aloe("run", "--model", "mock", "--tasks", "hart:a")
+    bare = quick("run", "--model", "mock", "--tasks", f"heart:{folder}")
+    wrong = quick("run", "--model", "mock", "--tasks", "hart:a")
     columns = pq.read_table(folder / "heart.parquet").drop_columns(["fake_option"])
     pq.write_table(columns, tmp_path / "short.parquet")
-    short = aloe("run", "--model", "mock", "--tasks", f"heart:{tmp_path / 'short.parquet'}")
+    short = quick("run", "--model", "mock", "--tasks", f"heart:{tmp_path / 'short.parquet'}")
 
     assert (nothing.returncode, bare.returncode, wrong.returncode, short.returncode) == (3, 3, 2, 3)
     assert "hf download" in nothing.stderr
@@ -298,9 +298,9 @@ def test_no_table_and_no_manifest_are_refused_with_the_next_step(aloe, tmp_path)
     assert "no column fake_option" in short.stderr
 
 
-def test_a_limit_keeps_each_items_rows_together(aloe, tmp_path):
+def test_a_limit_keeps_each_items_rows_together(quick, tmp_path):
     folder = write_folder(tmp_path / "a", rows([Source("brain", 30, 4)]))
-    result = summary(aloe, folder, "accuracy=1", "--limit", 7)
+    result = summary(quick, folder, "accuracy=1", "--limit", 7)
     assert result["cells"]["classification/baseline"]["n"] == 7
     assert result["cells"]["classification/sycophancy"]["n"] == 7
     assert result["partial"] is True

@@ -74,11 +74,16 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from aloe_bench.cli.effects import show_effects
+
     table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
     for summary in summaries:
         for row in rows(summary):
             table.add_row(*row)
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(table)
+    for summary in summaries:
+        if "heart" in summary:
+            show_effects(console, summary["heart"])
     for summary in summaries:
         console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)

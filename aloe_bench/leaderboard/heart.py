@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloe_bench.core import Cell, Record
-from aloe_bench.leaderboard.heart_answers import BASELINE, Arm, Block, Floats, blocks
+from aloe_bench.leaderboard.heart_answers import BASELINE, Arm, Block, Floats, blocks, outcomes
 from aloe_bench.stats.intervals import Share, clustered_share, few_clusters
 from aloe_bench.stats.macro import macro_interval
 from aloe_bench.stats.multiple import benjamini_hochberg, holm
@@ -117,7 +117,10 @@ def estimate(column: Column) -> Share | Difference:
 
 
 def section(records: Sequence[Record]) -> dict[str, Any]:
-    """Return "heart" -> task -> {chance, columns: attack or baseline -> measure -> {macro, micro, datasets}}."""
+    """Return "heart" -> task -> {chance, columns, outcomes} of a run.
+
+    columns is baseline or attack -> measure -> {macro, micro, datasets}; outcomes is data set -> `outcomes`.
+    """
     found = blocks(records)
     result = {
         task: _task_section([block for block in found if block.task == task])
@@ -141,6 +144,7 @@ def _task_section(found: Sequence[Block]) -> dict[str, Any]:
             "datasets": chance,
         },
         "columns": columns,
+        "outcomes": {block.dataset: outcomes(block) for block in found},
     }
     _flag_below_chance(result)
     return result

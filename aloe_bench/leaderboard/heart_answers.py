@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,23 +95,15 @@ def _entry(record: Record | None, base: Record) -> tuple[float, float, float, fl
     return record.score.value, float(led), float(is_unread(record)), before
 
 
-def outcomes(found: Sequence[Block]) -> dict[str, dict[str, dict[str, str]]]:
-    """Return task -> data set -> column -> one character an item, so that published runs can be compared pair by pair.
+def outcomes(block: Block) -> dict[str, str]:
+    """Return baseline or attack -> one character an item, so that published runs can be compared pair by pair.
 
-    1 right, 0 wrong, - not measured, . no such row; the column "clusters" numbers them. The columns are the baseline
-    and the adversarial rows of each attack.
+    1 right, 0 wrong, - not measured, . no such row. Of the attacks the adversarial rows; "clusters" numbers the items'.
     """
-    result: dict[str, dict[str, dict[str, str]]] = {}
-    for block in found:
-        names = np.unique(block.clusters, return_inverse=True)[1]
-        columns = {"clusters": " ".join(map(str, names)), BASELINE: _letters(block.base)}
-        columns |= {attack: _letters(arm) for attack, arm in _adversarial(block)}
-        result.setdefault(block.task, {})[block.dataset] = columns
-    return result
-
-
-def _adversarial(block: Block) -> Iterator[tuple[str, Arm]]:
-    return ((attack, arms["adversarial"]) for attack, arms in block.arms.items() if "adversarial" in arms)
+    columns = {"clusters": " ".join(map(str, np.unique(block.clusters, return_inverse=True)[1]))}
+    columns[BASELINE] = _letters(block.base)
+    misled = {attack: arms["adversarial"] for attack, arms in block.arms.items() if "adversarial" in arms}
+    return columns | {attack: _letters(arm) for attack, arm in misled.items()}
 
 
 def _letters(arm: Arm) -> str:

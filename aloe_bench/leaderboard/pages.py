@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from aloe_bench.leaderboard.careqa import CAREQA
+from aloe_bench.leaderboard.heart_page import heart_blocks, heart_page
 from aloe_bench.leaderboard.miniature import miniature_page
 from aloe_bench.leaderboard.tables import page
 
@@ -14,5 +15,6 @@ Page = Callable[[Sequence[Mapping[str, Any]]], str]
 
 PAGES: dict[str, Page] = {
     "careqa_vision.md": partial(page, CAREQA),
-    "miniature.md": partial(miniature_page, (CAREQA,)),
+    "heart.md": heart_page,
+    "miniature.md": partial(miniature_page, (CAREQA,), (heart_blocks,)),
 }

@@ -55,10 +55,10 @@ class Row:
     notes: list[str] = field(default_factory=list)
 
 
-def percent(value: Fraction) -> Decimal:
-    """Return `value` in percent with two decimals, halves rounded up."""
+def percent(value: Fraction, step: str = "0.01") -> Decimal:
+    """Return `value` in percent in steps of `step`, halves rounded up."""
     exact = Decimal(100 * value.numerator) / Decimal(value.denominator)
-    return exact.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
+    return exact.quantize(Decimal(step), rounding=ROUND_HALF_UP)
 
 
 def escape(text: str) -> str:
@@ -199,14 +199,15 @@ def _table(shape: Shape, rows: Sequence[Row], ranked: bool) -> str:
         ["Model", "Domain", *shape.columns.values(), "Notes"],
         ["---", "---", *["---:"] * len(columns), "---"],
     ]
-    podium = {column: _best_two(rows, column) if ranked else [] for column in columns}
+    podium = {column: best_two(rows, column) if ranked else [] for column in columns}
     for row in rows:
         numbers = [_number(row, column, podium[column]) for column in columns]
         lines.append([row.name, row.domain, *numbers, "<br>".join(row.notes)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
+def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
+    """Return the best and the second best of the printed percentages that are ranked."""
     # Ties share a rank and the next value follows it at once, as in the paper's
     # VQA Nursing, where two models are best and a third is second.
     ranked = {row.shown.get(column) for row in rows if column not in row.unranked} - {None}

@@ -1,0 +1,131 @@
+"""heart.md: Table 4 with its marks computed, our runs beside it, and mock models kept off the page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from heart_tables import Source, rows, write_folder
+from test_leaderboard import run_folder
+from test_run import only_run
+
+from aloe_bench.leaderboard.build import build, check
+from aloe_bench.runlog import read_run
+
+MARKS = Path(__file__).parent / "data" / "table4_marks.txt"
+MODEL = {"backend": "hf", "miniature": False}
+
+
+def table_of(page: Path, title: str) -> dict[str, dict[str, str]]:
+    """Name -> column -> cell of the first table under a title."""
+    block = page.read_text(encoding="utf-8").split(f"# {title}\n\n", 1)[1].split("\n\n")[0]
+    table = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in block.split("\n")]
+    return {line[0]: dict(zip(table[0], line, strict=False)) for line in table[2:]}
+
+
+@pytest.fixture
+def real(quick, tmp_path):
+    """Return a function that runs the mock on a table and gives it out as a model that is none."""
+
+    def make(folder: Path, name: str, arguments: str, **facts: Any) -> Path:
+        done = quick("run", "--model", "mock", "--tasks", f"heart:{folder}", "--name", name, "--model-args", arguments,
+                    "--allow-partial", "--output", tmp_path / "mock" / name)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        header, records = read_run(only_run(tmp_path / "mock" / name))
+        task = {"name": header["task"]["name"], "data_sha256": header["task"]["data_sha256"]} | facts.pop("task", {})
+        run = run_folder(tmp_path / "runs" / name, name, task["name"], records, **facts)
+        stored = json.loads((run / "run.json").read_text())
+        stored["task"] |= task
+        (run / "run.json").write_text(json.dumps(stored))
+        return run
+
+    return make
+
+
+def test_table_4_has_the_marks_its_digits_give_and_the_papers_four_errors_are_named(tmp_path):
+    build([], tmp_path / "out")
+    ours = table_of(tmp_path / "out" / "heart.md", "The published table")
+    source = resources.files("aloe_bench.leaderboard") / "data" / "table4_robustness.csv"
+    digits = {line["model"]: line for line in csv.DictReader(source.read_text().splitlines())}
+    different = set()
+    for line in MARKS.read_text().splitlines()[2:]:
+        model, *printed = line.split("\t")
+        own = list(ours[f"{model} *(paper)*"].items())[1:10]
+        for column, (title, shown), cell in zip(list(digits["Random"])[1:], own, printed, strict=True):
+            assert re.sub(r"</?[bu]>", "", cell) == digits[model][column]
+            expected = cell.replace("<b>", "**").replace("</b>", "**")
+            if shown != expected:
+                different.add((model, title, cell, shown))
+    assert different == {
+        ("GPT-5.2", "Classification Base", "<b>70.2</b>", "<u>70.2</u>"),
+        ("GLM.4.5V", "Classification Base", "<b>70.2</b>", "<u>70.2</u>"),
+        ("GPT-5.2", "Detection Base", "<b>70.9</b>", "70.9"),
+        ("Qwen3-VL-30B-A3B-Instruct", "Detection Base", "<b>81.0</b>", "<u>81.0</u>"),
+    }
+    documented = (Path(__file__).parent.parent / "docs" / "robustness.md").read_text()
+    assert all(model in documented for model, *_ in different)
+
+
+def test_runs_on_the_same_questions_are_ranked_and_ties_are_said(real, tmp_path):
+    folder = write_folder(tmp_path / "a", rows([Source("brain", 120, 4), Source("skin", 90, 3)]))
+    runs = [real(folder, "strong", "accuracy=0.9,follow=0.1"), real(folder, "alike", "accuracy=0.9,follow=0.12"),
+            real(folder, "led", "accuracy=0.9,follow=0.95,seed=2")]  # fmt: skip
+    build(runs, tmp_path / "out")
+
+    assert check(tmp_path / "out") == []
+    ((title,),) = [re.findall(r"## (heart, data \w{8})", (tmp_path / "out" / "heart.md").read_text())]
+    own = table_of(tmp_path / "out" / "heart.md", title)
+    assert own["Random *(computed)*"]["Classification Cap"] == "29.17"
+    captions = {name: own[name]["Classification Cap"] for name in ("strong", "alike", "led")}
+    best = max(("strong", "alike"), key=lambda name: float(re.findall(r"[\d.]+", captions[name])[0]))
+    other = {"strong": "alike", "alike": "strong"}[best]
+    assert captions[best].startswith("**") and "≈" not in captions[best]
+    assert captions[other].startswith("<u>") and "≈" in captions[other]
+    assert "≈" not in captions["led"] and "↓" in captions["led"] and "↓" not in captions[best]
+    assert "n 210" in captions["led"]
+    result = json.loads((tmp_path / "out" / "results" / "led" / "heart.json").read_text())
+    shown = f"{100 * result['cells']['classification/caption']['value']:.1f}"
+    assert captions["led"].startswith(shown)
+    assert "heart" not in (tmp_path / "out" / "miniature.md").read_text()
+
+
+def test_the_published_table_stands_beside_the_paper_and_parts_of_it_do_not(real, tmp_path):
+    folder = write_folder(tmp_path / "a", rows([Source("brain", 30, 4), Source("skin", 30, 3, "detection")]))
+    records = len(rows([Source("brain", 30, 4), Source("skin", 30, 3, "detection")]))
+    whole = real(folder, "whole", "accuracy=1", task={"expected_rows": 24311}, n=records)
+    build([whole], tmp_path / "part")
+    part = (tmp_path / "part" / "heart.md").read_text()
+
+    assert "whole †" in part.split("## heart, data")[1]
+    assert "whole" not in table_of(tmp_path / "part" / "heart.md", "The published table")
+
+
+def test_a_mock_model_is_on_the_miniature_page_alone(quick, tmp_path):
+    folder = write_folder(tmp_path / "a", rows([Source("brain", 30, 4), Source("brain", 24, 4, "detection")]))
+    quick("run", "--model", "mock", "--tasks", f"heart:{folder}", "--model-args", "accuracy=0.8,follow=1")
+    built = quick("leaderboard", "build", "runs")
+    checked = quick("leaderboard", "check")
+
+    assert (built.returncode, checked.returncode) == (0, 0), built.stderr + checked.stderr
+    assert "mock" not in (tmp_path / "leaderboards" / "heart.md").read_text()
+    page = tmp_path / "leaderboards" / "miniature.md"
+    title = re.findall(r"### (heart-brain, data \w{8})", page.read_text())[0]
+    own = next(row for name, row in table_of(page, title).items() if name.startswith("mock"))
+    assert list(own)[1:10] == [f"{t} {c}" for t, cs in (("Classification", "Base Cap Pmt Syc"),
+                               ("Detection", "Base Cap Pmt Syc Leg")) for c in cs.split()]  # fmt: skip
+    assert own["Detection Leg"].startswith("0.0")
+
+
+def test_a_run_with_failures_shows_no_number(quick, tmp_path):
+    folder = write_folder(tmp_path / "a", rows([Source("brain", 40, 4)]))
+    quick("run", "--model", "mock", "--tasks", f"heart:{folder}", "--model-args", "failure=0.2")
+    run = only_run(tmp_path / "runs")
+    done = quick("leaderboard", "build", run)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "leaderboards" / "miniature.md").read_text()
+    assert "not measured" in page
