@@ -85,7 +85,8 @@ def numbered_boxes(
     _check_boxes(image.size, boxes, labels, colours)
     px, line = rendering.font_px(image.size), rendering.line_px(image.size)
     stroke = max(1, round(px / 10))
-    rings = [clamp(box, line + 1, image.size) for box in boxes]
+    edge = max(1, round(line / 3))  # a thin line on both sides of the frame
+    rings = [clamp(box, line + edge, image.size) for box in boxes]
     blocks = [block(label, px, image.width, stroke=stroke) for label in labels]
     if any(len(b.lines) > 1 for b in blocks):
         raise NoRoomError(f"a box label at {px} px is wider than the picture of {image.width} px")
@@ -93,10 +94,10 @@ def numbered_boxes(
     canvas = image.copy()
     draw = ImageDraw.Draw(canvas)
     for ring, colour in zip(rings, colours, strict=True):
-        _frame(draw, ring, line, rgb(colour))
+        _frame(draw, ring, line, edge, rgb(colour))
     for words, corner in zip(blocks, corners, strict=True):
         _write(canvas, words, corner, (255, 255, 255), stroke=stroke)  # outlined in black: read on any ground
-    overlay = [strip for ring in rings for strip in _strips(ring, line + 2)]
+    overlay = [strip for ring in rings for strip in _strips(ring, line + 2 * edge)]
     overlay += [_box_at(corner, (b.width, b.height)) for corner, b in zip(corners, blocks, strict=True)]
     return Drawn(canvas, tuple(overlay), (0, 0), px, tuple(labels))
 
@@ -223,11 +224,13 @@ def _write(image: Image.Image, words: Block, corner: tuple[int, int], colour: RG
         )  # fmt: skip
 
 
-def _frame(draw: ImageDraw.ImageDraw, ring: PixelBox, line: int, colour: RGB) -> None:
-    """Draw a frame of `line` pixels between two thin lines that stand out from it, on bright and dark ground."""
+def _frame(draw: ImageDraw.ImageDraw, ring: PixelBox, line: int, edge: int, colour: RGB) -> None:
+    """Draw a frame of `line` pixels between two of `edge` that stand out from it, on bright and dark ground."""
     left, top, right, bottom = ring
-    draw.rectangle((left, top, right - 1, bottom - 1), outline=contrast(colour), width=line + 2)
-    draw.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline=colour, width=line)
+    draw.rectangle((left, top, right - 1, bottom - 1), outline=contrast(colour), width=line + 2 * edge)
+    inner = (left + edge, top + edge, right - edge - 1, bottom - edge - 1)
+    if inner[0] <= inner[2] and inner[1] <= inner[3]:
+        draw.rectangle(inner, outline=colour, width=line)
 
 
 def _strips(ring: PixelBox, width: int) -> tuple[PixelBox, ...]:

@@ -28,16 +28,28 @@ def placed_labels(
 ) -> tuple[tuple[int, int], ...]:
     """Return the upper left corner of each of `labels` (width, height), box by box.
 
-    Of the places beside the box, the one that hides least of any box; no two labels overlap.
-    Raises NoRoomError where that cannot be done.
+    Of the places beside its box, each takes the first that hides least of any box and leaves the others a place;
+    no two labels overlap. Raises NoRoomError where that cannot be done.
     """
-    placed: list[PixelBox] = []
-    for box, label in zip(boxes, labels, strict=True):
-        free = [place for place in _places(size, box, label) if not any(overlap(place, other) for other in placed)]
-        if not free:
-            raise NoRoomError(f"{len(labels)} box labels do not fit into a picture of {size[0]}x{size[1]} pixels")
-        placed.append(min(free, key=lambda place: sum(overlap(place, other) for other in boxes)))
+    wishes = [
+        sorted(_places(size, box, label), key=lambda place: sum(overlap(place, other) for other in boxes))
+        for box, label in zip(boxes, labels, strict=True)
+    ]
+    placed = _clear_of_each_other(wishes)
+    if placed is None:
+        raise NoRoomError(f"{len(labels)} box labels do not fit into a picture of {size[0]}x{size[1]} pixels")
     return tuple((place[0], place[1]) for place in placed)
+
+
+def _clear_of_each_other(wishes: Sequence[Sequence[PixelBox]]) -> tuple[PixelBox, ...] | None:
+    """Return one of each of `wishes`, early ones preferred, no two overlapping; None if that is impossible."""
+    if not wishes:
+        return ()
+    for place in wishes[0]:
+        left = [[other for other in some if not overlap(place, other)] for some in wishes[1:]]
+        if all(left) and (rest := _clear_of_each_other(left)) is not None:
+            return (place, *rest)
+    return None
 
 
 def _places(size: tuple[int, int], box: PixelBox, label: tuple[int, int]) -> Iterator[PixelBox]:

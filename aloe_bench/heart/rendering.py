@@ -68,7 +68,7 @@ class Rendering:
     repeats: int = 1
     legend_form: LegendForm = "swatch"
     legend_side: LegendSide = "below"
-    palette: tuple[str, ...] = ("sky blue", "vermillion", "yellow", "bluish green")
+    palette: tuple[str, ...] = ("yellow", "blue", "vermillion", "reddish purple")
     line_share: float = 0.006
     min_line_px: int = 2
     png_level: int = 1

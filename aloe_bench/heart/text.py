@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import re
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from aloe_bench.errors import DataError, NoRoomError
@@ -25,6 +27,7 @@ _CATEGORIES = frozenset("Lu Ll Lt Lm Lo Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk S
 # Inside 2000-2BFF, blocks that are (or mix with) emoji, and dingbats. The two sex signs are plain symbols.
 _EMOJI_BLOCKS = ((0x2300, 0x23FF), (0x25A0, 0x27BF), (0x2B00, 0x2BFF))
 _PLAIN_SIGNS = frozenset("♀♂")
+_HYPHEN = re.compile(r"(?<=[^\W\d_]-)(?=[^\W\d_])")
 _WHITE = frozenset(" \u00a0")
 
 
@@ -110,19 +113,26 @@ def _wrap(text: str, px: int, width: int) -> tuple[str, ...]:
     """Return the lines of `text`: as many words each as fit; a word wider than a line is cut where it is full."""
     lines: list[str] = []
     line = ""
-    for word in filter(None, text.split(" ")):
-        longer = f"{line} {word}" if line else word
+    for gap, piece in _pieces(text):
+        longer = f"{line}{gap}{piece}" if line else piece
         if _width(longer, px) <= width:
             line = longer
             continue
         if line:
             lines.append(line)
-        while _width(word, px) > width:
-            n = _fitting(word, px, width)
-            lines.append(word[:n])
-            word = word[n:]
-        line = word
+        while _width(piece, px) > width:
+            n = _fitting(piece, px, width)
+            lines.append(piece[:n])
+            piece = piece[n:]
+        line = piece
     return (*lines, line) if line else tuple(lines)
+
+
+def _pieces(text: str) -> Iterator[tuple[str, str]]:
+    """Yield (what parts it from the one before, piece): words, which may also break after a hyphen between letters."""
+    for word in filter(None, text.split(" ")):
+        for i, piece in enumerate(_HYPHEN.split(word)):
+            yield ("" if i else " "), piece
 
 
 def _fitting(word: str, px: int, width: int) -> int:
