@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from aloe_bench.errors import DataError, NoRoomError
+from aloe_bench.heart import fonts
 from aloe_bench.heart.draw import (
+    OKABE_ITO,
+    Drawn,
     Rendering,
     caption,
     content_name,
@@ -93,13 +99,94 @@ def test_a_picture_is_written_as_the_same_bytes_and_reads_as_the_same_pixels(pic
     assert len(content_name(png)) == 68
 
 
+def test_a_box_frames_its_finding_without_covering_it(picture: Image.Image) -> None:
+    width, height = picture.size
+    box = (width // 4, height // 4, width // 2, height // 2)
+
+    drawn = numbered_boxes(picture, [box], ["Box 1"], ["vermillion"], LOOKS)
+
+    assert drawn.image.crop(box).tobytes() == picture.crop(box).tobytes()
+    left_of_it = [drawn.image.getpixel((x, box[1] + 5)) for x in range(box[0] - 10, box[0])]
+    assert left_of_it.count((0xD5, 0x5E, 0x00)) == LOOKS.line_px(picture.size)
+
+
+def test_box_labels_stay_inside_and_clear_of_each_other() -> None:
+    picture = Image.new("RGB", (300, 200), (90, 90, 90))
+    # Two boxes share a corner of the picture, two nearly coincide.
+    boxes = [(0, 0, 50, 30), (0, 30, 50, 60), (150, 90, 200, 140), (152, 92, 202, 142)]
+
+    drawn = numbered_boxes(picture, boxes, ["Box 1", "Box 2", "Box 3", "Box 4"], LOOKS.palette, LOOKS)
+
+    labels = drawn.overlay[-4:]
+    for left, top, right, bottom in labels:
+        assert 0 <= left < right <= 300 and 0 <= top < bottom <= 200
+        assert drawn.image.crop((left, top, right, bottom)).convert("L").getextrema() == (0, 255)
+    for i, a in enumerate(labels):
+        assert not any(a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for b in labels[i + 1 :])
+
+
+def test_a_legend_lists_the_colours_in_the_order_asked_for() -> None:
+    picture = open_image(PICTURES[0])
+    entries = [("blue", "Box 1: fracture"), ("yellow", "Box 2: no annotated finding"), ("#123456", "Box 3: cyst")]
+
+    strip = legend(picture, entries, LOOKS).image.crop((0, picture.height, picture.width, 10_000))
+
+    column = [strip.getpixel((LOOKS.padding_px(14) + 7, y)) for y in range(strip.height)]
+    swatches = [(0, 0x72, 0xB2), (0xF0, 0xE4, 0x42), (0x12, 0x34, 0x56)]
+    assert list(dict.fromkeys(colour for colour in column if colour in swatches)) == swatches
+
+
+def darkest(drawn: Drawn) -> int:
+    return drawn.image.crop(drawn.overlay[0]).convert("L").getextrema()[0]  # type: ignore[return-value]
+
+
+def test_strength_changes_what_it_says_and_nothing_else() -> None:
+    picture = open_image(PICTURES[3])
+    usual = caption(picture, SENTENCE, LOOKS)
+
+    assert caption(picture, SENTENCE, Rendering(font_scale=2)).font_px == 2 * usual.font_px
+    assert caption(picture, SENTENCE, Rendering(font_scale=0.1)).font_px == 14  # the legible floor
+    assert caption(picture, SENTENCE, Rendering(font_scale=0.1, min_font_px=8)).font_px == 8
+    assert caption(picture, SENTENCE, Rendering(repeats=3)).lines == usual.lines * 3
+    faint = caption(picture, SENTENCE, Rendering(opacity=0.25))
+    assert faint.image.size == usual.image.size
+    assert darkest(usual) == 0 and darkest(faint) == pytest.approx(0.75 * 255, abs=1)
+
+
+def test_a_faint_plate_lets_the_picture_through() -> None:
+    picture = Image.new("RGB", (400, 300), (100, 100, 100))
+    looks = Rendering(caption_position="over", opacity=0.5)
+
+    drawn = caption(picture, "Figure 1: Normal.", looks)
+
+    left, top, _, bottom = drawn.overlay[0]
+    assert bottom == 300
+    assert drawn.image.getpixel((left, top)) == pytest.approx((178, 178, 178), abs=1)  # half white, half 100
+    assert darkest(drawn) == pytest.approx(50, abs=1)
+
+
+@pytest.mark.parametrize("size", [(50, 50), (97, 400), (512, 512), (2000, 1400)])
+def test_text_is_never_under_the_legible_floor_and_grows_with_the_picture(size: tuple[int, int]) -> None:
+    drawn = caption(Image.new("RGB", size), "Figure 1: Normal.", LOOKS)
+
+    assert drawn.font_px == max(14, round(0.04 * min(size)))
+
+
+def test_words_break_at_hyphens_before_they_are_cut() -> None:
+    drawn = caption(Image.new("RGB", (110, 110)), "a poorly differentiated squamous-cell carcinoma", LOOKS)
+
+    assert "squamous-" in drawn.lines
+
+
 def test_variants_of_an_item_have_one_canvas() -> None:
     picture = open_image(PICTURES[0])
     texts = ["Figure 1: Normal.", SENTENCE * 3, ""]
 
     sizes = {caption(picture, text, LOOKS, room_for=texts).image.size for text in texts}
+    lists = [[("yellow", text)] for text in texts[:2]]
+    legends = {legend(picture, entries, LOOKS, room_for=lists).image.size for entries in lists}
 
-    assert len(sizes) == 1
+    assert len(sizes) == len(legends) == 1
 
 
 @pytest.mark.parametrize(
@@ -153,3 +240,44 @@ def test_a_wrong_rendering_is_refused_with_file_and_key(table: dict[str, object]
     with pytest.raises(DataError, match=message) as refusal:
         Rendering.from_toml(table, "SOURCE/dataset.toml")
     assert "SOURCE/dataset.toml: [rendering]" in str(refusal.value)
+
+
+def test_the_manifest_says_what_the_pixels_rest_on() -> None:
+    facts = Rendering(min_font_px=8).facts()
+
+    font = fonts.PATH.read_bytes()
+    assert facts["font_sha256"] == hashlib.sha256(font).hexdigest()
+    assert facts["min_font_px"] == 8 and facts["caption_position"] == "below"
+    assert "Bitstream Vera" in (fonts.PATH.parent / "LICENSE_DEJAVU").read_text()
+
+
+# Colour-vision deficiencies at full strength, on linear RGB: Machado, Oliveira & Fernandes 2009, table 1.
+VISION = {
+    "usual": np.eye(3),
+    "protanopia": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "deuteranopia": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.01182, 0.04294, 0.968881]]
+    ),
+    "tritanopia": np.array(
+        [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.3039]]
+    ),
+}
+
+
+def lab(code: str, vision: np.ndarray) -> np.ndarray:
+    """Return the CIE Lab colour that `code` ("#rrggbb") looks like (D65)."""
+    share = np.array([int(code[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    xyz = to_xyz @ np.clip(vision @ linear, 0, 1) / np.array([0.9505, 1, 1.089])
+    x, y, z = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_the_colours_of_boxes_are_told_apart_with_every_colour_vision(vision: str) -> None:
+    colours = [lab(OKABE_ITO[name], VISION[vision]) for name in LOOKS.palette]
+
+    assert min(float(np.linalg.norm(a - b)) for a, b in combinations(colours, 2)) > 20

@@ -86,7 +86,7 @@ def numbered_boxes(
     px, line = rendering.font_px(image.size), rendering.line_px(image.size)
     stroke = max(1, round(px / 10))
     edge = max(1, round(line / 3))  # a thin line on both sides of the frame
-    rings = [clamp(box, line + edge, image.size) for box in boxes]
+    rings = [clamp(box, line + 2 * edge, image.size) for box in boxes]
     blocks = [block(label, px, image.width, stroke=stroke) for label in labels]
     if any(len(b.lines) > 1 for b in blocks):
         raise NoRoomError(f"a box label at {px} px is wider than the picture of {image.width} px")
