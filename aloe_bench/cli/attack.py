@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--workers", type=click.IntRange(1), help="Processes; the output does not depend on it.  [default: all]")
 @click.option("--embed", is_flag=True, help="Put the pictures into the table, as on the hub, and not beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace an --output that this command wrote.")
-@click.option("--preview", type=click.IntRange(1, 50), help="Only draw so many items, side by side, into one PNG.")
+@click.option("--preview", type=click.IntRange(1, 20), help="Only draw so many items, side by side, into one PNG.")
 @click.option("--dry-run", is_flag=True, help="Check everything, pictures too, and say what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--new-source", type=click.Path(path_type=Path), help="Write a commented template of a source.")

@@ -28,9 +28,12 @@ class Annotation:
     y2: float
 
     def pixels(self, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """Return the box in whole pixels of a picture of `size`, at least one pixel wide and high."""
+        """Return the box in whole pixels of a picture of `size`, at least one pixel wide and high.
+
+        Rounded, not cut off: six decimals of a YOLO file then give back the pixels they were made from.
+        """
         width, height = size
-        x1, y1 = min(int(self.x1 * width), width - 1), min(int(self.y1 * height), height - 1)
+        x1, y1 = min(round(self.x1 * width), width - 1), min(round(self.y1 * height), height - 1)
         return x1, y1, max(x1 + 1, round(self.x2 * width)), max(y1 + 1, round(self.y2 * height))
 
 

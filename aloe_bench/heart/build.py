@@ -90,7 +90,7 @@ def item_keys(source: Source, image: SourceImage) -> list[ItemKey]:
 def check_job(job: Job) -> Outcome:
     """Return the fault of the job's picture or mask, if it has one: both are decoded whole."""
     try:
-        _open(job)
+        open_job(job)
     except DataError as error:
         return Outcome(fault=f"{job.image.where}: {error}")
     return Outcome()
@@ -99,7 +99,7 @@ def check_job(job: Job) -> Outcome:
 def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
     """Return the rows of every item of `job`; their pictures are in `folder` afterwards, named by content."""
     try:
-        image, mask = _open(job)
+        image, mask = open_job(job)
     except DataError as error:
         return Outcome(fault=f"{job.image.where}: {error}")
     rows: list[dict[str, Any]] = []
@@ -107,24 +107,12 @@ def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
     store = _Store(folder)
     for key in job.keys:
         try:
-            plan = _plan(recipe, job, key, image, mask)
+            plan = planned(recipe, job, key, image, mask)
             rows += _rows(recipe, job, plan, image, store)
         except NoRoomError as error:
             classes = job.source.classification if key.task == "classification" else job.source.detection
             dropped.append(Dropped(key, classes.names[key.true_class] if classes else "", str(error)))
     return Outcome(tuple(rows), tuple(dropped), frozenset(cells["image_sha256"] for cells in rows))
-
-
-def make_plan(
-    recipe: Recipe,
-    source: Source,
-    image: SourceImage,
-    key: ItemKey,
-    picture: Image.Image,
-    mask: Image.Image | None = None,
-) -> ItemPlan:
-    """Return the plan of the item `key` of `image`, whose pixels are `picture`; raises NoRoomError if it is dropped."""
-    return _plan(recipe, Job(source, image, (key,), checked=False), key, picture, mask)
 
 
 def shown_rows(
@@ -145,7 +133,8 @@ def shown_rows(
                 yield attack, variant, apply(attack, plan, variant, base, rendering, instead=instead)
 
 
-def _open(job: Job) -> tuple[Image.Image, Image.Image | None]:
+def open_job(job: Job) -> tuple[Image.Image, Image.Image | None]:
+    """Return the picture of `job` and its mask; raises DataError if they cannot be read or do not fit each other."""
     image = open_image(job.image.path, window=job.source.window)
     declared = job.image.declared_size
     if declared and declared != image.size:
@@ -164,7 +153,8 @@ def _open(job: Job) -> tuple[Image.Image, Image.Image | None]:
     return image, mask
 
 
-def _plan(recipe: Recipe, job: Job, key: ItemKey, image: Image.Image, mask: Image.Image | None) -> ItemPlan:
+def planned(recipe: Recipe, job: Job, key: ItemKey, image: Image.Image, mask: Image.Image | None) -> ItemPlan:
+    """Return the plan of one item of `job`, whose pixels are `image`; raises NoRoomError if it is dropped."""
     source, dose = job.source, recipe.strength.dose
     cluster = f"{source.name}/{job.image.patient_id or job.image.image_id}"
     if key.task == "classification":

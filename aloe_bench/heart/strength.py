@@ -56,7 +56,10 @@ def parse_strength(words: Iterable[str]) -> Strength:
     try:
         Strength(settings).rendering(Rendering())
     except DataError as error:
-        raise UsageError(f"--strength: {error}") from error
+        text = str(error)
+        for name, field_name in _CAPTION.items():
+            text = text.replace(f"{field_name} is", f"caption.{name} is")
+        raise UsageError(f"--strength: {text}") from error
     usual = {"caption.size": 1.0, "caption.opacity": 1.0, "caption.repeats": 1, "sycophancy.repeats": 1}
     return Strength({key: value for key, value in settings.items() if usual.get(key) != value})
 
