@@ -65,6 +65,23 @@ class Sample:
     cue: Cue | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """What a data set names and does not hold: a question without its image, or a whole file (group "files").
+
+    It is counted by `group` and never left out in silence.
+    """
+
+    id: str
+    group: str
+    what: str
+
+
+def samples_of(rows: Iterable[Sample | Absent]) -> Iterator[Sample]:
+    """Yield what of a task's rows can be asked."""
+    return (row for row in rows if isinstance(row, Sample))
+
+
 class Task(Protocol):
     """A benchmark: data about it, how to load it, and the one place that builds its prompt."""
 
@@ -80,8 +97,16 @@ class Task(Protocol):
     def licence(self) -> str: ...
     @property
     def expected_rows(self) -> int: ...
-    def load(self, root: Path) -> Iterator[Sample]: ...
+    def load(self, root: Path) -> Iterator[Sample | Absent]: ...
     def prompt(self, sample: Sample) -> str: ...
+
+
+@runtime_checkable
+class PaperScored(Protocol):
+    """A task of which it is known how many rows the paper scored; None where its figures do not tell."""
+
+    @property
+    def paper_scored_rows(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)

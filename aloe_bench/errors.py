@@ -25,6 +25,14 @@ class NoRoomError(DataError):
     """What was to be put into a picture does not fit; the item it belongs to is dropped with this reason."""
 
 
+class MissingDataError(DataError):
+    """The data of `task` is not there; the message says what was expected, where was looked, and what fetches it."""
+
+    def __init__(self, task: str, message: str) -> None:
+        super().__init__(message)
+        self.task = task
+
+
 class ModelError(AloeError):
     """A model folder, endpoint or checkpoint is missing or broken."""
 

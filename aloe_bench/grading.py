@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from aloe_bench.core import LETTERS, Prediction, Sample, Score
+from aloe_bench.core import LETTERS, Kind, Prediction, Sample, Score
+from aloe_bench.errors import UsageError
 from aloe_bench.tasks.answers import VERSION, Parsed, parse_choice, parse_yes_no, without_reasoning
+from aloe_bench.tasks.answers_probmed import BOTH, parse_yes_no_probmed
 from aloe_bench.tasks.answers_vlmeval import parse_choice_vlmeval
 
-ChoiceParser = Callable[[str, Sequence[str]], Parsed]
+Parser = Callable[[str, Sequence[str]], Parsed]
 
-PARSERS: dict[str, ChoiceParser] = {"strict": parse_choice, "vlmeval": parse_choice_vlmeval}
+# A compat parser reads only the kind of question that its benchmark has.
+PARSERS: dict[str, Mapping[Kind, Parser]] = {
+    "strict": {"choice": parse_choice, "yes_no": lambda reply, options: parse_yes_no(reply)},
+    "vlmeval": {"choice": parse_choice_vlmeval},
+    "probmed": {"yes_no": lambda reply, options: parse_yes_no_probmed(reply)},
+}
 
 
 def parser_id(name: str) -> str:
     """Return the name and version written into the header."""
     return f"{name}-{VERSION}"
+
+
+def refuse_unreadable(parser: str, kinds: Iterable[Kind], task: str) -> None:
+    """Raise UsageError if `parser` cannot read questions of one of `kinds`; a jury reads the open ones."""
+    lacking = sorted(set(kinds) - set(PARSERS[parser]) - {"open"})
+    if lacking:
+        raise UsageError(
+            f"{task}: --parser {parser} reads {', '.join(PARSERS[parser])} questions, and the task has "
+            f"{', '.join(lacking)} ones. Run it with --parser strict."
+        )
 
 
 def open_answer(reply: str) -> str | None:
@@ -40,13 +57,10 @@ def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Sco
     if prediction.option_logprobs:
         likeliest = _likeliest(sample, prediction)
         return Score(float(likeliest == sample.target), likeliest, "logprob")
-    if sample.kind == "yes_no":
-        parsed = parse_yes_no(prediction.text)
-    else:
-        parsed = PARSERS[parser](prediction.text, sample.choices)
+    parsed = PARSERS[parser][sample.kind](prediction.text, sample.choices)
     if parsed.letter is None:
         return Score(0.0, None, f"unread: {parsed.rule}")
-    return Score(float(parsed.letter == sample.target), parsed.letter, parsed.rule)
+    return Score(float(parsed.letter in (sample.target, BOTH)), parsed.letter, parsed.rule)
 
 
 def _likeliest(sample: Sample, prediction: Prediction) -> str | None:

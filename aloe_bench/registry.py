@@ -11,13 +11,26 @@ from aloe_bench.errors import UsageError, did_you_mean
 TASKS = {
     "careqa_vision_mcq": "aloe_bench.tasks.careqa_vision:MCQ",
     "careqa_vision_open": "aloe_bench.tasks.careqa_vision:OPEN",
+    "omnimedvqa": "aloe_bench.tasks.omnimedvqa:OMNIMEDVQA",
+    "gmai_mmbench": "aloe_bench.tasks.gmai_mmbench:GMAI_MMBENCH",
+    "pathmmu": "aloe_bench.tasks.pathmmu:PATHMMU",
+    "probmed": "aloe_bench.tasks.probmed:PROBMED",
+    "slake": "aloe_bench.tasks.slake:SLAKE",
+    "mmmu": "aloe_bench.tasks.mmmu:MMMU",
     "multimedqa": "aloe_bench.bridges.lmeval_text:MULTIMEDQA",
     "mmlu": "aloe_bench.bridges.lmeval_text:MMLU",
     "mmlu_5shot": "aloe_bench.bridges.lmeval_text:MMLU_5SHOT",
 }
 # A task that is a folder of the user's: `heart:FOLDER`.
 FOLDER_TASKS = {"heart": "aloe_bench.heart.task:open_task"}
-SUITES: dict[str, tuple[str, ...]] = {"careqa_vision": ("careqa_vision_mcq", "careqa_vision_open")}
+SUITES: dict[str, tuple[str, ...]] = {
+    "careqa_vision": ("careqa_vision_mcq", "careqa_vision_open"),
+    # The columns of Aloe-Vision, Table 3, in its order.
+    "medical": (
+        "careqa_vision_mcq", "careqa_vision_open", "omnimedvqa", "gmai_mmbench", "pathmmu", "probmed", "slake", "mmmu",
+        "multimedqa", "mmlu",
+    ),
+}  # fmt: skip
 BACKENDS = {
     "hf": "aloe_bench.models.hf:HFModel",
     "vllm": "aloe_bench.models.vllm_engine:VLLMModel",

@@ -7,7 +7,8 @@ import importlib.metadata
 import json
 import logging
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +16,13 @@ from typing import Any
 
 from aloe_bench import runlog
 from aloe_bench.core import (
+    Absent,
     AnswerForm,
     AnswerProtocol,
     Decoding,
     Model,
     OptionScorer,
+    PaperScored,
     Prediction,
     Record,
     Request,
@@ -28,7 +31,7 @@ from aloe_bench.core import (
     batches,
 )
 from aloe_bench.errors import DataError, UsageError
-from aloe_bench.grading import grade, parser_id
+from aloe_bench.grading import grade, parser_id, refuse_unreadable
 from aloe_bench.tasks import formats
 
 log = logging.getLogger(__name__)
@@ -59,7 +62,10 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A task's samples after `limit` and `shard`, with what identifies the whole."""
+    """A task's samples after `limit` and `shard`, with what identifies the whole.
+
+    `absent` counts, by group, what the data names and does not hold.
+    """
 
     task: Task
     samples: tuple[tuple[int, Sample], ...]
@@ -67,6 +73,7 @@ class Plan:
     partial: bool
     data_sha256: str
     prompt_sha256: str
+    absent: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +88,19 @@ class Engine:
 
 
 def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
-    """Return what is to be asked; raises DataError if the row count is not the task's own.
+    """Return what is to be asked; raises DataError if the row count is none that the task knows.
 
     `limit` takes whole clusters' worth of base samples by hash, so a limited run is no head of the file.
     """
-    samples = list(task.load(root))
-    partial = len(samples) != task.expected_rows
-    if partial and not settings.allow_partial:
+    samples, lacking = _split(task.load(root))
+    known = dict.fromkeys(count for count in (task.expected_rows, paper_rows(task)) if count is not None)
+    partial = len(samples) not in known
+    if not samples or (partial and not settings.allow_partial):
         raise DataError(
-            f"{task.name}: {len(samples)} rows in {root}, expected {task.expected_rows}. "
+            f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}.{_told(lacking)} "
             "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
         )
+    refuse_unreadable(settings.parser, {sample.kind for sample in samples}, task.name)
     data, prompts = hashlib.sha256(), hashlib.sha256()
     for sample in sorted(samples, key=lambda sample: sample.id):
         images = [image.sha256 for image in sample.images]
@@ -100,14 +109,41 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
             parts.append(asdict(sample.cue))
         data.update(json.dumps(parts).encode())
         prompts.update(json.dumps([sample.id, formats.asked(task, sample, settings.answer)]).encode())
-    chosen = list(enumerate(samples))
+    chosen: list[tuple[int, Sample]] = list(enumerate(samples))
     if settings.limit is not None:
         chosen = _limited(chosen, settings.limit)
     n_total = len(chosen)
     if settings.shard is not None:
         index, count = settings.shard
         chosen = [(i, sample) for i, sample in chosen if _bucket(sample.cluster, count) == index - 1]
-    return Plan(task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest())
+    absent = dict(Counter(item.group for item in lacking))
+    return Plan(task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent)
+
+
+def paper_rows(task: Task) -> int | None:
+    """Return how many rows of `task` the paper scored, None where that is not known."""
+    return task.paper_scored_rows if isinstance(task, PaperScored) else None
+
+
+def _split(rows: Iterable[Sample | Absent]) -> tuple[list[Sample], list[Absent]]:
+    samples: list[Sample] = []
+    lacking: list[Absent] = []
+    for row in rows:
+        if isinstance(row, Absent):
+            lacking.append(row)
+        else:
+            samples.append(row)
+    return samples, lacking
+
+
+def _told(lacking: Sequence[Absent]) -> str:
+    """Return a sentence on what is absent, by group, with the first of each."""
+    first: dict[str, str] = {}
+    for item in lacking:
+        first.setdefault(item.group, item.what)
+    counts = Counter(item.group for item in lacking)
+    told = ", ".join(f"{group} {counts[group]} (first: {what})" for group, what in first.items())
+    return f" Absent: {told}." if told else ""
 
 
 def _bucket(cluster: str, count: int) -> int:
@@ -261,6 +297,7 @@ def _header(
             "revision": task.revision,
             "licence": task.licence,
             "expected_rows": task.expected_rows,
+            "paper_scored_rows": paper_rows(task),
             "data_sha256": plan.data_sha256,
         },
         "prompt_sha256": plan.prompt_sha256,
@@ -272,6 +309,7 @@ def _header(
         "limit": settings.limit,
         "shard": _shard_text(settings),
         "partial": plan.partial,
+        "absent": dict(plan.absent),
         "n": len(plan.samples),
         "n_total": plan.n_total,
         "versions": _versions(),

@@ -188,7 +188,7 @@ def test_options_that_read_none_or_na_survive(aloe, closed):
     [
         (("run", "--model", "mock", "--tasks", "careqa_vision_mqc"), 2, "Did you mean careqa_vision_mcq?"),
         (("rnu",), 2, "Did you mean run?"),
-        (("run", "--model", "mock", "--tasks", "careqa-vision-mcq"), 3, "CareQA-Vis_close.json not found"),
+        (("run", "--model", "mock", "--tasks", "careqa-vision-mcq"), 3, "CareQA-Vis_close.json; looked in"),
         (("run", "--model", "mock"), 2, "--tasks"),
         (("leaderboard", "build", "nowhere"), 3, "no finished run (run.json)"),
         ((*MOCK, "--shard", "4/3"), 2, "expected i/n"),

@@ -16,7 +16,7 @@ from aloe_bench.bridges import lmeval_rows
 from aloe_bench.bridges.lmeval_docs import Docs
 from aloe_bench.bridges.lmeval_rows import Source, TextRow
 from aloe_bench.core import LETTERS, Sample
-from aloe_bench.errors import DataError, DependencyError
+from aloe_bench.errors import DataError, DependencyError, MissingDataError
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ class TextTask:
         there = {part: part_rows for part, part_rows in found.items() if part_rows is not None}
         if not there:
             wanted = [(part.source, part.category, part.split) for part in self.parts]
-            raise DataError(lmeval_rows.missing_message(self.name, wanted, root))
+            raise MissingDataError(self.name, lmeval_rows.missing_message(self.name, wanted, root))
         return there
 
     def _odd_parts(self, found: Mapping[Part, Sequence[TextRow]]) -> str:
@@ -149,7 +149,8 @@ def _member(task: TextTask, part: Part, part_rows: Sequence[TextRow], root: Path
     if task.shots:
         shown = lmeval_rows.read_rows(part.source, root, part.category, "dev")
         if shown is None:
-            raise DataError(lmeval_rows.missing_message(task.name, [(part.source, part.category, "dev")], root))
+            wanted = [(part.source, part.category, "dev")]
+            raise MissingDataError(task.name, lmeval_rows.missing_message(task.name, wanted, root))
         splits["dev"] = Docs(dict(row.doc) for row in shown)
 
     def handed_over(**_: object) -> dict[str, Docs]:

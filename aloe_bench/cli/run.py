@@ -15,10 +15,11 @@ import click
 
 from aloe_bench import registry
 from aloe_bench.core import Decoding
+from aloe_bench.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
     from aloe_bench.cli.engines import Engines
-    from aloe_bench.core import Model
+    from aloe_bench.core import Model, Task
     from aloe_bench.run import Plan, Settings
 
 DECODING = Decoding()
@@ -46,7 +47,7 @@ SECRET_OPTIONS = ("--api-key",)
     show_default=True,
     help="Ask choice questions for the option's letter or for its text.",
 )
-@click.option("--parser", type=click.Choice(["strict", "vlmeval"]), default="strict", show_default=True)
+@click.option("--parser", type=click.Choice(["strict", "vlmeval", "probmed"]), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0), default=DECODING.temperature, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
@@ -67,6 +68,7 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True)
 @click.option("--fresh", is_flag=True, help="Start another run instead of resuming.")
 @click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
+@click.option("--allow-missing", is_flag=True, help="Leave out tasks that have no data; every table is marked.")
 @click.option("--dry-run", is_flag=True, help="Load and check the data, print one prompt a task, ask nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
@@ -93,7 +95,7 @@ def run(**options: Any) -> None:
         allow_partial=options["allow_partial"],
     )
     engines = Engines.of(options, tasks)
-    plans = [runs.load_plan(task, options["data_root"], suited(settings, task)) for task in tasks]
+    plans, left_out = _plans(tasks, options["data_root"], settings, options["allow_missing"])
     if options["dry_run"]:
         _show_prompts(plans, settings)
         return
@@ -102,7 +104,7 @@ def run(**options: Any) -> None:
     engines.refuse_without_logprobs(model, facts["backend"], plans)
     if not options["fresh"] and runs.is_interrupted(plans, facts["name"], settings):
         settings = replace(settings, go_on=True)
-    asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options)}
+    asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options), "left_out": left_out}
     summaries = []
     for plan in plans:
         with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
@@ -125,6 +127,32 @@ def run(**options: Any) -> None:
         worst = max(worst, jury.report(summaries, options["as_json"]))
     if worst > options["max_failed"]:
         raise click.exceptions.Exit(1)
+
+
+def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: bool) -> tuple[list[Plan], list[str]]:
+    """Return the plans, and the names of the tasks without data; without leave, these are one error that lists them."""
+    from aloe_bench.cli.engines import suited
+    from aloe_bench.run import load_plan
+
+    plans: list[Plan] = []
+    missing: list[MissingDataError] = []
+    for task in tasks:
+        try:
+            plans.append(load_plan(task, root, suited(settings, task)))
+        except MissingDataError as error:
+            missing.append(error)
+    told = "\n".join(map(str, missing))
+    if missing and len(tasks) == 1:
+        raise missing[0]
+    if missing and not (allow_missing and plans):
+        hint = "" if not plans else " Or pass --allow-missing to run the rest; every table will be marked."
+        raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{told}")
+    if missing:
+        click.echo(f"Left out, for want of data:\n{told}", err=True)
+    for plan in plans:
+        for group, count in plan.absent.items():
+            click.echo(f"{plan.task.name}: {count} absent ({group}); they are not asked.", err=True)
+    return plans, [error.task for error in missing]
 
 
 def _shard(text: str | None) -> tuple[int, int] | None:

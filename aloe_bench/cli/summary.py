@@ -10,6 +10,8 @@ from typing import Any
 from aloe_bench import runlog
 from aloe_bench.core import Cell
 
+MAX_CELLS = 8
+
 
 def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     """Return the summary of a run whose every sample has a record.
@@ -38,6 +40,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in records),
         "output_tokens": sum(record.prediction.output_tokens or 0 for record in records),
         "jury": tally(records),
+        "absent": header.get("absent", {}),
+        "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
     } | task_sections(header, records)
     if done and not failed:
@@ -53,6 +57,7 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "n_clusters": cell.n_clusters,
         "failed": cell.failed,
         "unread": cell.unread,
+        "unjudged": cell.unjudged,
     }
 
 
@@ -60,7 +65,8 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return task, cell, value, interval, n, unread, failed as text, one row a cell."""
     lines: list[tuple[str, ...]] = []
     for name, cell in summary["cells"].items():
-        value = "not judged" if summary["unjudged"] else "-" if cell["value"] is None else f"{100 * cell['value']:.2f}"
+        missing = "not judged" if cell["unjudged"] else "-"
+        value = missing if cell["value"] is None else f"{100 * cell['value']:.2f}"
         interval = cell["interval"]
         span = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-"
         mark = " (partial)" if summary["partial"] else ""
@@ -70,7 +76,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
 
 
 def show(summaries: Sequence[dict[str, Any]]) -> None:
-    """Print the table of these runs' cells, and where each run is."""
+    """Print the table of these runs' first cells, the tasks left out, and where each run is."""
     from rich.console import Console
     from rich.table import Table
 
@@ -78,8 +84,13 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
 
     table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
     for summary in summaries:
-        for row in rows(summary):
+        told = rows(summary)
+        for row in told[:MAX_CELLS]:
             table.add_row(*row)
+        if len(told) > MAX_CELLS:
+            table.add_row("", f"... {len(told) - MAX_CELLS} more in summary.json")
+    for task in dict.fromkeys(task for summary in summaries for task in summary["left_out"]):
+        table.add_row(f"{task} (left out)", "no data", *["-"] * 5)
     console = Console(width=None if sys.stdout.isatty() else 110)
     console.print(table)
     for summary in summaries:

@@ -79,7 +79,7 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
     task = {key: header["task"][key] for key in TASK_KEYS}
-    expected = task["expected_rows"]
+    known = {task["expected_rows"], header["task"].get("paper_scored_rows")} - {None}
     return {
         "schema": SCHEMA,
         "run": header["run_id"],
@@ -96,7 +96,8 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
         "partial": bool(header["partial"])
         or header["limit"] is not None
         or header.get("shard") is not None
-        or (expected is not None and header["n"] != expected),
+        or bool(known and header["n"] not in known),
+        "absent": header.get("absent", {}),
         "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
     } | task_sections(header, records)
 

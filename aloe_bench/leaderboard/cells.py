@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 
-from aloe_bench.core import Cell, Record
+from aloe_bench.core import Cell, Record, Score
 from aloe_bench.stats.intervals import clustered_mean
+from aloe_bench.stats.macro import macro_interval
 
 
 def is_failed(record: Record) -> bool:
@@ -59,3 +62,31 @@ def cell(records: Sequence[Record], run: str) -> Cell:
         unjudged=unjudged(records),
         split=split_share(records),
     )
+
+
+def macro_cell(records: Sequence[Record], run: str, stratum: Callable[[Record], str]) -> Cell:
+    """Return the mean over strata of their mean scores, each stratum counting alike; else as `cell`."""
+    micro = cell(records, run)
+    if micro.value is None:
+        return micro
+    strata: defaultdict[str, list[Record]] = defaultdict(list)
+    for record in records:
+        strata[stratum(record)].append(record)
+    parts = [cell(members, run) for members in strata.values()]
+    exact = sum((Fraction(part.exact or 0) for part in parts), Fraction(0)) / len(parts)
+    return replace(
+        micro,
+        value=float(exact),
+        interval=macro_interval([part.value or 0.0 for part in parts], [part.interval for part in parts]),
+        exact=f"{exact.numerator}/{exact.denominator}",
+    )
+
+
+def all_right(records: Sequence[Record]) -> Record:
+    """Return a record that stands for several questions: right if all are, without a score if one has none."""
+    failed = [record for record in records if record.score.value is None]
+    unread = [record for record in records if is_unread(record)]
+    first = (failed or unread or records)[0]
+    values = [record.score.value for record in records if record.score.value is not None]
+    value = None if failed else min(values)
+    return replace(first, score=Score(value, None, first.score.rule if failed or unread else f"all of {len(records)}"))

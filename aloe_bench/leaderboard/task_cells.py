@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from aloe_bench.core import Cell, Record
+from aloe_bench.core import Cell, Record, Score
 from aloe_bench.leaderboard import heart
-from aloe_bench.leaderboard.cells import cell
+from aloe_bench.leaderboard.cells import all_right, cell, macro_cell
+from aloe_bench.tasks.slake import exact_match
 
 Cells = dict[str, Cell]
 TaskCells = Callable[[Mapping[str, Any], Sequence[Record]], Cells]
@@ -47,12 +50,91 @@ def by_tag(tag: str = "", *values: str) -> TaskCells:
     return cells
 
 
+def by_tags(*tags: str) -> TaskCells:
+    """Return cells `overall` and one for each value of each tag, named "tag: value"."""
+
+    def cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
+        run = str(header["run_id"])
+        made = {"overall": cell(records, run)}
+        for tag in tags:
+            for value, members in sorted(_grouped(records, partial(_tag, tag)).items()):
+                made[f"{tag}: {value or '-'}"] = cell(members, run)
+        return made
+
+    return cells
+
+
+def _tag(tag: str, record: Record) -> str:
+    return record.tags.get(tag, "")
+
+
+def _grouped(records: Sequence[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups
+
+
+def omnimedvqa_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
+    """Return the micro-average, the average over source data sets, and cells by question type and modality."""
+    made = by_tags("question_type", "modality")(header, records)
+    macro = macro_cell(records, str(header["run_id"]), partial(_tag, "source"))
+    return {"overall": made.pop("overall"), "macro over sources": macro, **made}
+
+
+def probmed_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
+    """Return accuracy by question, by pair of a true and an adversarial question, and the benchmark's own figure.
+
+    `official` counts an image's modality, body part, entities and grounding each as right if all their questions are,
+    and every abnormality question by itself. Source: ProbMed's eval/calculate_score.py, weighted by its counts.
+    """
+    run = str(header["run_id"])
+    made = by_tags("qa_type")(header, records)
+    pairs = _grouped([r for r in records if r.tags.get("half")], lambda r: f"{r.cluster}\0{r.tags['pair']}")
+    whole = [pair for pair in pairs.values() if {r.tags["half"] for r in pair} == {"true", "adversarial"}]
+    units = _grouped(records, _probmed_unit)
+    return {
+        "overall": made.pop("overall"),
+        "pairs": cell([all_right(pair) for pair in whole], run),
+        "official": cell([all_right(unit) for unit in units.values()], run),
+        **made,
+    }
+
+
+def _probmed_unit(record: Record) -> str:
+    kind = record.tags.get("qa_type", "")
+    return f"{record.cluster}\0{kind}" + (f"\0{record.sample_id}" if kind == "abnormality" else "")
+
+
+def slake_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
+    """Return the jury's cells, overall and by answer type, and the exact match of closed questions."""
+    run = str(header["run_id"])
+    closed = [record for record in records if record.tags.get("answer_type") == "closed"]
+    matched = [replace(record, score=_closed_score(record)) for record in closed]
+    return by_tag("answer_type", "open", "closed")(header, records) | {"closed, exact match": cell(matched, run)}
+
+
+def _closed_score(record: Record) -> Score:
+    if record.prediction.text is None:
+        return Score(None, None, "failed")
+    read = exact_match(record.prediction.text, record.target)
+    if read.letter is None:
+        return Score(0.0, None, f"unread: {read.rule}")
+    return Score(float(read.letter == record.target.strip().lower()), read.letter, read.rule)
+
+
 # Aloe-Vision, Table 10: Overall is the micro-average in all 18 rows.
 _CAREQA = by_tag("category", "nursing", "medicine")
 
 TASK_CELLS: dict[str, TaskCells] = {
     "careqa_vision_mcq": _CAREQA,
     "careqa_vision_open": _CAREQA,
+    "omnimedvqa": omnimedvqa_cells,
+    "gmai_mmbench": by_tags("task", "department", "granularity"),
+    "pathmmu": by_tags("category"),
+    "probmed": probmed_cells,
+    "slake": slake_cells,
+    "mmmu": by_tags("question_type", "subject"),
     "multimedqa": by_tag("category"),
     "heart": heart.cells,
 }

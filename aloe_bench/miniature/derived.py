@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aloe_bench.core import LETTERS, Sample, Task
+from aloe_bench.core import LETTERS, Sample, Task, samples_of
 from aloe_bench.miniature.scenes import DESCRIBE, READING_QUESTION
 from aloe_bench.tasks import formats
 
@@ -38,7 +38,7 @@ class Derived:
 
     def load(self, root: Path) -> Iterator[Sample]:
         """Yield the changed samples in the task's order."""
-        yield from filter(None, map(self.change, self.task.load(root)))
+        yield from filter(None, map(self.change, samples_of(self.task.load(root))))
 
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
@@ -55,7 +55,7 @@ def reading_task(task: Task, root: Path) -> Derived:
 
 def describing_task(task: Task, root: Path, every: int) -> Derived:
     """Return the open task that asks to describe every so-many-th clean picture; reference: modality and answer."""
-    bases = [sample.id for sample in task.load(root) if sample.cue is None]
+    bases = [sample.id for sample in samples_of(task.load(root)) if sample.cue is None]
     chosen = frozenset(bases[::every])
 
     def change(sample: Sample) -> Sample | None:
@@ -65,7 +65,7 @@ def describing_task(task: Task, root: Path, every: int) -> Derived:
 
 
 def _derived(name: str, task: Task, root: Path, change: Callable[[Sample], Sample | None]) -> Derived:
-    return Derived(name, task, change, sum(change(sample) is not None for sample in task.load(root)))
+    return Derived(name, task, change, sum(change(sample) is not None for sample in samples_of(task.load(root))))
 
 
 def _reading(sample: Sample) -> Sample | None:

@@ -127,6 +127,17 @@ def _parse(reply: str, plain: Callable[[str], Parsed]) -> Parsed:
     return Parsed(first.letter, f"{kind}:{first.rule}")
 
 
+def answer_text(reply: str) -> str | None:
+    """Return the words of an open answer: what its last container holds, else all but reasoning; None if unread."""
+    text = _prepare(reply)
+    if isinstance(text, Parsed):
+        return None
+    found = _contained(text)
+    inner = max(found, key=lambda one: one[1])[2] if found else text
+    deeper = _boxed(inner)
+    return (deeper[1] if deeper else inner).strip() or None
+
+
 def _clause_before(text: str, at: int) -> str:
     return re.split(r"[.,;:\n。，]|\b(?:so|therefore|but|thus|hence)\b", text[max(0, at - 90) : at])[-1]
 

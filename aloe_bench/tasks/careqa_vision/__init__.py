@@ -6,71 +6,35 @@ Closed: 42 nursing + 123 medicine; open: 28 + 108.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import LETTERS, Kind, Sample
 from aloe_bench.errors import DataError
-from aloe_bench.tasks import formats
-from aloe_bench.tasks.careqa_vision.rows import images_of, read_rows, text_of
+from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
+from aloe_bench.tasks.rows import images_of, read_rows, text_of
 
 
-@dataclass(frozen=True, slots=True)
-class CareQAVision:
-    """One of the two CareQA-Vision tasks."""
+def _read(file: str, kind: Kind, folder: Path) -> Rows:
+    path = folder / file
+    for number, row in enumerate(read_rows(path), 1):
+        yield _sample(row, kind, f"{path}: row {number}", folder)
 
-    name: str
-    kind: Kind
-    file: str
-    expected_rows: int
-    version: int = 1
-    source: str = "HPAI-BSC/CareQA-Vision"
-    revision: str = "main"
-    licence: str = "Apache-2.0"
 
-    def load(self, root: Path) -> Iterator[Sample]:
-        """Yield the samples of `root`; raises DataError naming file, row and what was expected."""
-        path = self._find(root)
-        seen: set[str] = set()
-        for number, row in enumerate(read_rows(path), 1):
-            where = f"{path}: row {number}"
-            unique_id = text_of(row, "unique_id", where)
-            if unique_id in seen:
-                raise DataError(f"{where}: unique_id {unique_id!r} occurs twice; every question needs its own id.")
-            seen.add(unique_id)
-            yield self._sample(row, unique_id, where, path.parent)
-
-    def prompt(self, sample: Sample) -> str:
-        """Return the text of the user turn."""
-        return formats.prompt(sample)
-
-    def _find(self, root: Path) -> Path:
-        places = [root / self.file, root / "careqa_vision" / self.file, root / "CareQA-Vision" / self.file]
-        for place in places:
-            if place.is_file():
-                return place
-        looked = ", ".join(str(place) for place in places)
-        raise DataError(
-            f"{self.name}: {self.file} not found; looked for {looked}. Fetch it with "
-            f"`hf download {self.source} --repo-type dataset --local-dir DIR` and pass --data-root DIR."
-        )
-
-    def _sample(self, row: dict[str, Any], unique_id: str, where: str, folder: Path) -> Sample:
-        images = images_of(row, where, folder)
-        choices = tuple(text_of(row, f"op{i}", where) for i in range(1, 5)) if self.kind == "choice" else ()
-        target = _letter(row, where, len(choices)) if choices else text_of(row, "answer", where)
-        return Sample(
-            id=f"careqa_vision/{unique_id}",
-            kind=self.kind,
-            question=text_of(row, "question", where),
-            target=target,
-            cluster=images[0].sha256,
-            images=images,
-            choices=choices,
-            tags={"dataset": "careqa_vision", "category": _category(row, where), "year": str(row.get("year", ""))},
-        )
+def _sample(row: dict[str, Any], kind: Kind, where: str, folder: Path) -> Sample:
+    images = images_of(row, where, folder)
+    choices = tuple(text_of(row, f"op{i}", where) for i in range(1, 5)) if kind == "choice" else ()
+    return Sample(
+        id=f"careqa_vision/{text_of(row, 'unique_id', where)}",
+        kind=kind,
+        question=text_of(row, "question", where),
+        target=_letter(row, where, len(choices)) if choices else text_of(row, "answer", where),
+        cluster=images[0].sha256,
+        images=images,
+        choices=choices,
+        tags={"dataset": "careqa_vision", "category": _category(row, where), "year": str(row.get("year", ""))},
+    )
 
 
 def _letter(row: dict[str, Any], where: str, n: int) -> str:
@@ -88,5 +52,19 @@ def _category(row: dict[str, Any], where: str) -> str:
     return category
 
 
-MCQ = CareQAVision(name="careqa_vision_mcq", kind="choice", file="CareQA-Vis_close.json", expected_rows=165)
-OPEN = CareQAVision(name="careqa_vision_open", kind="open", file="CareQA-Vis_open.json", expected_rows=136)
+def _task(name: str, kind: Kind, file: str, rows: int) -> Benchmark:
+    return Benchmark(
+        name=name,
+        source="HPAI-BSC/CareQA-Vision",
+        revision="main",
+        licence="Apache-2.0",
+        expected_rows=rows,
+        paper_scored_rows=rows,
+        folder="careqa_vision",
+        layouts=(Layout(file, partial(_read, file, kind)),),
+        files=("*",),
+    )
+
+
+MCQ = _task("careqa_vision_mcq", "choice", "CareQA-Vis_close.json", 165)
+OPEN = _task("careqa_vision_open", "open", "CareQA-Vis_open.json", 136)

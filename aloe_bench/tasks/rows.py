@@ -1,4 +1,4 @@
-"""Rows of the two JSON files, and the images in whichever of the known encodings they use."""
+"""Rows of JSON files: fields that must be there, and images in whichever of the known encodings they use."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from aloe_bench.core import ImageRef
 from aloe_bench.errors import DataError
 from aloe_bench.images import bytes_image, file_image
 
+T = TypeVar("T")
 IMAGE_FIELDS = ("image", "images", "image_path", "base64", "image_base64")
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
 
@@ -29,7 +31,25 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     return parsed
 
 
-def text_of(row: dict[str, Any], key: str, where: str) -> str:
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}). Download the file again.") from error
+
+
+def field_of(row: Any, key: str, where: str, kind: type[T]) -> T:
+    """Return a field that must be there and of `kind`; the message names what the row has instead."""
+    value = row.get(key) if isinstance(row, dict) else None
+    if not isinstance(value, kind):
+        has = ", ".join(sorted(map(str, row))) if isinstance(row, dict) else f"no fields, it is {type(row).__name__}"
+        found = f"is {value!r}" if isinstance(row, dict) and key in row else f"is missing; there is {has}"
+        raise DataError(f"{where}: field {key!r} {found}; expected {kind.__name__}. Pin the earlier revision.")
+    return value
+
+
+def text_of(row: Mapping[str, Any], key: str, where: str) -> str:
     """Return a field that must be non-empty text; "None", "NA" and "nan" are text like any other."""
     value = row.get(key)
     if isinstance(value, int | float) and not isinstance(value, bool) and value == value:

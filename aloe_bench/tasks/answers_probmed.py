@@ -1,0 +1,22 @@
+"""The compat parser `probmed`: that benchmark's published rule, to reproduce its numbers, labelled wherever used."""
+
+from __future__ import annotations
+
+from aloe_bench.tasks.answers import Parsed
+
+BOTH = "yes and no"
+
+
+def parse_yes_no_probmed(reply: str) -> Parsed:
+    """Return what ProbMed's eval/calculate_score.py accepts: compat, never to score anew.
+
+    Its faults are kept: "Yes" and "No" count inside words ("Normal", "None" and "Not" say no), a reply with both is
+    right whatever the answer (`letter` is BOTH), a lower-case "no" is unread, and so is a lower-case "yes" with more.
+    """
+    yes = "Yes" in reply or reply.strip().lower() in ("yes", "yes.")
+    no = "No" in reply
+    if yes and no:
+        return Parsed(BOTH, "probmed-both")
+    if yes or no:
+        return Parsed("yes" if yes else "no", "probmed-word")
+    return Parsed(None, "probmed-none")

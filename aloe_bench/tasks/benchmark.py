@@ -1,0 +1,85 @@
+"""A published benchmark as data: where its files lie, which reader fits them, and how many rows it must give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from aloe_bench.core import Absent, Sample
+from aloe_bench.errors import DataError, MissingDataError
+from aloe_bench.tasks import formats
+
+Rows = Iterator[Sample | Absent]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """One way in which the files of a benchmark lie.
+
+    `marker` is a glob below the data folder that tells this layout; `read` yields the rows of that folder, and raises
+    DataError naming file and row for whatever is broken.
+    """
+
+    marker: str
+    read: Callable[[Path], Rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A task of which only readers differ; a Task, and PaperScored.
+
+    `source` is the hub id of its data set, `revision` the commit (or its first digits) that its counts were seen at,
+    "main" where none is known; `files` are the globs that `data fetch` brings into `folder` below the data root.
+    """
+
+    name: str
+    source: str
+    revision: str
+    licence: str
+    expected_rows: int
+    paper_scored_rows: int | None
+    folder: str
+    layouts: tuple[Layout, ...]
+    files: tuple[str, ...]
+    version: int = 1
+
+    def load(self, root: Path) -> Rows:
+        """Yield samples, and what is absent, from the first folder with a known layout.
+
+        Raises MissingDataError if there is none, DataError naming task, file and row for whatever is broken.
+        """
+        layout, folder = self._locate(root)
+        seen: set[str] = set()
+        try:
+            for number, row in enumerate(layout.read(folder), 1):
+                if row.id in seen:
+                    raise DataError(f"{folder}: row {number}: {row.id} occurs twice; every question needs its own id.")
+                seen.add(row.id)
+                yield row
+        except DataError as error:
+            raise DataError(f"{self.name}: {error}") from error
+
+    def prompt(self, sample: Sample) -> str:
+        """Return the text of the user turn."""
+        return formats.prompt(sample)
+
+    def folders(self, root: Path) -> list[Path]:
+        """Return where data is looked for, in this order; `data fetch` fills the first."""
+        names = dict.fromkeys((self.folder, self.source.rpartition("/")[2]))
+        return [*(root / name for name in names), root]
+
+    def _locate(self, root: Path) -> tuple[Layout, Path]:
+        places = self.folders(root)
+        for place in places:
+            for layout in self.layouts:
+                if next(place.glob(layout.marker), None) is not None:
+                    return layout, place
+        expected = " or ".join(layout.marker for layout in self.layouts)
+        looked = ", ".join(map(str, places))
+        raise MissingDataError(
+            self.name,
+            f"{self.name}: no data in {root}.\n"
+            f"  {self.source}: {expected}; looked in {looked}; "
+            f"fetch with `aloe-bench data fetch {self.name} --data-root {root}`",
+        )

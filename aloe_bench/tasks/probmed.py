@@ -1,0 +1,76 @@
+"""ProbMed: 57,132 yes/no questions about 6,303 images, most of them in pairs of a true and an adversarial one.
+
+Source: Yan et al. 2025, hub rippleripple/ProbMed. The paper's figure is plain accuracy; the benchmark's own asks
+that both questions of a pair be right. Pairs are told by image, question type and number, never by the order of
+the rows.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.core import Absent, Sample
+from aloe_bench.errors import DataError
+from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
+from aloe_bench.tasks.pictures import Pictures
+from aloe_bench.tasks.rows import read_rows, text_of
+
+# "entity_gt_1", "entity_hallu_1"; older files say "entity_1" for the adversarial one, and "modality" for both.
+_QA_TYPE = re.compile(r"(modality|body_part|abnormality|entity|grounding)(?:_(gt|hallu))?(?:_(\d+))?")
+
+
+def _read(file: str, folder: Path) -> Rows:
+    path, pictures = folder / file, Pictures(folder, ("*.zip",))
+    for number, row in enumerate(read_rows(path), 1):
+        yield _sample(row, f"{path}: row {number}", pictures)
+
+
+def _sample(row: dict[str, Any], where: str, pictures: Pictures) -> Sample | Absent:
+    image_id, file, answer = (text_of(row, key, where) for key in ("id", "image", "answer"))
+    target = answer.strip().lower()
+    if target not in ("yes", "no"):
+        raise DataError(f"{where}: answer {answer!r} is neither yes nor no. Pin the earlier revision.")
+    kind, half, pair = _place(text_of(row, "qa_type", where), target, where)
+    organ = text_of(row, "image_type", where)
+    name = f"probmed/{text_of(row, 'i' if 'i' in row else 'gpt_idx', where)}"
+    image = pictures.find(file, file.removeprefix("probmed/"), f"probmed/{file}")
+    if image is None:
+        return Absent(name, organ, file)
+    return Sample(
+        id=name,
+        kind="yes_no",
+        question=text_of(row, "question", where),
+        target=target,
+        cluster=image_id,
+        images=(image,),
+        tags={"dataset": "probmed", "qa_type": kind, "half": half, "pair": f"{kind}/{pair}", "image_type": organ},
+    )
+
+
+def _place(qa_type: str, target: str, where: str) -> tuple[str, str, str]:
+    """Return the kind of question, its half of the pair ("true", "adversarial", "" for none) and the pair's number."""
+    match = _QA_TYPE.fullmatch(qa_type.strip())
+    if match is None:
+        raise DataError(f"{where}: qa_type {qa_type!r} is none that ProbMed has. Pin the earlier revision.")
+    kind, half, number = match.group(1), match.group(2), match.group(3) or ""
+    if kind == "abnormality":
+        return kind, "", ""
+    # True questions are answered yes and adversarial ones no throughout, which tells the halves that have no name.
+    is_true = half == "gt" if half else target == "yes"
+    return kind, "true" if is_true else "adversarial", number
+
+
+PROBMED = Benchmark(
+    name="probmed",
+    source="rippleripple/ProbMed",
+    revision="main",
+    licence="MIT on its card; images of MedICaT and ChestX-ray14",
+    expected_rows=57_132,
+    paper_scored_rows=None,
+    folder="probmed",
+    layouts=(Layout("test.json", partial(_read, "test.json")), Layout("probmed.json", partial(_read, "probmed.json"))),
+    files=("*.json", "*.zip", "probmed/*"),
+)
