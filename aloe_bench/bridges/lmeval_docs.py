@@ -47,10 +47,17 @@ class Docs(list[Doc]):
         return dict.fromkeys(self[0])
 
 
-def documents(task: Task, root: Path, allow_partial: bool) -> dict[str, Docs]:
-    """Return the samples of `task` as the split `test`; raises DataError as `aloe-bench run` does."""
-    plan = load_plan(task, root, Settings(allow_partial=allow_partial))
-    return {"test": Docs(_doc(task, sample) for _, sample in plan.samples)}
+def documents(task: Task, root: Path, allow_partial: bool, attack: str | None = None) -> dict[str, Docs]:
+    """Return the samples of `task` as the split `test`; raises DataError as `aloe-bench run` does.
+
+    `attack` takes the cue rows of that attack alone, or the baselines if it is "".
+    """
+    samples = [sample for _, sample in load_plan(task, root, Settings(allow_partial=allow_partial)).samples]
+    kept = [sample for sample in samples if attack is None or attack == (sample.cue.attack if sample.cue else "")]
+    if not kept:
+        there = ", ".join(sorted({sample.cue.attack for sample in samples if sample.cue})) or "baselines alone"
+        raise DataError(f"{task.name}: no rows of {attack or 'the baseline'}; the table has {there}.")
+    return {"test": Docs(_doc(task, sample) for sample in kept)}
 
 
 def _doc(task: Task, sample: Sample) -> Doc:
@@ -66,6 +73,8 @@ def _doc(task: Task, sample: Sample) -> Doc:
         "answer": letters.index(sample.target) if letters else -1,
         "cluster": sample.cluster,
         "tags": dict(sample.tags),
+        "variant": sample.cue.variant if sample.cue else "baseline",
+        "suggests": sample.cue.suggests if sample.cue else None,
         "images": [Picture(image) for image in sample.images],
     }
 
@@ -79,6 +88,25 @@ def choice_results(doc: Doc, results: Sequence[str]) -> Mapping[str, float]:
     """Return `acc` and `unread` of one reply, by the strict parser that `aloe-bench run` uses."""
     score = _score(doc, results[0])
     return {"acc": float(score.value or 0.0), "unread": float(score.parsed is None)}
+
+
+def heart_results(doc: Doc, results: Sequence[str]) -> Mapping[str, float]:
+    """Return a HEART reply's score under its row's variant, `unread`, and `cue_following` if the cue misleads."""
+    score = _score(doc, results[0])
+    return _under_cue(doc, score.parsed) | {"unread": float(score.parsed is None)}
+
+
+def heart_ll_results(doc: Doc, results: Sequence[tuple[float, bool]]) -> Mapping[str, float]:
+    """Return what `heart_results` does, for the likeliest letter, ties going to the first."""
+    scores = [score for score, _ in results]
+    return _under_cue(doc, doc["letters"][scores.index(max(scores))])
+
+
+def _under_cue(doc: Doc, answer: str | None) -> dict[str, float]:
+    measured = {doc["variant"]: float(answer == doc["target"])}
+    if doc["variant"] == "adversarial":
+        measured["cue_following"] = float(answer == doc["suggests"])
+    return measured
 
 
 def _score(doc: Doc, reply: str) -> Score:

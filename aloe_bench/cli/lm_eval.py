@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from aloe_bench.errors import DataError
+from aloe_bench.errors import DataError, UsageError
 
 ALLOW_PARTIAL = "ALOE_BENCH_ALLOW_PARTIAL"
 JUDGES = "ALOE_BENCH_JUDGES"
@@ -36,18 +36,24 @@ def lm_eval(words: tuple[str, ...]) -> None:
     launch(list(words))
 
 
-def documents(*, task: str, folder_from: str, **_: Any) -> dict[str, Any]:
-    """Return the documents of the registered `task`, from the folder that the variable `folder_from` names."""
+def documents(*, task: str, folder_from: str, attack: str | None = None, **_: Any) -> dict[str, Any]:
+    """Return the documents of a task from the folder that the variable `folder_from` names.
+
+    `task` is registered, or a kind of task that is itself a folder of the user's (heart), of which `attack` picks rows.
+    """
     from aloe_bench import registry
     from aloe_bench.bridges import lmeval_docs
 
-    root = Path(os.environ.get(folder_from) or DATA_ROOT)
+    folder = os.environ.get(folder_from)
     partial = os.environ.get(ALLOW_PARTIAL, "").lower() in ("1", "true", "yes")
+    if task in registry.FOLDER_TASKS and not folder:
+        raise UsageError(f"{folder_from} names no folder; expected one that `aloe-bench attack` wrote.")
     try:
-        return lmeval_docs.documents(registry.resolve("task", registry.TASKS, task), root, partial)
+        found = registry.task(f"{task}:{folder}" if task in registry.FOLDER_TASKS else task)
+        return lmeval_docs.documents(found, Path(folder or DATA_ROOT), partial, attack)
     except DataError as error:
         raise DataError(
-            f"{error} In lm-eval the folder is named by the variable {folder_from} (now {root}), and "
+            f"{error} In lm-eval the folder is named by the variable {folder_from} (now {folder or DATA_ROOT}), and "
             f"{ALLOW_PARTIAL}=1 stands for --allow-partial."
         ) from error
 
