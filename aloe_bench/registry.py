@@ -23,14 +23,15 @@ TASKS = {
 }
 # A task that is a folder of the user's: `heart:FOLDER`.
 FOLDER_TASKS = {"heart": "aloe_bench.heart.task:open_task"}
+_WITH_IMAGES = (
+    "careqa_vision_mcq", "careqa_vision_open", "omnimedvqa", "gmai_mmbench", "pathmmu", "probmed", "slake", "mmmu",
+)  # fmt: skip
 SUITES: dict[str, tuple[str, ...]] = {
     "careqa_vision": ("careqa_vision_mcq", "careqa_vision_open"),
-    # The columns of Aloe-Vision, Table 3, in its order.
-    "medical": (
-        "careqa_vision_mcq", "careqa_vision_open", "omnimedvqa", "gmai_mmbench", "pathmmu", "probmed", "slake", "mmmu",
-        "multimedqa", "mmlu",
-    ),
-}  # fmt: skip
+    # The columns of Aloe-Vision, Table 3, in its order; servers give no log-probabilities for the last two.
+    "medical": (*_WITH_IMAGES, "multimedqa", "mmlu"),
+    "medical_images": _WITH_IMAGES,
+}
 BACKENDS = {
     "hf": "aloe_bench.models.hf:HFModel",
     "vllm": "aloe_bench.models.vllm_engine:VLLMModel",

@@ -79,7 +79,7 @@ class Engines:
         if text and (backend == "openai" or not isinstance(model, OptionScorer)):
             raise click.UsageError(
                 f"{', '.join(text)}: scored by the log-likelihood of raw prompts, which back end {backend} does not "
-                "give. Use a checkpoint folder with hf or vllm, or name the other tasks with --tasks a,b."
+                "give. Use a checkpoint folder with hf or vllm, or the other tasks (--suite medical_images has them)."
             )
 
     def _take_upstream(self, options: Mapping[str, Any], tasks: Sequence[Task]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 
 import click
 
 from aloe_bench import registry
 
-TABLES = {
+TABLES: dict[str, Callable[[], Mapping[str, object]]] = {
     "tasks": lambda: {name: _task_line(name) for name in registry.TASKS},
     "suites": lambda: {name: ", ".join(tasks) for name, tasks in registry.SUITES.items()},
+    "attacks": lambda: _attack_lines(),
     "backends": lambda: {name: place.split(":")[0] for name, place in registry.BACKENDS.items()},
     "judges": lambda: _judge_lines(),
+    "models": lambda: _model_facts(),
 }
 
 
@@ -31,12 +34,34 @@ def _judge_lines() -> dict[str, str]:
     }
 
 
+def _model_facts() -> dict[str, dict[str, object]]:
+    from dataclasses import asdict
+
+    from aloe_bench.models.known import known_models
+
+    return {model.name: {key: fact for key, fact in asdict(model).items() if key != "name"} for model in known_models()}
+
+
+def _attack_lines() -> dict[str, str]:
+    from aloe_bench.heart.attacks import ATTACKS
+
+    return {name: (attack.__doc__ or "").partition("\n")[0] for name, attack in ATTACKS.items()}
+
+
+def _line(facts: object) -> str:
+    """Return one line of text: what stands there, or the facts that are not empty."""
+    if not isinstance(facts, dict):
+        return str(facts)
+    told = (" ".join(fact) if isinstance(fact, tuple) else str(fact) for fact in facts.values())
+    return ", ".join(fact for fact in told if fact)
+
+
 @click.command()
 @click.argument("what", type=click.Choice(list(TABLES)), default="tasks")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--tasks-path", is_flag=True, help="Print the folder to give to lm-eval as --include_path.")
 def ls(what: str, as_json: bool, tasks_path: bool) -> None:
-    """List tasks, suites, backends or the judges of the shipped jury."""
+    """List tasks, suites, attacks, backends, the judges of the shipped jury, or the models that the paper evaluates."""
     if tasks_path:
         from aloe_bench.bridges.lmeval_docs import TASKS_FOLDER
 
@@ -48,4 +73,4 @@ def ls(what: str, as_json: bool, tasks_path: bool) -> None:
         return
     width = max(map(len, table))
     for name, line in table.items():
-        click.echo(f"{name:<{width}}  {line}")
+        click.echo(f"{name:<{width}}  {_line(line)}")

@@ -33,7 +33,11 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--model-args", default="", help="k=v,... passed to the back end, e.g. dtype=bfloat16 or accuracy=0.7.")
 @click.option("--name", help="The row's name; default: base name and 8 digits of the fingerprint.")
-@click.option("--size-group", type=click.Choice(["small", "large"]), help="Leaderboard group (under / over 10B).")
+@click.option(
+    "--size-group",
+    type=click.Choice(["small", "large", "closed"]),
+    help="Leaderboard group: under or over 10B, or no weights. `ls models` has them for the paper's models.",
+)
 @click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
 @click.option("--tasks", help="Comma-separated task names; heart:FOLDER is a HEART table.")
 @click.option("--suite", help="A named list of tasks.")
@@ -180,6 +184,8 @@ def model_args(text: str) -> dict[str, Any]:
 
 def _model(options: dict[str, Any], plans: list[Plan], engines: Engines) -> tuple[Model, dict[str, Any]]:
     """Return the model and the facts of it that the header holds."""
+    from aloe_bench.models.known import known_model
+
     backend = options["backend"]
     if backend == "auto":
         backend = "mock" if options["model"] == "mock" else "openai" if options["base_url"] else "hf"
@@ -188,12 +194,13 @@ def _model(options: dict[str, Any], plans: list[Plan], engines: Engines) -> tupl
         model = engines.model(_maker(backend, base, options, plans), backend, base)
     except TypeError as error:
         raise click.UsageError(f"--model-args: {error}") from error
+    known = known_model(str(Path(options["model"]).resolve()) if backend in ("hf", "vllm") else options["model"])
     facts = {
         "name": options["name"] or f"{base}-{model.fingerprint[:8]}",
         "backend": backend,
         "miniature": backend == "mock" or _is_miniature(Path(options["model"])),
-        "size_group": options["size_group"],
-        "domain": options["domain"],
+        "size_group": options["size_group"] or (known.size_group if known else None),
+        "domain": options["domain"] or (known.domain if known else None),
     }
     return model, facts
 

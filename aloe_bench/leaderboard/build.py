@@ -98,6 +98,7 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
         or header.get("shard") is not None
         or bool(known and header["n"] not in known),
         "absent": header.get("absent", {}),
+        "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
     } | task_sections(header, records)
 

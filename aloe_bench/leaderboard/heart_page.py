@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from aloe_bench.leaderboard.tables import (
-    FOOTNOTE,
+    FOOTNOTES,
     GENERATED,
     Row,
     best_two,
@@ -80,7 +80,7 @@ def heart_blocks(results: Sequence[Result]) -> list[str]:
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    return [FOOTNOTE] if any("†" in block for block in blocks) else []
+    return [FOOTNOTES["†"]] if any("†" in block for block in blocks) else []
 
 
 def _sections(results: Sequence[Result]) -> list[Section]:

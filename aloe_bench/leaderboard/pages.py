@@ -8,6 +8,7 @@ from typing import Any
 
 from aloe_bench.leaderboard.careqa import CAREQA
 from aloe_bench.leaderboard.heart_page import heart_blocks, heart_page
+from aloe_bench.leaderboard.medical import MEDICAL
 from aloe_bench.leaderboard.miniature import miniature_page
 from aloe_bench.leaderboard.tables import page
 
@@ -16,5 +17,6 @@ Page = Callable[[Sequence[Mapping[str, Any]]], str]
 PAGES: dict[str, Page] = {
     "careqa_vision.md": partial(page, CAREQA),
     "heart.md": heart_page,
-    "miniature.md": partial(miniature_page, (CAREQA,), (heart_blocks,)),
+    "miniature.md": partial(miniature_page, (CAREQA, MEDICAL), (heart_blocks,)),
+    "medical.md": partial(page, MEDICAL),
 }

@@ -21,7 +21,10 @@ GROUP_TITLES = {
 UNRANKED_GROUPS = ("closed",)
 MAX_NAME_CHARS = 100
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
-FOOTNOTE = "† A limited or partial run: not the whole task, and not ranked."
+FOOTNOTES = {
+    "†": "† A limited or partial run: not the whole task, and not ranked.",
+    "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +172,11 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     for name in shape.asides.get(task["name"], ()):
         exact = result["cells"].get(name, {}).get("exact")
         counts += "" if exact is None else f"; {name} {percent(Fraction(exact))} %"
+    if result.get("absent"):
+        absent = ", ".join(f"{escape(group)} {count}" for group, count in sorted(result["absent"].items()))
+        counts += f"; absent: {absent}"
+    if result.get("left_out"):
+        counts += f"; left out by this command: {', '.join(map(escape, result['left_out']))}‡"
     partial = "partial† " if result["partial"] else ""
     label = f"{shape.labels[task['name']]} {partial}v{escape(str(task['version']))}"
     return f"{label}: {counts}; run {escape(str(result['run']))}"
@@ -188,8 +196,8 @@ def tables(shape: Shape, rows: Sequence[Row]) -> list[str]:
         if members:
             title = group_title.replace("<", "&lt;").replace(">", "&gt;")
             blocks += [f"## {title}", _table(shape, members, ranked=group not in UNRANKED_GROUPS)]
-    if any("†" in note for row in rows for note in row.notes):
-        blocks.append(FOOTNOTE)
+    notes = "".join(note for row in rows for note in row.notes)
+    blocks += [text for mark, text in FOOTNOTES.items() if mark in notes]
     return blocks
 
 
