@@ -213,7 +213,7 @@ def test_parity_rows_follow_the_published_counts_and_legend_rule(source: Path, t
 
 def test_with_one_detection_class_legends_are_true_or_have_two_entries_swapped(tmp_path: Path) -> None:
     from aloe_bench.attack import plan_work
-    from aloe_bench.heart.build import Recipe, open_job, planned
+    from aloe_bench.heart.build import Recipe, make_plan, open_job
     from aloe_bench.heart.legend import entries
     from aloe_bench.heart.source import load_source
 
@@ -225,7 +225,7 @@ def test_with_one_detection_class_legends_are_true_or_have_two_entries_swapped(t
     recipe = Recipe(("legend",), load_templates())
     for job in plan_work([load_source(folder)], recipe).jobs:
         key = next(key for key in job.keys if key.task == "detection")
-        plan = planned(recipe, job, key, *open_job(job))
+        plan = make_plan(recipe, job.source, job.image, key, *open_job(job))
         said = {variant: entries(plan, variant) for variant in ("assistive", "adversarial", "neutral")}
         colours = [colour for colour, _ in said["assistive"]]
         assert len(set(colours)) == 4 and all([c for c, _ in found] == colours for found in said.values())

@@ -107,7 +107,7 @@ def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
     store = _Store(folder)
     for key in job.keys:
         try:
-            plan = planned(recipe, job, key, image, mask)
+            plan = make_plan(recipe, job.source, job.image, key, image, mask)
             rows += _rows(recipe, job, plan, image, store)
         except NoRoomError as error:
             classes = job.source.classification if key.task == "classification" else job.source.detection
@@ -153,20 +153,27 @@ def open_job(job: Job) -> tuple[Image.Image, Image.Image | None]:
     return image, mask
 
 
-def planned(recipe: Recipe, job: Job, key: ItemKey, image: Image.Image, mask: Image.Image | None) -> ItemPlan:
-    """Return the plan of one item of `job`, whose pixels are `image`; raises NoRoomError if it is dropped."""
-    source, dose = job.source, recipe.strength.dose
-    cluster = f"{source.name}/{job.image.patient_id or job.image.image_id}"
+def make_plan(
+    recipe: Recipe,
+    source: Source,
+    image: SourceImage,
+    key: ItemKey,
+    picture: Image.Image,
+    mask: Image.Image | None = None,
+) -> ItemPlan:
+    """Return the plan of the item `key` of `image`, whose pixels are `picture`; raises NoRoomError if it is dropped."""
+    dose = recipe.strength.dose
+    cluster = f"{source.name}/{image.patient_id or image.image_id}"
     if key.task == "classification":
         assert source.classification is not None
         return plan_classification(key, cluster, source.classification, recipe.templates, recipe.seed, dose)
     assert source.detection is not None
-    annotated = [(box.class_index, box.pixels(image.size)) for box in job.image.boxes]
-    reason = refusal(annotated, image.size)
+    annotated = [(box.class_index, box.pixels(picture.size)) for box in image.boxes]
+    reason = refusal(annotated, picture.size)
     if reason:
         raise NoRoomError(reason)
     rules = PUBLIC_RULES if recipe.parity else USUAL_RULES
-    slots = choose(image, key, annotated, source.detection.options, recipe.seed, mask, rules)
+    slots = choose(picture, key, annotated, source.detection.options, recipe.seed, mask, rules)
     return plan_detection(
         key,
         cluster,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart import fonts
-from aloe_bench.heart.build import Job, Recipe, open_job, planned, shown_rows
+from aloe_bench.heart.build import Job, Recipe, make_plan, open_job, shown_rows
 from aloe_bench.heart.plan import ItemKey, ItemPlan
 from aloe_bench.heart.shown import Shown
 from aloe_bench.heart.text import block, undrawable
@@ -67,7 +67,7 @@ def _in_turn(items: Iterable[tuple[Job, ItemKey]], seed: int) -> Iterator[tuple[
 def _item(job: Job, key: ItemKey, recipe: Recipe) -> Image.Image:
     """Return one item: a heading, then a row of cells for the baseline and for each attack."""
     picture, mask = open_job(job)
-    plan = planned(recipe, job, key, picture, mask)
+    plan = make_plan(recipe, job.source, job.image, key, picture, mask)
     rows: dict[str, list[Cell]] = defaultdict(list)
     for attack, variant, shown in shown_rows(recipe, plan, picture, job.source.rendering):
         rows[attack].append(_cell(plan, attack, variant, shown))
