@@ -17,7 +17,6 @@ from aloe_bench.training.data.schema import (
     Text,
     Turn,
     asked_and_answered,
-    data_sha256,
     read_folder,
     write_folder,
 )
@@ -43,17 +42,6 @@ def test_a_trained_question_stands_as_a_model_is_asked_it() -> None:
         Turn("user", (Picture("images/cell.png"), Text("Which?"))),
         Turn("assistant", (Text("B"),)),
     )
-
-
-def test_the_data_hash_sees_one_changed_pixel_file(tmp_path: Path) -> None:
-    folder = make_folder(tmp_path / "data", 4)
-    before = data_sha256(folder)
-    assert data_sha256(make_folder(tmp_path / "copy", 4)) == before
-
-    target = folder / conversation(0).pictures[0]
-    target.write_bytes((folder / conversation(1).pictures[0]).read_bytes())
-
-    assert data_sha256(folder) != before
 
 
 USER = {"role": "user", "content": "Which?"}

@@ -11,6 +11,8 @@ import click
 
 EXTRAS = {
     "hf": ("torch", "torchvision", "transformers", "accelerate"),
+    "train": ("trl", "datasets", "tensorboard"),
+    "cluster": ("deepspeed", "bitsandbytes"),
     "dicom": ("pydicom",),
     "report": ("matplotlib",),
     "lm-eval": ("lm_eval",),

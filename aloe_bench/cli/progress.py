@@ -6,17 +6,26 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 import click
 
-Report = Callable[[int, int], None]
+
+class Report(Protocol):
+    """What a command tells of its progress; `note` says more of the last step, such as a loss."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None: ...
+
+
+def _nothing(done: int, total: int, note: str = "") -> None:
+    """Report to nobody."""
 
 
 @contextmanager
 def progress_of(title: str, *, quiet: bool) -> Iterator[Report]:
-    """Give a function (done, total): a bar on a terminal, a line every tenth elsewhere, nothing if quiet."""
+    """Give a Report: a bar on a terminal, a line every tenth elsewhere, nothing if quiet."""
     if quiet:
-        yield lambda done, total: None
+        yield _nothing
     elif sys.stderr.isatty():
         with _bar(title) as report:
             yield report
@@ -34,19 +43,23 @@ def _bar(title: str) -> Iterator[Report]:
     speed = _speed()
     with Progress(*columns, console=Console(stderr=True)) as bar:
         line = bar.add_task(title, total=None, rate="")
-        yield lambda done, total: bar.update(line, completed=done, total=total, rate=f"{speed(done):.1f}/s")
+
+        def report(done: int, total: int, note: str = "") -> None:
+            bar.update(line, completed=done, total=total, rate=f"{speed(done):.1f}/s  {note}".rstrip())
+
+        yield report
 
 
 def _lines(title: str) -> Report:
     shown, speed = -1, _speed()
 
-    def report(done: int, total: int) -> None:
+    def report(done: int, total: int, note: str = "") -> None:
         nonlocal shown
         rate, tenth = speed(done), 10 * done // max(1, total)
         if tenth > shown:
             shown = tenth
             left = f", {rate:.1f}/s, {(total - done) / rate:.0f} s left" if rate and done < total else ""
-            click.echo(f"{title}: {done}/{total}{left}", err=True)
+            click.echo(f"{title}: {done}/{total}{left}{f', {note}' if note else ''}", err=True)
 
     return report
 

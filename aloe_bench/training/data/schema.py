@@ -174,7 +174,7 @@ def read_folder(folder: Path) -> Iterator[Conversation]:
     """Yield the conversations of `folder` in file order.
 
     Raises DataError for a line that is no conversation, an id seen before, or a picture outside the folder.
-    Whether the pictures are there is asked by `filters`.
+    Whether the pictures are there is asked by `filters.keep_or_drop`.
     """
     path = folder / CONVERSATIONS
     if not path.is_file():
@@ -191,25 +191,6 @@ def read_folder(folder: Path) -> Iterator[Conversation]:
                 raise DataError(f"{where}: id {conversation.id!r} stands there twice. Give each conversation its own.")
             seen.add(conversation.id)
             yield conversation
-
-
-def data_sha256(folder: Path) -> str:
-    """Return the SHA-256 of the conversations file and of every picture it names.
-
-    Pictures are hashed by content, so that a changed file is another data set.
-    """
-    whole = hashlib.sha256((folder / CONVERSATIONS).read_bytes())
-    for picture in sorted({path for conversation in read_folder(folder) for path in conversation.pictures}):
-        whole.update(f"{picture}\0{_file_sha256(folder / picture)}\n".encode())
-    return whole.hexdigest()
-
-
-def _file_sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(f"{path}: cannot read ({error.strerror}); a conversation names it. Put it back.") from error
 
 
 def _fault(conversation: Conversation) -> str | None:

@@ -1,0 +1,159 @@
+"""`aloe-bench train-sft` and `train-ar`: conversations and a base model in, a checkpoint folder out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from aloe_bench.training.recipes import Recipe
+    from aloe_bench.training.sft import Job, Trained
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+CLUSTERS = ("leonardo", "marenostrum5")
+_SHARED = (
+    click.option("--set", "settings", multiple=True, help="Change a setting of the recipe: --set learning_rate=1e-5."),
+    click.option("--save-every", type=click.IntRange(1), default=500, show_default=True, help="Steps between saves."),
+    click.option("--stop-after", type=click.FloatRange(0), help="Save and stop after this many minutes."),
+    click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read rows."),
+    click.option("--plan", "only_plan", is_flag=True, help="Print the arithmetic of the recipe and train nothing."),
+    click.option("--write-cluster", type=PATH, help="Write sbatch, accelerate and ZeRO-3 files here; train nothing."),
+    click.option("--cluster", type=click.Choice(CLUSTERS), default=CLUSTERS[0], show_default=True),
+    click.option("--fresh", is_flag=True, help="Start over instead of going on from the newest checkpoint."),
+    click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
+)
+
+
+def _shared(command: _Command) -> _Command:
+    for option in reversed(_SHARED):
+        command = option(command)
+    return command
+
+
+@click.command("train-sft")
+@click.option("--model", type=PATH, help="Checkpoint folder to start from.")
+@click.option("--data", type=PATH, help="Folder of conversations (docs/training.md).")
+@click.option("--output", type=PATH, help="Where the trained checkpoint goes.")
+@click.option("--recipe", default="aloe-vision-7b", show_default=True, help="A bundled recipe, or a TOML file.")
+@_shared
+def train_sft(**options: Any) -> None:
+    """Fine-tune a checkpoint on conversations; run again to go on."""
+    from aloe_bench.training.recipes import changed, load_recipe
+
+    recipe = changed(load_recipe(options["recipe"]), options["settings"])
+    if options["only_plan"] or options["write_cluster"]:
+        _plan(recipe, options)
+        return
+    _need(options, "model", "data", "output")
+    job = _job(options, recipe, options["data"], "sft")
+    _show(_run(job, quiet=options["as_json"]), options["as_json"])
+
+
+def _need(options: dict[str, Any], *names: str) -> None:
+    for name in names:
+        if options[name] is None:
+            raise click.UsageError(f"Missing option '--{name}'.")
+
+
+def _job(options: dict[str, Any], recipe: Recipe, data: Path, stage: str) -> Job:
+    from aloe_bench.training.sft import Job
+
+    names = ("model", "output", "fresh", "save_every", "stop_after", "workers")
+    return Job(data=data, recipe=recipe, stage=stage, **{name: options[name] for name in names})
+
+
+def _plan(recipe: Recipe, options: dict[str, Any]) -> None:
+    """Print the plan, and write the job files if asked to.
+
+    The rows of --data are counted for --plan, and wherever the recipe names no number of them.
+    """
+    from aloe_bench.training.cluster import write_cluster
+    from aloe_bench.training.plan import check_fits, describe, plan
+    from aloe_bench.training.recipes import clusters
+
+    prepared = None
+    if options["data"] is not None and (options["only_plan"] or recipe.samples is None):
+        from aloe_bench.training import sft
+
+        _need(options, "model", "output")
+        job = _job(options, recipe, options["data"], "sft")
+        encoder = sft.check_base(job)
+        sft.claim_output(job)
+        prepared = sft.prepare_rows(job, encoder)
+    planned = plan(recipe, prepared.n if prepared else None)
+    cluster = clusters()[options["cluster"]]
+    if recipe.zero_stage == 3:
+        check_fits(planned, cluster)
+    written: list[Path] = []
+    if options["write_cluster"]:
+        _need(options, "model", "data", "output")
+        written = write_cluster(options["write_cluster"], planned, cluster, _command_again(sys.argv[1:]))
+    if options["as_json"]:
+        click.echo(json.dumps(planned.as_json() | {"files": [str(path) for path in written]}, indent=2))
+        return
+    lines = describe(planned)
+    if prepared:
+        dropped = ", ".join(f"{n} {reason}" for reason, n in prepared.dropped.items()) or "none"
+        lines.append(("counted", f"{prepared.n:,} conversations, {prepared.tokens:,} tokens, {prepared.loss_tokens:,} "
+                                 f"with loss, longest {prepared.longest}; left out: {dropped}"))  # fmt: skip
+    for what, figure in lines:
+        click.echo(f"{what + ':':<24}{figure}")
+    for path in written:
+        click.echo(str(path))
+
+
+def _command_again(argv: Sequence[str]) -> list[str]:
+    """Return the command line without what makes it a plan."""
+    words, skip = [], False
+    for word in argv:
+        name = word.partition("=")[0].replace("_", "-")
+        if skip or name in ("--plan", "--json", "--write-cluster", "--cluster"):
+            skip = not skip and name in ("--write-cluster", "--cluster") and "=" not in word
+            continue
+        words.append(word)
+    return words
+
+
+def _run(job: Job, *, quiet: bool) -> Trained:
+    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.training.sft import Stopped, train
+
+    try:
+        with progress_of(f"train-{job.stage}", quiet=quiet) as report:
+            return train(job, report)
+    except Stopped as stopped:
+        click.echo(f"{stopped}.", err=True)
+        raise click.Abort from stopped
+
+
+def _show(trained: Trained, as_json: bool) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        return
+    facts = {
+        "output": str(trained.output),
+        "steps": trained.plan.steps,
+        "conversations": trained.prepared.n,
+        "dropped": trained.prepared.dropped,
+        "left_over": trained.plan.left_over,
+        "first_loss": trained.losses[0],
+        "last_loss": trained.losses[-1],
+        "data_sha256": trained.prepared.sha256,
+        "resumed_from": trained.resumed_from,
+    }
+    if as_json:
+        click.echo(json.dumps(facts, indent=2))
+        return
+    went_on = f", going on from step {trained.resumed_from}" if trained.resumed_from else ""
+    click.echo(
+        f"{trained.output}: {trained.plan.steps} steps on {trained.prepared.n} conversations{went_on}; "
+        f"loss {trained.losses[0]:.3f} to {trained.losses[-1]:.3f}. The model card is {trained.output / 'README.md'}."
+    )
+    for reason, count in trained.prepared.dropped.items():
+        click.echo(f"  left out: {count} {reason}")

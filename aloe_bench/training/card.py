@@ -1,0 +1,66 @@
+"""The model card of a trained checkpoint: what it was made of, and what it was measured to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aloe_bench.runlog import write_atomic
+
+if TYPE_CHECKING:
+    from aloe_bench.training.sft import Trained
+
+NOT_MEASURED = (
+    "Not measured yet. `aloe-bench run` on this folder and on the base, then `aloe-bench compare`, "
+    "or `train-ar --evaluate`, give the table.\n"
+)
+
+
+def write_card(trained: Trained, comparison: str = NOT_MEASURED) -> Path:
+    """Write README.md into the checkpoint folder; `comparison` is the before-and-after table in Markdown."""
+    path = trained.output / "README.md"
+    write_atomic(path, card(trained, comparison))
+    return path
+
+
+def card(trained: Trained, comparison: str) -> str:
+    """Return the card as Markdown."""
+    header, planned, prepared = trained.header, trained.plan, trained.prepared
+    recipe = header["recipe"]
+    dropped = ", ".join(f"{n} {reason}" for reason, n in prepared.dropped.items()) or "none"
+    facts = {
+        "stage": header["stage"],
+        "base": f"{header['base']['folder']}, SHA-256 {header['base']['sha256']}",
+        "data": f"{header['data']}, SHA-256 {prepared.sha256}",
+        "conversations": f"{prepared.n} kept, of which {planned.left_over} fill no whole step; left out: {dropped}",
+        "tokens": f"{prepared.tokens} in all, {prepared.loss_tokens} with loss, {prepared.image_tokens} of pictures; "
+        f"longest conversation {prepared.longest}",
+        "steps": f"{planned.steps} of {recipe['global_batch']} conversations, warm-up {planned.warmup_steps}",
+        "loss": f"{trained.losses[0]:.4f} at the first step, {trained.losses[-1]:.4f} at the last",
+        "pixel limit": f"{header['processor']['size']['longest_edge']} a picture",
+        "versions": ", ".join(f"{name} {version}" for name, version in header["versions"].items()),
+    }
+    front = "\n".join(("---", "library_name: transformers", "pipeline_tag: image-text-to-text",
+                       "tags: [aloe-bench, medical]", "---"))  # fmt: skip
+    return "\n".join((
+        front, "", f"# {_plain(trained.output.name)}", "",
+        "Trained by aloe-bench. Not a medical device; no score here is clinical evidence.", "",
+        _table(("what", "value"), facts), "## Before and after", "", comparison,
+        f"## Recipe {_plain(recipe['name'])}", "", f"Source: {_plain(recipe['source'])}.",
+        f"Not given there, ours: {_plain(', '.join(recipe['ours']) or 'nothing')}.", "",
+        _table(("setting", "value"), {key: value for key, value in recipe.items() if key not in _SAID}),
+    ))  # fmt: skip
+
+
+_SAID = ("name", "title", "source", "ours")
+
+
+def _table(head: tuple[str, str], rows: dict[str, Any]) -> str:
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
+    return "\n".join((*lines, *(f"| {_plain(key)} | {_plain(value)} |" for key, value in rows.items()), ""))
+
+
+def _plain(value: object) -> str:
+    """Return `value` so that Markdown shows it as it is, on one line."""
+    text = " ".join(str(value).split())
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>|#" else c for c in text)
