@@ -30,6 +30,7 @@ from aloe_bench.tasks.careqa_vision import MCQ, OPEN
 
 pytest.importorskip("lm_eval")
 ROWS = 200
+CLOSED = "CareQA-Vis_close.json"
 NEW_TOKENS = 6
 
 
@@ -38,9 +39,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """200 closed questions: the 16 real ones of careqa_mini, the others made up."""
     folder = tmp_path_factory.mktemp("data")
     shutil.copytree(MINI / "images", folder / "images")
-    real = json.loads((MINI / MCQ.file).read_text())
+    real = json.loads((MINI / CLOSED).read_text())
     rows = [*real, *closed_rows(ROWS - len(real))]
-    (folder / MCQ.file).write_text(json.dumps(rows))
+    (folder / CLOSED).write_text(json.dumps(rows))
     return folder
 
 
@@ -80,8 +81,8 @@ class Listening:
             yield prediction
 
 
-def in_lmeval(model: Any, task: str, **options: Any) -> list[dict[str, Any]]:
-    """Return lm-eval's own samples of `task`, asked with the chat template as `aloe-bench run` asks."""
+def in_lmeval(model: Any, task: str, chat: bool = True, **options: Any) -> list[dict[str, Any]]:
+    """Return lm-eval's own samples of `task`, asked with the chat template, as `aloe-bench run` asks."""
     from lm_eval import simple_evaluate
     from lm_eval.api.model import LM
     from lm_eval.tasks import TaskManager
@@ -92,7 +93,7 @@ def in_lmeval(model: Any, task: str, **options: Any) -> list[dict[str, Any]]:
     manager = TaskManager(include_path=str(TASKS_FOLDER), include_defaults=False)
     lm = model if isinstance(model, LM) else AloeLM(model=model)
     results = simple_evaluate(
-        lm, tasks=[task], task_manager=manager, apply_chat_template=True, bootstrap_iters=0, **options
+        lm, tasks=[task], task_manager=manager, apply_chat_template=chat, bootstrap_iters=0, **options
     )
     samples: list[dict[str, Any]] = results["samples"][task]
     return samples
@@ -185,6 +186,13 @@ def test_a_setting_that_a_model_cannot_be_told_is_refused(tiny):
         in_lmeval(tiny, "careqa_vision_mcq", limit=1, gen_kwargs={"num_beams": 4})
 
 
+@pytest.mark.usefixtures("here")
+def test_a_forgotten_chat_template_is_pointed_out(tiny, caplog):
+    in_lmeval(tiny, "careqa_vision_mcq_ll", limit=2, chat=False)
+
+    assert "careqa_vision_mcq_ll: asked without the model's chat template" in caplog.text
+
+
 def test_the_command_knows_our_tasks_and_our_model(aloe, checkpoint, root, tmp_path):
     done = aloe(
         "lm-eval", "run", "--model", "aloe-bench", "--model_args", f"pretrained={checkpoint}", "--tasks",
@@ -194,6 +202,7 @@ def test_the_command_knows_our_tasks_and_our_model(aloe, checkpoint, root, tmp_p
 
     assert done.returncode == 0, done.stderr
     assert "|careqa_vision_mcq_ll|      1|none  |     0|acc" in done.stdout
+    assert "without the model's chat template" not in done.stderr
     (log,) = (tmp_path / "out").rglob("samples_*.jsonl")
     first = json.loads(log.read_text().splitlines()[0])
     assert first["doc"]["images"] == ["sha256:" + first["doc"]["cluster"]]
@@ -202,8 +211,14 @@ def test_the_command_knows_our_tasks_and_our_model(aloe, checkpoint, root, tmp_p
 @pytest.mark.parametrize(
     ("words", "environment", "code", "said"),
     [
-        (("--tasks", "careqa_vision_mcq"), {}, 3, "CareQA-Vis_close.json not found"),
+        (("--tasks", "careqa_vision_mcq"), {}, 3, "CareQA-Vis_close.json; looked in data/careqa_vision"),
         (("--tasks", "careqa_vision_mcq"), {"ALOE_BENCH_DATA_ROOT": str(MINI)}, 3, "16 rows"),
+        (
+            ("--tasks", "careqa_vision_open"),
+            {"ALOE_BENCH_DATA_ROOT": str(MINI), "ALOE_BENCH_JUDGES": "no.toml"},
+            3,
+            "no.toml: cannot read",
+        ),
         (("--tasks", "careqa_vision_mqc"), {}, 2, "Tasks not found: careqa_vision_mqc"),
     ],
 )

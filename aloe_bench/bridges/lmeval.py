@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,8 @@ from aloe_bench.errors import DataError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from PIL import Image
+
+log = logging.getLogger(__name__)
 
 NAME = "aloe-bench"
 IMAGE_MARK = "<image>"
@@ -88,6 +91,7 @@ class AloeLM(LM):  # type: ignore[misc]
             groups.setdefault((request.task_name, request.doc_id, str(request.args[0])), []).append(place)
         if not isinstance(self.model, OptionScorer):
             raise UsageError(f"{self.model.name}: this back end has no log-probabilities, which the task asks for.")
+        _warn_of_raw_prompts(requests)
         names, asked, places_of = _Names(), [], {}
         for places in groups.values():
             context, options = _boundary(requests[places[0]].args[0], [requests[i].args[1] for i in places])
@@ -104,6 +108,7 @@ class AloeLM(LM):  # type: ignore[misc]
 
     def generate_until(self, requests: Sequence[Any]) -> list[str]:
         """Return the replies, each cut before the first of its stop sequences."""
+        _warn_of_raw_prompts(requests)
         answers, names = [""] * len(requests), _Names()
         kinds: dict[Decoding, list[Request]] = {}
         place_of, stops = {}, {}
@@ -174,6 +179,17 @@ def _ours(request: Any) -> dict[str, Any]:
     """Return the document behind a request if it is one that our tasks made, else an empty one."""
     doc = request.doc
     return doc if isinstance(doc, dict) and "sample_id" in doc else {}
+
+
+def _warn_of_raw_prompts(requests: Sequence[Any]) -> None:
+    """Say so once if tasks that `aloe-bench run` asks in a chat are asked without one: that is another prompt."""
+    raw = {request.task_name for request in requests if "prompt" in _ours(request)} if requests else set()
+    if raw and not isinstance(requests[0].args[0], Turns):
+        log.warning(
+            "%s: asked without the model's chat template, which `aloe-bench run` applies; "
+            "for its numbers add --apply_chat_template.",
+            ", ".join(sorted(raw)),
+        )
 
 
 def _folder_model(backend: str, folder: str, **options: Any) -> Model:

@@ -36,14 +36,20 @@ def lm_eval(words: tuple[str, ...]) -> None:
     launch(list(words))
 
 
-def documents(*, task: str, folder_from: str, attack: str | None = None, **_: Any) -> dict[str, Any]:
+def documents(
+    *, task: str, folder_from: str, attack: str | None = None, judges_from: str | None = None, **_: Any
+) -> dict[str, Any]:
     """Return the documents of a task from the folder that the variable `folder_from` names.
 
     `task` is registered, or a kind of task that is itself a folder of the user's (heart), of which `attack` picks rows.
+    A judges.toml named by the variable `judges_from` is read here, so that a wrong one is refused at the start.
     """
     from aloe_bench import registry
     from aloe_bench.bridges import lmeval_docs
+    from aloe_bench.judges.config import read_judges
 
+    if judges_from is not None and (judges := os.environ.get(judges_from)):
+        read_judges(Path(judges))
     folder = os.environ.get(folder_from)
     partial = os.environ.get(ALLOW_PARTIAL, "").lower() in ("1", "true", "yes")
     if task in registry.FOLDER_TASKS and not folder:
@@ -65,7 +71,7 @@ def graded(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> li
     from aloe_bench.grading import grade_open
 
     replies, file = [first for first, *_ in resps], os.environ.get(JUDGES)
-    if file is None:
+    if not file:
         click.echo(f"Open answers are not judged: {JUDGES} names no judges.toml.", err=True)
         scores = [grade_open(reply) for reply in replies]
     else:
