@@ -17,6 +17,7 @@ from aloe_bench.bridges.lmeval_docs import Docs
 from aloe_bench.bridges.lmeval_rows import Source, TextRow
 from aloe_bench.core import LETTERS, Sample
 from aloe_bench.errors import DataError, DependencyError, MissingDataError
+from aloe_bench.tasks.fetch import Fetch
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,15 @@ class TextTask:
     def expected_rows(self) -> int:
         """Rows of all parts together."""
         return sum(part.rows for part in self.parts)
+
+    @property
+    def fetches(self) -> tuple[Fetch, ...]:
+        """What `data fetch` brings: of each part's data set, the files of the first layout that is read."""
+        sources = dict.fromkeys(part.source for part in self.parts)
+        return tuple(
+            Fetch(source.hub, "main", source.folder, (source.files[0].format(part="*", split="*"),))
+            for source in sources
+        )
 
     def load(self, root: Path) -> Iterator[Sample]:
         """Yield the samples of the parts that `root` has, and warn of those that it lacks or has in another size.

@@ -9,6 +9,8 @@ from pathlib import Path
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError, MissingDataError
 from aloe_bench.tasks import formats
+from aloe_bench.tasks.fetch import Fetch
+from aloe_bench.tasks.fetched import refuse_changed
 
 Rows = Iterator[Sample | Absent]
 
@@ -52,6 +54,7 @@ class Benchmark:
         layout, folder = self._locate(root)
         seen: set[str] = set()
         try:
+            refuse_changed(folder, self.revision)
             for number, row in enumerate(layout.read(folder), 1):
                 if row.id in seen:
                     raise DataError(f"{folder}: row {number}: {row.id} occurs twice; every question needs its own id.")
@@ -63,6 +66,11 @@ class Benchmark:
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
         return formats.prompt(sample)
+
+    @property
+    def fetches(self) -> tuple[Fetch, ...]:
+        """What `data fetch` brings."""
+        return (Fetch(self.source, self.revision, self.folder, self.files),)
 
     def folders(self, root: Path) -> list[Path]:
         """Return where data is looked for, in this order; `data fetch` fills the first."""

@@ -1,0 +1,46 @@
+"""`aloe-bench data`: data sets on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from aloe_bench import registry
+from aloe_bench.errors import UsageError
+
+
+@click.group()
+def data() -> None:
+    """Fetch the data sets of tasks."""
+
+
+@data.command()
+@click.argument("tasks", nargs=-1, required=True)
+@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
+@click.option("--revision", help="Another commit or branch than the one the task pins.")
+def fetch(tasks: tuple[str, ...], data_root: Path, revision: str | None) -> None:
+    """Fetch the data of TASKS (names or suites) into the data root; run again to go on where it was broken off."""
+    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.tasks.fetch import Fetch
+    from aloe_bench.tasks.fetch import fetch as bring
+
+    members = [member for name in tasks for member in registry.SUITES.get(name, (name,))]
+    found = [registry.resolve("task", registry.TASKS, member) for member in members]
+    # Two tasks of one data set are fetched once.
+    wanted: dict[Fetch, str] = {}
+    for task in found:
+        for each in task.fetches:
+            wanted.setdefault(each, task.name)
+    if revision and len({each.repo for each in wanted}) > 1:
+        raise UsageError("--revision goes with one data set; fetch the tasks one by one.")
+    for each, name in wanted.items():
+        asked = replace(each, revision=revision) if revision else each
+        with progress_of(f"{each.repo}, MB", quiet=False) as progress:
+            brought = bring(asked, data_root, progress)
+        total = sum(file.size for file in brought.files.values())
+        click.echo(
+            f"{name}: {len(brought.files)} files, {total / 1e6:.1f} MB, {brought.repo} at {brought.revision}, "
+            f"in {data_root / each.folder}"
+        )
