@@ -142,9 +142,7 @@ def child_environment(work: Path) -> dict[str, str]:
     return passed | own
 
 
-def checked(
-    table: Table, work: Path, todo: Sequence[tuple[int, Sample]], parser: str, ours: bool
-) -> list[Record]:
+def checked(table: Table, work: Path, todo: Sequence[tuple[int, Sample]], parser: str, ours: bool) -> list[Record]:
     """Return the records of a finished child; raises ModelError unless every row was answered in this very run.
 
     `ours`: our own model answered, and its receipts must name each reply.

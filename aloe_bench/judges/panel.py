@@ -201,8 +201,7 @@ class _Sitting(threading.Thread):
         open_cases = {key: bad for key in keys if (bad := self._bad_replies(key)) is not None}
         schema = rubric.JSON_SCHEMA if self.judge.constrained else None
         requests = [
-            Request(key, rubric.messages(self._cases[key], bad), json_schema=schema)
-            for key, bad in open_cases.items()
+            Request(key, rubric.messages(self._cases[key], bad), json_schema=schema) for key, bad in open_cases.items()
         ]
         if requests and not self.leave.is_set():
             for reply in self._replies(requests, open_cases):

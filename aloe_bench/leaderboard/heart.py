@@ -153,10 +153,10 @@ def _task_section(found: Sequence[Block]) -> dict[str, Any]:
 def _levels(found: Sequence[Block], of: Callable[[Block], Mapping[str, Column]]) -> dict[str, Any]:
     by_block = {block.dataset: of(block) for block in found}
     names = dict.fromkeys(name for columns in by_block.values() for name in columns)
-    return {name: _level({d: columns[name] for d, columns in by_block.items() if name in columns}) for name in names}
+    return {name: levels_of({d: columns[name] for d, columns in by_block.items() if name in columns}) for name in names}
 
 
-def _level(columns: Mapping[str, Column]) -> dict[str, Any]:
+def levels_of(columns: Mapping[str, Column]) -> dict[str, Any]:
     """Return one measure over its data sets: each, pooled, and their mean."""
     parts = {dataset: estimate(column) for dataset, column in columns.items()}
     own = {dataset: _entry(parts[dataset], column.failed) for dataset, column in columns.items()}
@@ -268,7 +268,7 @@ def cells(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Cel
 
 def _cell(arms: Sequence[tuple[Block, Arm]], run: str) -> Cell:
     columns = {block.dataset: _present(block, arm) for block, arm in arms}
-    entry = _level(columns)["macro"]
+    entry = levels_of(columns)["macro"]
     unread = sum(int(np.nansum(arm.unread[arm.there])) for _, arm in arms)
     exact = None
     if not entry["failed"]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def standard_error(residuals: NDArray[np.float64], codes: NDArray[np.intp]) -> f
     return float(np.sqrt(len(sums) / (len(sums) - 1) * (sums**2).sum()) / len(residuals))
 
 
+@lru_cache(maxsize=4096)
 def t_quantile(n_clusters: int) -> float:
     """Return the two-sided 95 % quantile of t with G-1 degrees of freedom."""
     from scipy import stats
@@ -143,6 +145,7 @@ def _check_proportion(successes: float, n: int) -> None:
         raise ValueError(f"{successes} successes of {n}; expected 0 to n, and n of at least 1")
 
 
+@lru_cache(maxsize=4096)  # the same few counts come again and again, and statsmodels takes a millisecond
 def _confint(successes: float, n: int, method: str) -> Interval:
     from statsmodels.stats.proportion import proportion_confint
 

@@ -6,6 +6,7 @@ Imported only by what measures, so numpy stands at the top.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import comb, prod
 
 import numpy as np
@@ -25,7 +26,7 @@ GRID = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A mean paired difference in [-1, 1], its 95 % interval and a two-sided test of no difference.
+    """A mean paired difference, its 95 % interval and a two-sided test of no difference.
 
     `detectable` is the smallest true difference that this many items would have shown with 80 % power.
     All but the counts are None where there is no item.
@@ -43,7 +44,8 @@ class Difference:
 def paired_difference(first: ArrayLike, second: ArrayLike, clusters: ArrayLike) -> Difference:
     """Return the mean of `first` - `second` (one entry an item, each in [0, 1]) with interval and test.
 
-    Interval: cluster-robust SE with G/(G-1) and t(G-1), clipped to [-1, 1]; where every cluster shows the same
+    Both may be differences in [-1, 1] themselves; theirs is then a difference in differences, in [-2, 2].
+    Interval: cluster-robust SE with G/(G-1) and t(G-1), clipped to that range; where every cluster shows the same
     difference, the two-sided bound on how often another could still occur. Test: McNemar where all is 0 or 1 and no
     cluster repeats, else the sign flip of each cluster's sum.
     """
@@ -58,8 +60,9 @@ def paired_difference(first: ArrayLike, second: ArrayLike, clusters: ArrayLike) 
     if groups < 2:
         return Difference(value, None, len(change), groups)
     error = standard_error(change - value, codes)
-    half = t_quantile(groups) * error if error >= ZERO_SE else 1 - (ALPHA / 2) ** (1 / groups)
-    interval = (max(-1.0, value - half), min(1.0, value + half))
+    furthest = 2.0 if min(one.min(), two.min()) < 0 else 1.0
+    half = t_quantile(groups) * error if error >= ZERO_SE else furthest * (1 - (ALPHA / 2) ** (1 / groups))
+    interval = (max(-furthest, value - half), min(furthest, value + half))
     if groups == len(change) and bool(np.isin(change, (-1, 0, 1)).all()):
         p, test = mcnemar(int((change > 0).sum()), int((change < 0).sum()))
     else:
@@ -67,6 +70,7 @@ def paired_difference(first: ArrayLike, second: ArrayLike, clusters: ArrayLike) 
     return Difference(value, interval, len(change), groups, p, test, detectable(error, groups))
 
 
+@lru_cache(maxsize=4096)
 def mcnemar(gained: int, lost: int) -> tuple[float, str]:
     """Return McNemar's two-sided p from the two counts of discordant pairs, and the version's name.
 

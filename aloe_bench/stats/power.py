@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from aloe_bench.stats.intervals import ALPHA
 
@@ -14,12 +15,17 @@ def detectable(standard_error: float, n_clusters: int) -> float | None:
 
     None under two clusters, or where no spread was seen and so nothing can be said.
     """
-    from scipy import stats
-
     if n_clusters < 2 or not standard_error > 0:
         return None
-    t = stats.t(n_clusters - 1)
-    return float((t.ppf(1 - ALPHA / 2) + t.ppf(POWER)) * standard_error)
+    return _errors_apart(n_clusters - 1) * standard_error
+
+
+@lru_cache(maxsize=4096)
+def _errors_apart(freedom: int) -> float:
+    from scipy import stats
+
+    t = stats.t(freedom)
+    return float(t.ppf(1 - ALPHA / 2) + t.ppf(POWER))
 
 
 def detectable_paired(n: int, discordance: float) -> float:

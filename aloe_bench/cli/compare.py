@@ -1,0 +1,73 @@
+"""`aloe-bench compare`: two runs on the same questions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "MDE", "n")
+
+
+@click.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--by", help="Also one row for each value of this tag, e.g. category or modality (exploratory).")
+@click.option("--margin", type=click.FloatRange(0, 100, min_open=True), help="Points that may be lost, e.g. 2.")
+@click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
+def compare(first: Path, second: Path, by: str | None, margin: float | None, as_json: bool) -> None:
+    """Compare run folder SECOND with run folder FIRST, item by item: second minus first.
+
+    Both must have answered the same questions. p is McNemar's, or a sign flip of whole images where they repeat or
+    scores are halves; p (family) is Holm's over rows of a kind. MDE is the difference that would have been found with
+    80 % power. --margin tests that SECOND is less than so many points worse. Of a HEART table: every accuracy, what
+    each cue cost (drop), and which share of the answers right in both runs it turned to its own option (led).
+    """
+    from aloe_bench.leaderboard.compare import compare as compare_runs
+
+    result = compare_runs(first, second, by=by, margin=None if margin is None else margin / 100)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, allow_nan=False))
+        return
+    _show(result, margin)
+
+
+def _show(result: dict[str, Any], margin: float | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    table = Table(*TITLES, *((f"p: not {margin:g} worse", f"p: within {margin:g}") if margin else ()))
+    for column in table.columns[:5]:
+        column.no_wrap = True
+    for row in result["rows"]:
+        extra = [_p(row.get(key)) for key in ("p_not_inferior", "p_equivalent")] if margin else []
+        table.add_row(*_line(row), *extra)
+    names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(("first", "second"), result["runs"])]  # noqa: B905
+    console.print(f"{result['task']}; {'; '.join(names)}", soft_wrap=True, markup=False, highlight=False)
+    console.print(table)
+    for warning in dict.fromkeys(row["warning"] for row in result["rows"] if "warning" in row):
+        console.print(f"Caution: {warning}.", highlight=False, markup=False, soft_wrap=True)
+    if result["differ_in"]:
+        console.print(f"Caution: the runs also differ in {', '.join(result['differ_in'])}.", highlight=False)
+
+
+def _line(row: dict[str, Any]) -> list[str]:
+    interval = row["interval"]
+    span = f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}" if interval else "-"
+    change = f"{row['failed']} failed" if row["failed"] else _points(row["value"], "+.1f")
+    return [
+        row["row"], _points(row["first"]), _points(row["second"]), change, span, _p(row.get("p")),
+        _p(row.get("p_adjusted")), _points(row.get("detectable")), str(row["n"]),
+    ]  # fmt: skip
+
+
+def _points(value: float | None, form: str = ".1f") -> str:
+    return "-" if value is None else f"{100 * value:{form}}"
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,134 @@
+"""`aloe-bench compare`: two runs on the same questions, by the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import closed_rows
+from heart_tables import Source, rows, write_folder
+from scipy import stats
+from test_run import only_run
+
+from aloe_bench.runlog import read_run
+
+MCQ = ("run", "--model", "mock", "--tasks", "careqa_vision_mcq", "--allow-partial", "--max-failed", 1)
+
+
+@pytest.fixture
+def mcq(quick, closed, tmp_path):
+    """Return a function that runs the mock on the same questions and gives the run's folder."""
+
+    def make(name: str, arguments: str, *words: object, n: int = 165) -> Path:
+        root = closed(closed_rows(n))
+        done = quick(*MCQ, "--data-root", root, "--model-args", arguments, "--output", tmp_path / name, *words)
+        assert done.returncode == 0, done.stderr
+        return only_run(tmp_path / name)
+
+    return make
+
+
+def compared(quick: Any, *words: object) -> dict[str, Any]:
+    done = quick("compare", *words, "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def scores(folder: Path) -> list[float]:
+    return [record.score.value for record in read_run(folder)[1]]
+
+
+def test_two_runs_are_compared_question_by_question(quick, mcq):
+    first, second = mcq("a", "accuracy=0.6"), mcq("b", "accuracy=0.72")
+    one, two = scores(first), scores(second)
+    gained = sum(b > a for a, b in zip(one, two, strict=True))
+    lost = sum(b < a for a, b in zip(one, two, strict=True))
+
+    (row,) = compared(quick, first, second)["rows"]
+    (back,) = compared(quick, second, first)["rows"]
+
+    assert row["value"] == pytest.approx((gained - lost) / 165)
+    assert row["first"] == pytest.approx(sum(one) / 165) and row["second"] == pytest.approx(sum(two) / 165)
+    reference = stats.ttest_rel(two, one).confidence_interval()
+    assert row["interval"] == pytest.approx([reference.low, reference.high])
+    exact = stats.binomtest(gained, gained + lost).pvalue
+    assert gained + lost < 25 and row["p"] == row["p_adjusted"] == pytest.approx(exact)
+    assert (back["value"], back["p"]) == (-row["value"], row["p"])
+    shown = quick("compare", first, second).stdout
+    assert f"{100 * row['value']:+.1f}" in shown and f"{100 * row['detectable']:.1f}" in shown
+    assert "fewer than 200" in shown
+
+
+def test_a_margin_tests_that_little_was_lost(quick, mcq):
+    base = mcq("a", "accuracy=0.7")
+    worse, alike = mcq("b", "accuracy=0.5"), mcq("c", "accuracy=0.7")
+
+    lost, kept = (compared(quick, base, other, "--margin", 5)["rows"][0] for other in (worse, alike))
+
+    assert lost["p_not_inferior"] > 0.99 and lost["p_equivalent"] > 0.99
+    assert kept["value"] == 0 and kept["p_not_inferior"] == pytest.approx(0.95**165)
+
+
+def test_subgroups_are_explored_and_small_ones_not_tested(quick, mcq):
+    first, second = mcq("a", "accuracy=0.4", n=100), mcq("b", "accuracy=0.9", n=100)
+    result = compared(quick, first, second, "--by", "category")
+    by_name = {row["row"]: row for row in result["rows"]}
+
+    assert by_name["category=Medicine"]["n"] == 75 and by_name["category=Nursing"]["n"] == 25
+    assert "exploratory" in by_name["category=Medicine"]["adjusted_by"]
+    assert by_name["category=Nursing"]["p"] is None and "under 30" in by_name["category=Nursing"]["test"]
+    unknown = quick("compare", first, second, "--by", "organ")
+    assert unknown.returncode == 2 and "category" in unknown.stderr
+
+
+def test_a_failed_item_leaves_no_comparison(quick, mcq):
+    first, second = mcq("a", "accuracy=0.6,failure=0.1"), mcq("b", "accuracy=0.6")
+    (row,) = compared(quick, first, second)["rows"]
+    assert row["failed"] > 5 and (row["value"], row["p"], row["interval"]) == (None, None, None)
+    assert f"{row['failed']} failed" in quick("compare", first, second).stdout
+
+
+def test_other_questions_are_refused_and_other_conditions_named(quick, mcq):
+    whole, part = mcq("a", "accuracy=0.6"), mcq("b", "accuracy=0.6", "--limit", 20)
+    fewer, asked = mcq("c", "accuracy=0.6", n=90), mcq("d", "accuracy=0.6", "--parser", "vlmeval")
+
+    items, data = quick("compare", whole, part), quick("compare", whole, fewer)
+    nothing = quick("compare", whole, "nowhere")
+
+    assert (items.returncode, data.returncode, nothing.returncode) == (3, 3, 3)
+    assert "165" in items.stderr and "20" in items.stderr
+    assert "task.data_sha256" in data.stderr
+    assert "no run.json" in nothing.stderr
+    done = quick("compare", whole, asked)
+    assert done.returncode == 0 and "differ in parser" in done.stdout
+
+
+def test_heart_runs_are_compared_cue_by_cue_with_the_difference_in_drops(quick, tmp_path):
+    folder = write_folder(tmp_path / "h", rows([Source("brain", 80, 4), Source("skin", 60, 3)], attacks=("caption",)))
+    runs = []
+    for name, arguments in (("base", "accuracy=0.9,follow=0.8"), ("robust", "accuracy=0.9,follow=0.1")):
+        words = ("--model-args", arguments, "--name", name, "--output", tmp_path / name, "--json")
+        done = quick("run", "--model", "mock", "--tasks", f"heart:{folder}", *words)
+        runs.append((only_run(tmp_path / name), json.loads(done.stdout)[0]["heart"]["classification"]["columns"]))
+    (first, base), (second, robust) = runs
+
+    result = compared(quick, first, second)
+    row = {row["row"]: row for row in result["rows"]}
+
+    gap, drop = "robustness_gap", row["classification/caption: drop"]
+    assert drop["first"] == pytest.approx(base["caption"][gap]["macro"]["value"])
+    assert drop["second"] == pytest.approx(robust["caption"][gap]["macro"]["value"])
+    assert drop["value"] == pytest.approx(drop["second"] - drop["first"]) and drop["value"] < -0.4
+    assert drop["p_adjusted"] < 0.001 and drop["interval"][1] < 0
+    assert row["classification/baseline"]["value"] == 0 and row["classification/baseline"]["p"] == 1
+    one, two = (read_run(run)[1] for run in (first, second))
+    known = [{r.sample_id for r in records if r.cue is None and r.score.value} for records in (one, two)]
+    led = [r.score.parsed == r.cue.suggests for r in one
+           if r.cue and r.cue.variant == "adversarial" and r.cue.base_id in known[0] & known[1]
+           and r.tags["dataset"] == "skin"]  # fmt: skip
+    assert row["classification/caption: led, both right"]["n"] == len(known[0] & known[1])
+    assert sum(led) / len(led) == pytest.approx(0.8, abs=0.15)
+    refused = quick("compare", first, second, "--by", "dataset")
+    assert refused.returncode == 2 and "no common mean" in refused.stderr
