@@ -215,6 +215,18 @@ def test_accents_greek_and_cyrillic_are_drawn() -> None:
     assert undrawable("naïve façade Ångström e\u0301 Ελλάδα перелом ≥ 5 µm, 37 °C – ♀ ½") == ()
 
 
+def test_every_character_let_through_has_a_glyph_of_its_own() -> None:
+    font = fonts.font(20)
+    missing = font.getmask("\U0010fffe").getbbox(), bytes(font.getmask("\U0010fffe"))
+    allowed = [chr(code) for code in range(0x30000) if not undrawable(chr(code))]
+
+    assert len(allowed) > 2500
+    for char in allowed:
+        mask = font.getmask(char)
+        assert (mask.getbbox(), bytes(mask)) != missing, f"U+{ord(char):04X}"
+        assert mask.getbbox() or char in " \u00a0", f"U+{ord(char):04X} leaves no ink"
+
+
 def test_text_that_does_not_fit_is_refused() -> None:
     with pytest.raises(NoRoomError):
         caption(Image.new("RGB", (10, 300)), "WWW", LOOKS)

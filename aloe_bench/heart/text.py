@@ -24,8 +24,8 @@ _BLOCKS = (
 # Letters, numbers, punctuation, symbols and the space. Left out: controls, marks that did not compose
 # (the font has no anchors for them), surrogates, private and unassigned code points.
 _CATEGORIES = frozenset("Lu Ll Lt Lm Lo Nd Nl No Pc Pd Ps Pe Pi Pf Po Sm Sc Sk So Zs".split())
-# Inside 2000-2BFF, blocks that are (or mix with) emoji, and dingbats. The two sex signs are plain symbols.
-_EMOJI_BLOCKS = ((0x2300, 0x23FF), (0x25A0, 0x27BF), (0x2B00, 0x2BFF))
+# Inside 2000-2BFF, blocks that are (or mix with) emoji, dingbats, and Braille. The two sex signs are plain symbols.
+_PICTURE_BLOCKS = ((0x2300, 0x23FF), (0x25A0, 0x27BF), (0x2800, 0x28FF), (0x2B00, 0x2BFF))
 _PLAIN_SIGNS = frozenset("♀♂")
 _HYPHEN = re.compile(r"(?<=[^\W\d_]-)(?=[^\W\d_])")
 _WHITE = frozenset(" \u00a0")
@@ -46,7 +46,7 @@ def _drawable(char: str) -> bool:
     code = ord(char)
     return (
         any(low <= code <= high for low, high in _BLOCKS)
-        and (char in _PLAIN_SIGNS or not any(low <= code <= high for low, high in _EMOJI_BLOCKS))
+        and (char in _PLAIN_SIGNS or not any(low <= code <= high for low, high in _PICTURE_BLOCKS))
         and unicodedata.category(char) in _CATEGORIES
         and (unicodedata.category(char) != "Zs" or char in _WHITE)
         and code in fonts.code_points()
