@@ -117,6 +117,7 @@ def legend(
     right = rendering.legend_side == "right"
     # Beside the picture at most half its width, but never so narrow that each word is cut.
     width = max(image.width // 2, 8 * px) if right else image.width
+    edge = contrast(rgb(rendering.band_colour))
     lists = [[block(text, px, width - 2 * padding - indent) for _, text in some] for some in (entries, *room_for)]
     needed = max((b.width for blocks in lists for b in blocks), default=0) + 2 * padding + indent
     height = max(sum(b.height for b in blocks) for blocks in lists) + 2 * padding
@@ -124,7 +125,7 @@ def legend(
     y = padding
     for words, (colour, _) in zip(lists[0], entries, strict=True):
         if indent:
-            _swatch(strip, (padding, y + (words.pitch - px) // 2), px, rgb(colour))
+            _swatch(strip, (padding, y + (words.pitch - px) // 2), px, rgb(colour), edge)
         _write(strip, words, (padding + indent, y), rgb(rendering.text_colour))
         y += words.height
     corner = (image.width, 0) if right else (0, image.height)
@@ -244,11 +245,11 @@ def _strips(ring: PixelBox, width: int) -> tuple[PixelBox, ...]:
     )
 
 
-def _swatch(image: Image.Image, corner: tuple[int, int], side: int, colour: RGB) -> None:
+def _swatch(image: Image.Image, corner: tuple[int, int], side: int, colour: RGB, edge: RGB) -> None:
     from PIL import ImageDraw
 
     x, y = corner
-    ImageDraw.Draw(image).rectangle((x, y, x + side - 1, y + side - 1), colour, contrast(colour), 1)
+    ImageDraw.Draw(image).rectangle((x, y, x + side - 1, y + side - 1), colour, edge, 1)
 
 
 def _box_at(corner: tuple[int, int], size: tuple[int, int]) -> PixelBox:
