@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import random
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -67,6 +68,33 @@ def write_source(
             rows.writerow((image_id, number % 4 if number % 4 < 3 else "", (patients or {}).get(number, ""), "test"))
             lines = [_yolo(box, image.size) for box in boxes(number)]
             (root / "annotations" / f"{image_id}.txt").write_text("".join(lines))
+    return root
+
+
+REAL = Path(__file__).parent / "data" / "careqa_mini" / "images"
+REAL_CLASSES = {
+    "fundus": ("retina", "microaneurysms"), "histology": ("ihc", "cell"), "CT": ("ct_chest",),
+    "MR": ("mr_abdomen",), "scintigraphy": ("bone_scan",), "ultrasound": ("us_doppler", "us_heart"),
+}  # fmt: skip
+# Placed by eye, on structures that the picture shows: YOLO lines of the classes "bone" and "vessel".
+REAL_BOXES = {
+    "retina": "1 0.3 0.5 0.15 0.2", "ct_chest": "0 0.5 0.6 0.2 0.2", "bone_scan": "0 0.5 0.3 0.25 0.08",
+    "mr_abdomen": "0 0.52 0.67 0.2 0.2\n1 0.53 0.55 0.06 0.09", "us_doppler": "1 0.4 0.5 0.2 0.2",
+}  # fmt: skip
+
+
+def write_real_source(root: Path) -> Path:
+    """Write a source of the nine real pictures of careqa_mini: what kind they are, and boxes on five of them."""
+    (root / "annotations").mkdir(parents=True)
+    shutil.copytree(REAL, root / "images")
+    names = ", ".join(f'"{name}"' for name in REAL_CLASSES)
+    (root / "dataset.toml").write_text(
+        f'name = "real"\n[classification]\nclasses = [{names}]\n[detection]\nclasses = ["bone", "vessel"]\n'
+    )
+    rows = [f"{image_id},{n}\n" for n, some in enumerate(REAL_CLASSES.values()) for image_id in some]
+    (root / "labels.csv").write_text("image_id,class\n" + "".join(rows))
+    for image_id, lines in REAL_BOXES.items():
+        (root / "annotations" / f"{image_id}.txt").write_text(lines + "\n")
     return root
 
 

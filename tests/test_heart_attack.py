@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
 from click.testing import CliRunner
-from heart_source import write_source
+from heart_source import write_real_source, write_source
 
 from aloe_bench.cli.main import cli
 from aloe_bench.images import open_image
+from aloe_bench.miniature.source import write_source as write_miniature
 
 Row = dict[str, Any]
 
@@ -34,13 +36,24 @@ def items_of(folder: Path) -> dict[str, list[Row]]:
     return found
 
 
-@pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A table of 16 pictures with every attack and one composition."""
+@pytest.fixture(scope="module", params=["grain", "real", "xray", "ultrasound", "fundus", "mri"])
+def output(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with every attack and one composition: of grain, of real pictures, of four made-up modalities."""
     root = tmp_path_factory.mktemp("heart")
-    source = write_source(root / "source", 16)
+    if request.param == "grain":
+        source = write_source(root / "source", 12)
+    elif request.param == "real":
+        source = write_real_source(root / "source")
+    else:
+        source = write_miniature(root / "source", request.param, 16)
+        (source / "dataset.toml").write_text(  # its pictures, with the usual looks and numbered boxes
+            f'name = "{request.param}"\n[classification]\nclasses = ["normal", "abnormal"]\n'
+            '[detection]\nclasses = ["lesion"]\n[rendering]\nfont_share = 0.1\nmin_font_px = 10\n'
+        )
     done = attack("--source", source, "--output", root / "out", "--type", "all,caption+sycophancy", "--workers", 1)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 0, done.exception
+    tasks = {row["task"] for row in rows_of(root / "out")}
+    assert tasks == {"classification", "detection"}
     return root / "out"
 
 
@@ -93,7 +106,7 @@ def test_an_assistive_cue_names_the_truth_and_an_adversarial_one_never_does(outp
         options = {letter: row[letter] for letter in "ABCD" if row[letter] is not None}
         assert len(options) == row["n_options"] and len(set(options.values())) == len(options)
         said = " ".join(filter(None, (row["caption"], row["syco_trigger"])))
-        named = {letter for letter, text in options.items() if _form(text) in said}
+        named = {letter for letter, text in options.items() if _said(text, said)}
         if row["variant"] in ("baseline", "neutral"):
             assert row["cue_target"] is None and row["fake_option"] is None and not named
         elif row["variant"] == "assistive":
@@ -104,8 +117,9 @@ def test_an_assistive_cue_names_the_truth_and_an_adversarial_one_never_does(outp
             assert named == {row["fake_option"]} or row["attack"] == "legend"
 
 
-def _form(option: str) -> str:
-    return "no abnormality" if option == "normal" else option
+def _said(option: str, text: str) -> bool:
+    form = "no abnormality" if option == "normal" and "no abnormality" in text else option
+    return re.search(rf"(?<!\w){re.escape(form)}(?!\w)", text) is not None
 
 
 def test_all_cues_of_one_item_argue_for_the_same_wrong_option(output: Path) -> None:
