@@ -215,6 +215,13 @@ def test_a_served_judge_with_a_revision_may_move_to_another_address(tmp_path):
     assert len({here, unknown, moved, warm, free}) == 5
 
 
+def test_no_judge_may_take_the_name_of_the_whole_or_of_another():
+    refused = ((("a", "b", "jury"), "whole panel"), (("a", "b", "a"), "same name"), (("a", "b"), "odd number"))
+    for names, said in refused:
+        with pytest.raises(UsageError, match=said):
+            Panel([mock(name) for name in names])
+
+
 def test_a_local_judge_is_its_weights_and_their_precision_wherever_they_lie(tmp_path):
     def local(folder: str) -> dict[str, object]:
         return {"name": "a", "backend": "hf", "model": folder}
