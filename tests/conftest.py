@@ -57,14 +57,14 @@ def closed(tmp_path: Path) -> Callable[[list[dict[str, object]]], Path]:
 def aloe(tmp_path: Path) -> Run:
     """Return a function that runs the command in a process of its own, in `tmp_path`."""
 
-    def command(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    def command(*words: object, timeout_s: float = 300, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "aloe_bench.cli.main", *map(str, words)],
             cwd=tmp_path,
             env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout_s,
         )
 
     return command
