@@ -32,10 +32,11 @@ def compare(first: Path, second: Path, by: str | None, margin: float | None, as_
     if as_json:
         click.echo(json.dumps(result, indent=2, allow_nan=False))
         return
-    _show(result, margin)
+    show(result, margin)
 
 
-def _show(result: dict[str, Any], margin: float | None) -> None:
+def show(result: dict[str, Any], margin: float | None = None) -> None:
+    """Print a comparison as a table, with what is to be said against it."""
     from rich.console import Console
     from rich.table import Table
 

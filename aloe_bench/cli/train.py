@@ -1,11 +1,11 @@
-"""`aloe-bench train-sft` and `train-ar`: conversations and a base model in, a checkpoint folder out."""
+"""`aloe-bench train-sft`: conversations and a base model in, a checkpoint folder out."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,14 +24,13 @@ _SHARED = (
     click.option("--stop-after", type=click.FloatRange(0), help="Save and stop after this many minutes."),
     click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read rows."),
     click.option("--plan", "only_plan", is_flag=True, help="Print the arithmetic of the recipe and train nothing."),
-    click.option("--write-cluster", type=PATH, help="Write sbatch, accelerate and ZeRO-3 files here; train nothing."),
-    click.option("--cluster", type=click.Choice(CLUSTERS), default=CLUSTERS[0], show_default=True),
     click.option("--fresh", is_flag=True, help="Start over instead of going on from the newest checkpoint."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
 )
 
 
-def _shared(command: _Command) -> _Command:
+def shared(command: _Command) -> _Command:
+    """Give `command` the options that both stages have."""
     for option in reversed(_SHARED):
         command = option(command)
     return command
@@ -42,34 +41,38 @@ def _shared(command: _Command) -> _Command:
 @click.option("--data", type=PATH, help="Folder of conversations (docs/training.md).")
 @click.option("--output", type=PATH, help="Where the trained checkpoint goes.")
 @click.option("--recipe", default="aloe-vision-7b", show_default=True, help="A bundled recipe, or a TOML file.")
-@_shared
+@click.option("--write-cluster", type=PATH, help="Write sbatch, accelerate and ZeRO-3 files here; train nothing.")
+@click.option("--cluster", type=click.Choice(CLUSTERS), default=CLUSTERS[0], show_default=True)
+@shared
 def train_sft(**options: Any) -> None:
     """Fine-tune a checkpoint on conversations; run again to go on."""
     from aloe_bench.training.recipes import changed, load_recipe
 
     recipe = changed(load_recipe(options["recipe"]), options["settings"])
     if options["only_plan"] or options["write_cluster"]:
-        _plan(recipe, options)
+        print_plan(recipe, options)
         return
-    _need(options, "model", "data", "output")
-    job = _job(options, recipe, options["data"], "sft")
-    _show(_run(job, quiet=options["as_json"]), options["as_json"])
+    need(options, "model", "data", "output")
+    job = job_of(options, recipe, options["data"], "sft")
+    show_trained(run_job(job, quiet=options["as_json"]), options["as_json"])
 
 
-def _need(options: dict[str, Any], *names: str) -> None:
+def need(options: dict[str, Any], *names: str) -> None:
+    """Raise a usage error for the first of `names` that was not given."""
     for name in names:
         if options[name] is None:
             raise click.UsageError(f"Missing option '--{name}'.")
 
 
-def _job(options: dict[str, Any], recipe: Recipe, data: Path, stage: str) -> Job:
+def job_of(options: dict[str, Any], recipe: Recipe, data: Path, stage: str) -> Job:
+    """Return the job that the options ask for."""
     from aloe_bench.training.sft import Job
 
     names = ("model", "output", "fresh", "save_every", "stop_after", "workers")
     return Job(data=data, recipe=recipe, stage=stage, **{name: options[name] for name in names})
 
 
-def _plan(recipe: Recipe, options: dict[str, Any]) -> None:
+def print_plan(recipe: Recipe, options: dict[str, Any]) -> None:
     """Print the plan, and write the job files if asked to.
 
     The rows of --data are counted for --plan, and wherever the recipe names no number of them.
@@ -82,8 +85,8 @@ def _plan(recipe: Recipe, options: dict[str, Any]) -> None:
     if options["data"] is not None and (options["only_plan"] or recipe.samples is None):
         from aloe_bench.training import sft
 
-        _need(options, "model", "output")
-        job = _job(options, recipe, options["data"], "sft")
+        need(options, "model", "output")
+        job = job_of(options, recipe, options["data"], "sft")
         encoder = sft.check_base(job)
         sft.claim_output(job)
         prepared = sft.prepare_rows(job, encoder)
@@ -93,7 +96,7 @@ def _plan(recipe: Recipe, options: dict[str, Any]) -> None:
         check_fits(planned, cluster)
     written: list[Path] = []
     if options["write_cluster"]:
-        _need(options, "model", "data", "output")
+        need(options, "model", "data", "output")
         written = write_cluster(options["write_cluster"], planned, cluster, _command_again(sys.argv[1:]))
     if options["as_json"]:
         click.echo(json.dumps(planned.as_json() | {"files": [str(path) for path in written]}, indent=2))
@@ -121,7 +124,8 @@ def _command_again(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def _run(job: Job, *, quiet: bool) -> Trained:
+def run_job(job: Job, *, quiet: bool) -> Trained:
+    """Train `job` under a progress line; a stop that saved its state ends the command with 130."""
     from aloe_bench.cli.progress import progress_of
     from aloe_bench.training.sft import Stopped, train
 
@@ -133,7 +137,8 @@ def _run(job: Job, *, quiet: bool) -> Trained:
         raise click.Abort from stopped
 
 
-def _show(trained: Trained, as_json: bool) -> None:
+def show_trained(trained: Trained, as_json: bool, measured: Mapping[str, dict[str, Any]] | None = None) -> None:
+    """Print what came of the job, and the before-and-after tables if it was measured."""
     if os.environ.get("RANK", "0") != "0":
         return
     facts = {
@@ -148,7 +153,7 @@ def _show(trained: Trained, as_json: bool) -> None:
         "resumed_from": trained.resumed_from,
     }
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        click.echo(json.dumps(facts | {"measured": measured or {}}, indent=2))
         return
     went_on = f", going on from step {trained.resumed_from}" if trained.resumed_from else ""
     click.echo(
@@ -157,3 +162,8 @@ def _show(trained: Trained, as_json: bool) -> None:
     )
     for reason, count in trained.prepared.dropped.items():
         click.echo(f"  left out: {count} {reason}")
+    from aloe_bench.cli.compare import show
+
+    for title, result in (measured or {}).items():
+        click.echo(f"\n{title}")
+        show(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,31 @@ def write_card(trained: Trained, comparison: str = NOT_MEASURED) -> Path:
     path = trained.output / "README.md"
     write_atomic(path, card(trained, comparison))
     return path
+
+
+def tables(compared: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return one Markdown table a comparison under its title; `p` is Holm's over rows of a kind."""
+    pages = []
+    for title, result in compared.items():
+        rows = [_cells(row) for row in result["rows"]]
+        lines = [f"| {' | '.join(row)} |" for row in (_HEAD, ("---",) * len(_HEAD), *rows)]
+        pages.append("\n".join((f"### {_plain(title)}", "", *lines, "")))
+    return "\n".join(pages)
+
+
+_HEAD = ("questions", "n", "before", "after", "change", "95 % interval", "p")
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    change = f"{row['failed']} failed" if row["failed"] else _points(row["value"], "+.1f")
+    span = " to ".join(_points(end, "+.1f") for end in row["interval"]) if row["interval"] else "-"
+    p = row["p_adjusted"]
+    shown = "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+    return _plain(row["row"]), str(row["n"]), _points(row["first"]), _points(row["second"]), change, span, shown
+
+
+def _points(value: float | None, form: str = ".1f") -> str:
+    return "-" if value is None else f"{100 * value:{form}}"
 
 
 def card(trained: Trained, comparison: str) -> str:
@@ -52,7 +78,9 @@ def card(trained: Trained, comparison: str) -> str:
     ))  # fmt: skip
 
 
-_SAID = ("name", "title", "source", "ours")
+_SAID = (
+    "name", "title", "source", "ours", "base", "architecture", "samples", "steps", "loss_tokens", "gpu_hours",
+)  # fmt: skip
 
 
 def _table(head: tuple[str, str], rows: dict[str, Any]) -> str:

@@ -101,9 +101,7 @@ def train(job: Job, report: Report = lambda done, total, note: None) -> Trained:
 
     Raises Stopped after SIGINT, SIGTERM or `stop_after`, with the state saved; AloeError for what the user can mend.
     """
-    need_packages(job.recipe)
-    encoder = check_base(job)
-    claim_output(job)
+    encoder = check_before(job, world=None)
     arguments = _arguments(job)
     _check_world(job.recipe, arguments.world_size)
     with arguments.main_process_first(desc="check the conversations"):
@@ -111,6 +109,19 @@ def train(job: Job, report: Report = lambda done, total, note: None) -> Trained:
     ready = _Ready(job, encoder, plan(job.recipe, prepared.n), prepared, _header(job, prepared, encoder), arguments)
     _start_or_resume(ready.state, ready.header, write=arguments.should_save)
     return _finished(ready) or _train(ready, report)
+
+
+def check_before(job: Job, world: int | None = 1) -> Encoder:
+    """Return how the base writes conversations, once all that can be checked without data is; the output is ours.
+
+    `world` is the number of processes, None where it is checked later.
+    """
+    need_packages(job.recipe)
+    encoder = check_base(job)
+    if world is not None:
+        _check_world(job.recipe, world)
+    claim_output(job)
+    return encoder
 
 
 def need_packages(recipe: Recipe) -> None:

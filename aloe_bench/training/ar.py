@@ -1,0 +1,137 @@
+"""The AR stage around its training: data made once and held to what was asked, and both checkpoints asked the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from aloe_bench import runlog
+from aloe_bench.core import AnswerForm, Decoding
+from aloe_bench.errors import RunMismatchError, UsageError
+from aloe_bench.leaderboard.compare import compare
+from aloe_bench.models.hf_folder import check_folder
+from aloe_bench.run import Plan, Settings, load_plan, run_plan
+from aloe_bench.training.adversarial import Wanted, write_adversarial_data
+from aloe_bench.training.data.schema import MANIFEST, read_folder
+
+DATA, ASKED, RUNS = "data", "asked.json", "runs"
+_BATCH = 32
+Progress = Callable[[str], Callable[[int, int], None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Questions that the base and the trained checkpoint are both asked."""
+
+    title: str
+    plan: Plan
+
+
+def recipe_name(model: Path) -> str:
+    """Return the AR recipe for a base of this size."""
+    config = check_folder(model)
+    text: Any = config.get("text_config") or config
+    if _is_miniature(config):
+        return "miniature"
+    return "ar-72b" if int(text.get("hidden_size", 0)) >= 8192 else "ar-7b"
+
+
+def ensure_data(wanted: Wanted, state: Path, report: Callable[[int, int], None]) -> Path:
+    """Return the folder of conversations below `state`, made now or by an earlier sitting of the same wish.
+
+    Raises RunMismatchError, naming the difference, if it was made of something else.
+    """
+    now, path = _asked(wanted), state / ASKED
+    if not (state / DATA / MANIFEST).is_file():
+        runlog.write_json(path, now)
+        write_adversarial_data(wanted, state / DATA, report)
+        return state / DATA
+    before = json.loads(path.read_text(encoding="utf-8"))
+    if key := next((key for key in now if before.get(key) != now[key]), None):
+        raise RunMismatchError(
+            f"{state.parent}: the conversations were made with another {key}: was {before.get(key)!r}, is "
+            f"{now[key]!r}. Give what they were made with, choose another --output, or --fresh to start over."
+        )
+    return state / DATA
+
+
+def _asked(wanted: Wanted) -> dict[str, Any]:
+    from aloe_bench.heart.source import load_source
+    from aloe_bench.heart.wordings import load_templates
+
+    return {
+        "source": load_source(wanted.source).sha256,
+        "evaluation": sorted(folder.name for folder in wanted.evaluation),
+        "attacks": wanted.attacks,
+        "templates": load_templates(wanted.templates).sha256,
+        "seed": wanted.seed,
+        "target_size": wanted.target_size,
+        "held_out": wanted.validation_share,
+        "clean_only": wanted.clean_only,
+        "answer": wanted.answer,
+    }
+
+
+def probes(wanted: Wanted, data: Path) -> list[Probe]:
+    """Return the evaluation tables (wordings AR never saw) and the held-out pictures (its own wordings)."""
+    from aloe_bench.heart.task import open_task
+
+    settings = _settings(wanted.answer, Path())
+    found = []
+    for folder in wanted.evaluation:
+        task = open_task(str(folder))
+        found.append(Probe(f"{task.name}: wordings that AR never saw", load_plan(task, folder, settings)))
+    if (data / "validation").is_dir():
+        held = {conversation.id for conversation in read_folder(data / "validation")}
+        plan = load_plan(open_task(str(data / "heart")), data, settings)
+        kept = tuple((i, sample) for i, sample in plan.samples if sample.id in held)
+        title = f"{plan.task.name}: held-out pictures, wordings of the training"
+        found.append(Probe(title, replace(plan, samples=kept, n_total=len(kept), partial=True)))
+    if not found:
+        raise UsageError(
+            "--measure: the held-out share leaves no picture; raise --held-out or give --evaluation FOLDER."
+        )
+    return found
+
+
+def ask(
+    folder: Path, name: str, asked: Sequence[Probe], state: Path, answer: AnswerForm,
+    finish: Callable[[Path], object], progress: Progress,
+) -> dict[str, Path]:  # fmt: skip
+    """Return the checkpoint's run of every probe, by title; `finish` ends a run whose items are all asked.
+
+    A run of an earlier sitting is gone on with, and a finished one taken as it is.
+    """
+    from aloe_bench.models.hf import HFModel
+
+    if not asked:
+        return {}
+    model = HFModel(str(folder), batch_size=_BATCH, name=name)
+    mini = _is_miniature(check_folder(folder))
+    facts = {"name": name, "backend": "hf", "miniature": mini, "size_group": None, "domain": None}
+    found = {}
+    for number, probe in enumerate(asked):
+        settings = _settings(answer, state / RUNS / str(number))
+        run = run_plan(probe.plan, model, settings, facts, progress=progress(f"{name}: {probe.plan.task.name}"))
+        finish(run)
+        found[probe.title] = run
+    return found
+
+
+def compared(before: Mapping[str, Path], after: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    """Return the paired comparison of each probe's two runs, by title."""
+    return {title: compare(run, after[title]) for title, run in before.items()}
+
+
+def _settings(answer: AnswerForm, output: Path) -> Settings:
+    return Settings(
+        output=output, decoding=Decoding(max_new_tokens=64), answer=answer, chunk=4 * _BATCH, go_on=True,
+        allow_partial=True,
+    )  # fmt: skip
+
+
+def _is_miniature(config: Mapping[str, object]) -> bool:
+    return bool(config.get("aloe_bench_miniature"))
