@@ -64,7 +64,7 @@ class Settings:
 class Plan:
     """A task's samples after `limit` and `shard`, with what identifies the whole.
 
-    `absent` counts, by group, what the data names and does not hold.
+    `absent` counts, by group, what the data names and does not hold; `absent_told` says it in a sentence.
     """
 
     task: Task
@@ -74,6 +74,7 @@ class Plan:
     data_sha256: str
     prompt_sha256: str
     absent: Mapping[str, int] = field(default_factory=dict)
+    absent_told: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         index, count = settings.shard
         chosen = [(i, sample) for i, sample in chosen if _bucket(sample.cluster, count) == index - 1]
     absent = dict(Counter(item.group for item in lacking))
-    return Plan(task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent)
+    return Plan(task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent, _told(lacking))
 
 
 def paper_rows(task: Task) -> int | None:

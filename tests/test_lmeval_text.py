@@ -235,8 +235,9 @@ def test_missing_data_say_what_to_fetch_and_where_it_was_looked_for(tmp_path):
         ("qiaojin/PubMedQA", "pubmedqa"), ("openlifescienceai/medmcqa", "medmcqa"),
         ("GBaker/MedQA-USMLE-4-options-hf", "medqa"), ("cais/mmlu", "mmlu"),
     ):  # fmt: skip
-        assert f"`hf download {hub} --repo-type dataset --local-dir DATA/{folder}`" in text
+        assert f"  {hub}: " in text
         assert str(tmp_path / "nowhere" / folder) in text
+    assert f"`aloe-bench data fetch multimedqa --data-root {tmp_path / 'nowhere'}`" in text
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,6 @@ class Source:
     files: tuple[str, ...]
     read: Callable[[Fields, str], TextRow]
     only: Callable[[Fields, str], bool] = lambda row, part: True
-    fetch: str = ""
 
     def places(self, root: Path) -> list[Path]:
         """Return the folders that are looked into."""
@@ -56,10 +55,6 @@ class Source:
                 if found:
                     return found
         return []
-
-    def command(self) -> str:
-        """Return the command that fetches it."""
-        return self.fetch or f"hf download {self.hub} --repo-type dataset --local-dir DATA/{self.folder}"
 
 
 def read_rows(source: Source, root: Path, part: str, split: str) -> list[TextRow] | None:
@@ -213,5 +208,6 @@ def missing_message(task: str, sources: Sequence[tuple[Source, str, str]], root:
         part, split = next((part, split) for other, part, split in sources if other is source)
         files = " or ".join(pattern.format(part=part, split=split) for pattern in source.files)
         looked = ", ".join(str(place) for place in dict.fromkeys(source.places(root)))
-        lines.append(f"  {source.hub}: {files}; looked in {looked}; fetch with `{source.command()}`")
+        lines.append(f"  {source.hub}: {files}; looked in {looked}")
+    lines.append(f"  fetch with `aloe-bench data fetch {task} --data-root {root}`")
     return "\n".join(lines)

@@ -79,11 +79,13 @@ class TextTask:
     @property
     def fetches(self) -> tuple[Fetch, ...]:
         """What `data fetch` brings: of each part's data set, the files of the first layout that is read."""
-        sources = dict.fromkeys(part.source for part in self.parts)
-        return tuple(
-            Fetch(source.hub, "main", source.folder, (source.files[0].format(part="*", split="*"),))
-            for source in sources
-        )
+        files: dict[Source, list[str]] = {}
+        for part in self.parts:
+            splits = [part.split, "dev"] if self.shots else [part.split]
+            files.setdefault(part.source, []).extend(
+                part.source.files[0].format(part=part.category, split=split) for split in splits
+            )
+        return tuple(Fetch(each.hub, "main", each.folder, tuple(dict.fromkeys(found))) for each, found in files.items())
 
     def load(self, root: Path) -> Iterator[Sample]:
         """Yield the samples of the parts that `root` has, and warn of those that it lacks or has in another size.

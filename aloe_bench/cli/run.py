@@ -154,8 +154,8 @@ def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: boo
     if missing:
         click.echo(f"Left out, for want of data:\n{told}", err=True)
     for plan in plans:
-        for group, count in plan.absent.items():
-            click.echo(f"{plan.task.name}: {count} absent ({group}); they are not asked.", err=True)
+        if plan.absent:
+            click.echo(f"{plan.task.name}:{plan.absent_told} These are not asked.", err=True)
     return plans, [error.task for error in missing]
 
 

@@ -88,6 +88,6 @@ class Benchmark:
         raise MissingDataError(
             self.name,
             f"{self.name}: no data in {root}.\n"
-            f"  {self.source}: {expected}; looked in {looked}; "
-            f"fetch with `aloe-bench data fetch {self.name} --data-root {root}`",
+            f"  {self.source}: {expected}; looked in {looked}\n"
+            f"  fetch with `aloe-bench data fetch {self.name} --data-root {root}`",
         )

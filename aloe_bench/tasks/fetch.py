@@ -67,7 +67,7 @@ def fetch(wanted: Fetch, root: Path, progress: Progress = lambda done, total: No
         name: known.get(name) or FetchedFile(entry.size, _digest(folder / name, hashlib.sha256()))
         for name, entry in tree.items()
     }
-    fetched = Fetched(wanted.repo, revision, files)
+    fetched = Fetched(wanted.repo, revision, {**known, **files})
     write_fetched(folder, fetched)
     shutil.rmtree(folder / PARTS, ignore_errors=True)
     return fetched

@@ -94,12 +94,19 @@ class Pictures:
     def __init__(self, folder: Path, archives: Sequence[str] = ()) -> None:
         self._folder = folder
         self._archives = [path for pattern in archives for path in sorted(folder.glob(pattern))]
+        # Many questions share a picture, which is read and hashed once.
+        self._found: dict[tuple[str, ...], ImageRef | None] = {}
 
     def find(self, *names: str) -> ImageRef | None:
         """Return the picture under the first of `names` that exists, None if none does.
 
         Raises DataError for a broken picture, and for a path that leaves the folder.
         """
+        if names not in self._found:
+            self._found[names] = self._look_for(names)
+        return self._found[names]
+
+    def _look_for(self, names: tuple[str, ...]) -> ImageRef | None:
         for name in names:
             path = self._folder / name
             if "\0" in name or not path.resolve().is_relative_to(self._folder.resolve()):
