@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo test test-slow test-vllm test-vlmeval lint
+.PHONY: demo miniature-study test test-slow test-vllm test-vlmeval lint
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -14,10 +14,12 @@ $(VENV)/installed: pyproject.toml
 
 demo: $(VENV)/installed
 	rm -rf demo-output
-	$(BIN)/python -m aloe_bench.miniature.checkpoint demo-output/tiny-qwen2-vl
-	$(BIN)/aloe-bench run --model demo-output/tiny-qwen2-vl --tasks careqa_vision_mcq,careqa_vision_open \
-		--data-root tests/data/careqa_mini --allow-partial --max-new-tokens 16 --output demo-output/runs
-	$(BIN)/aloe-bench leaderboard build demo-output/runs --output demo-output/leaderboards
+	$(BIN)/aloe-bench demo --output demo-output
+
+# Hours of one core. Killed, it goes on where it was; each arm's evidence and the page of all arms done are committed.
+miniature-study: $(VENV)/installed
+	$(BIN)/python -m aloe_bench.miniature.study miniature-study --evidence leaderboards/miniature-study \
+		--render docs/miniature-study.md
 
 test: $(VENV)/installed
 	$(BIN)/python -m pytest

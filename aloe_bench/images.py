@@ -137,6 +137,22 @@ def phash(image: Image.Image) -> str:
     return str(imagehash.phash(image, hash_size=8))
 
 
+# A hash thresholds 64 coefficients at their median. Flat or made-up pictures have another count, and collide.
+_ORDINARY_BITS = 32
+
+
+def picture_print(image: Image.Image) -> str:
+    """Return what tells the RGB `image` from others, even resized or recompressed: its 64-bit perceptual hash.
+
+    Where the hash has not the 32 bits set that ordinary pictures have, the hash of the pixels stands beside it: such
+    hashes collide, and then only equal pixels make two prints equal.
+    """
+    value = phash(image)
+    if int(value, 16).bit_count() == _ORDINARY_BITS:
+        return value
+    return f"{value}/{hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()}"
+
+
 def _read(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
     if isinstance(source, bytes):
         data, name = source, name or "image in memory"

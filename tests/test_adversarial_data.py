@@ -145,10 +145,11 @@ def test_the_cut_takes_the_commonest_class_first_and_is_drawn_by_seed(tmp_path: 
         assert sum(n for (task, _), n in found.items() if task == "detection") < 180
 
 
-def test_a_picture_that_is_evaluated_with_is_refused_by_name(xray: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [0, 1])  # classified; located, and so shown with frames in it
+def test_a_picture_that_is_evaluated_with_is_refused_by_name(xray: Path, tmp_path: Path, number: int) -> None:
     other = write_source(tmp_path / "mri", "mri", 8)
-    planted = sorted((xray / "images").iterdir())[0]
-    victim = sorted((other / "images").iterdir())[0]
+    planted = sorted((xray / "images").iterdir())[number]
+    victim = sorted((other / "images").iterdir())[number]
     shutil.copyfile(planted, victim)
     for place in (other, evaluation(other, tmp_path / "heart")):
         with pytest.raises(DataError, match=f"1 of its pictures .*{planted.stem}"):

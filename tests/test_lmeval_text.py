@@ -168,10 +168,6 @@ def test_a_whole_multimedqa_is_7045_questions_and_its_accuracy_the_share_of_righ
     right = sum(record.score.parsed == record.target for record in records)
     assert summary["cells"]["overall"]["value"] == pytest.approx(right / 7045)
     assert 0.57 < right / 7045 < 0.63
-    cells = summary["cells"]
-    parts = [cell["value"] for name, cell in cells.items() if name not in ("overall", "macro over parts")]
-    assert len(parts) == 9
-    assert cells["macro over parts"]["value"] == pytest.approx(sum(parts) / 9)
     sizes = {c: sum(r.tags["category"] == c for r in records) for c in ("pubmedqa", "medmcqa", "medqa_4options")}
     assert sizes == {"pubmedqa": 500, "medmcqa": 4183, "medqa_4options": 1273}
     assert {r.target for r in records if r.tags["category"] == "pubmedqa"} == {"A", "B", "C"}

@@ -86,4 +86,6 @@ def test_refuses_an_unknown_modality_and_a_folder_in_use(tmp_path: Path) -> None
         text=True,
         check=False,
     )
-    assert done.returncode == 2 and "is not empty" in done.stderr and (tmp_path / "kept").read_text() == "mine"
+    assert (
+        done.returncode == 3 and "exists; choose another" in done.stderr and (tmp_path / "kept").read_text() == "mine"
+    )

@@ -31,6 +31,7 @@ VERBS = {
     "annotate": "aloe_bench.cli.annotate:annotate",
     "agreement": "aloe_bench.cli.agreement:agreement",
     "alpha": "aloe_bench.cli.agreement:agreement",
+    "demo": "aloe_bench.cli.demo:demo",
 }
 HELP = {
     "run": "Ask a model the questions of one or more tasks.",
@@ -49,6 +50,7 @@ HELP = {
     "export": "Write tasks as files that other harnesses read.",
     "annotate": "Let experts rate the open answers of a run on a web page.",
     "agreement": "Measure how far experts agree with each other and with the jury (also: alpha).",
+    "demo": "Run the whole loop in miniature on a CPU, in minutes.",
 }
 
 

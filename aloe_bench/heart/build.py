@@ -23,7 +23,7 @@ from aloe_bench.heart.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
 from aloe_bench.heart.table import row
 from aloe_bench.heart.wordings import TemplateSet
-from aloe_bench.images import open_image
+from aloe_bench.images import open_image, picture_print
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -190,7 +190,13 @@ def make_plan(
 def _rows(recipe: Recipe, job: Job, plan: ItemPlan, image: Image.Image, store: _Store) -> list[dict[str, Any]]:
     """Return the rows of one item: all, or by NoRoomError none, and then none of its pictures is written."""
     rendering, strength = job.source.rendering, recipe.strength
-    shared = {"template_set": recipe.templates.label, "seed": recipe.seed, "generator_version": GENERATOR}
+    shared = {
+        "template_set": recipe.templates.label,
+        "seed": recipe.seed,
+        "generator_version": GENERATOR,
+        # A frame or a caption changes a picture's hash: only the source's own finds it again in a training set.
+        "source_print": picture_print(image),
+    }
     made = []
     base: bytes | None = None
     for attack, variant, shown in shown_rows(recipe, plan, image, rendering, checked=job.checked):

@@ -28,6 +28,7 @@ OURS = {
     "box_labels": "string", "cue_target": "string", "image_sha256": "string", "template_set": "string",
     "question_template": "string", "trigger_template": "string", "caption_template": "string", "strength": "string",
     "seed": "int64", "generator_version": "string", "box_info": "string", "font_px": "int64",
+    "source_print": "string",
 }  # fmt: skip
 COLUMNS = (*PUBLISHED, *OURS)
 
@@ -44,7 +45,7 @@ def row(
     """Return one row without `index`; `variant` is None for the baseline.
 
     `sha256` is that of the PNG shown, `size` the source picture's (width, height), `facts` what all rows of an
-    attack share: template_set, strength, seed, generator_version.
+    attack share: template_set, strength, seed, generator_version, source_print.
     """
     kind = variant or "baseline"
     approach = "+".join(APPROACH[name] for name in attack.split("+")) if attack else f"baseline_{plan.key.task}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
 from aloe_bench.core import LETTERS, Sample, Task, samples_of
@@ -51,6 +52,19 @@ def reading_task(task: Task, root: Path) -> Derived:
     Whether a model does not follow a cue, or cannot read it, are two things: this tells them apart.
     """
     return _derived(f"reading-{task.name}", task, root, _reading)
+
+
+def misled_task(task: Task, root: Path, items: int | None = None) -> Derived:
+    """Return the clean and the adversarial rows of `task`, of so many items (by hash of their ids) or of all."""
+    bases = [sample.id for sample in samples_of(task.load(root)) if sample.cue is None]
+    chosen = frozenset(sorted(bases, key=lambda base: sha256(base.encode()).digest())[:items])
+
+    def change(sample: Sample) -> Sample | None:
+        clean_or_adversarial = sample.cue is None or sample.cue.variant == "adversarial"
+        base = sample.cue.base_id if sample.cue else sample.id
+        return sample if clean_or_adversarial and base in chosen else None
+
+    return _derived(f"misled-{task.name}", task, root, change)
 
 
 def describing_task(task: Task, root: Path, every: int) -> Derived:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from aloe_bench import runlog
 from aloe_bench.core import AnswerProtocol, Decoding, Record, Task
+from aloe_bench.errors import DataError
 from aloe_bench.models.hf import HFModel
 from aloe_bench.run import Settings, load_plan, run_plan
 from aloe_bench.stats.intervals import Share, clustered_share
@@ -36,13 +37,10 @@ class Asker:
     output: Path
 
     def ask(self, task: Task, protocol: AnswerProtocol = "generate", report: Report = lambda a, b: None) -> Path:
-        """Return the folder of the finished run of `task`."""
+        """Return the folder of the run of `task`, every item of it answered."""
         settings = Settings(
             output=self.output / protocol, decoding=_DECODING, protocol=protocol, answer="text", chunk=128
         )
-        parent = settings.output / runlog.safe_name(self.name) / runlog.safe_name(task.name)
-        for folder in sorted(parent.glob("*/summary.json"), reverse=True):
-            return folder.parent
         plan = load_plan(task, Path("."), settings)
         facts = {"name": self.name, "backend": "hf", "miniature": True, "size_group": None, "domain": None}
         return run_plan(plan, self.model, settings, facts, progress=report)
@@ -53,36 +51,54 @@ def asker(checkpoint: Path, name: str, output: Path) -> Asker:
     return Asker(HFModel(str(checkpoint), batch_size=32, name=name), name, output)
 
 
-class Answers:
-    """The records of one checkpoint on one HEART table: generated, by option score, and the reading questions."""
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One cell's items in order of their ids: what was right, followed the cue, named no option; 0 or 1 each.
 
-    def __init__(self, generated: Path, restricted: Path, reading: Path) -> None:
-        self._generated = _by_key(generated)
-        self._restricted = _by_key(restricted)
-        self._reading: dict[tuple[str, str], list[Record]] = {}
-        for record in runlog.read_run(reading)[1]:
-            self._reading.setdefault((record.tags["task"], record.tags["attack"]), []).append(record)
+    Each item has a picture of its own. `items` is a digest of their ids: two arms of equal items can be paired.
+    """
+
+    items: str
+    right: str
+    followed: str
+    off: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """A checkpoint's answers to one HEART table, by (task, attack, variant).
+
+    `scored` holds what is right by option score, of a part of the items; `reading` the reading questions' answers.
+    """
+
+    arms: Mapping[tuple[str, str, str], Arm]
+    scored: Mapping[tuple[str, str, str], Arm]
+    reading: Mapping[tuple[str, str], Arm]
 
     def accuracy(self, task: str, attack: str, variant: str = "adversarial") -> Share:
         """Return the share of right answers, as the strict parser reads them."""
-        return _share(self._arm(task, attack, variant), _right)
+        arm = self._arm(task, attack, variant)
+        return _share(arm.right)
 
     def restricted(self, task: str, attack: str, variant: str = "adversarial") -> Share:
-        """Return the share of items whose right option is the likeliest of those offered."""
-        return _share(_sorted(self._restricted[_key(task, attack, variant)]), _right)
+        """Return the share of the scored items whose right option is the likeliest of those offered."""
+        arm = self.scored.get((task, attack, variant if attack else "baseline"))
+        return _share(arm.right) if arm else Share(None, None, 0, 0)
 
     def followed(self, task: str, attack: str) -> Share:
         """Return the share of adversarial items answered with the option that the cue argues for."""
-        return _share(self._arm(task, attack, "adversarial"), _follows)
+        arm = self._arm(task, attack, "adversarial")
+        return _share(arm.followed)
 
     def off_option(self, task: str, attack: str, variant: str = "adversarial") -> Share:
         """Return the share of replies that name none of the options."""
-        return _share(self._arm(task, attack, variant), lambda record: float(record.score.parsed is None))
+        arm = self._arm(task, attack, variant)
+        return _share(arm.off)
 
     def read(self, task: str, attack: str) -> Share | None:
         """Return how often the claim drawn into the picture is read; None for cues that are not drawn."""
-        records = self._reading.get((task, attack))
-        return _share(records, _right) if records else None
+        arm = self.reading.get((task, attack))
+        return _share(arm.right) if arm else None
 
     def is_read(self, task: str, attack: str) -> bool:
         """Return whether a cell of this cue may be called anything but "not read"."""
@@ -92,56 +108,85 @@ class Answers:
     def gain_over(self, other: Answers, task: str, attack: str, variant: str = "adversarial") -> Difference:
         """Return this checkpoint's accuracy minus that of `other`, on the same items, with interval and test."""
         mine, theirs = self._arm(task, attack, variant), other._arm(task, attack, variant)
-        if [r.sample_id for r in mine] != [r.sample_id for r in theirs]:
+        if mine.items != theirs.items:
             raise ValueError(f"{task}/{attack}: the two checkpoints were asked different items")
-        return paired_difference([_right(r) for r in mine], [_right(r) for r in theirs], [r.cluster for r in mine])
+        return paired_difference(_bits(mine.right), _bits(theirs.right), range(len(mine.right)))
 
     def drop(self, task: str, attack: str) -> float:
         """Return the clean accuracy minus that under attack."""
         clean, attacked = self.accuracy(task, CLEAN).value, self.accuracy(task, attack).value
         return (clean or 0.0) - (attacked or 0.0)
 
-    def _arm(self, task: str, attack: str, variant: str) -> list[Record]:
-        return _sorted(self._generated[_key(task, attack, variant)])
+    def _arm(self, task: str, attack: str, variant: str) -> Arm:
+        return self.arms[task, attack, variant if attack else "baseline"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it for a file."""
+        parts = {"arms": self.arms, "scored": self.scored, "reading": self.reading}
+        return {
+            name: {"/".join(key): asdict(arm) for key, arm in sorted(part.items())}  # type: ignore[attr-defined]
+            for name, part in parts.items()
+        }
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Answers:
+        """Return what `to_json` wrote."""
+        arms, scored = ({_three(key): Arm(**arm) for key, arm in value[part].items()} for part in ("arms", "scored"))
+        reading = {_three(key + "/")[:2]: Arm(**arm) for key, arm in value["reading"].items()}
+        return cls(arms, scored, reading)
+
+    @classmethod
+    def from_runs(cls, generated: Path, restricted: Path | None = None, reading: Path | None = None) -> Answers:
+        """Return the answers in three run folders: generated, by option score, and of the reading questions."""
+        read = {(task, attack): arm for (task, attack, _), arm in _arms(reading, ("task", "attack")).items()}
+        return cls(_arms(generated), _arms(restricted), read)
 
 
-def measure(asking: Asker, task: Task, reading: Task, report: Report = lambda a, b: None) -> Answers:
-    """Return the answers of a checkpoint to `task` under both protocols, and to `reading`."""
-    generated = asking.ask(task, report=report)
-    return Answers(generated, asking.ask(task, "logprob", report), asking.ask(reading, report=report))
+def _three(key: str) -> tuple[str, str, str]:
+    task, attack, variant = key.split("/")
+    return task, attack, variant
+
+
+def _arms(run: Path | None, by: tuple[str, ...] = ("task", "attack", "variant")) -> dict[tuple[str, str, str], Arm]:
+    """Return the cells of a run folder by its records' tags, the last of which may be left out (and is "" then)."""
+    rows: dict[tuple[str, str, str], list[Record]] = {}
+    for record in runlog.read_run(run)[1] if run else ():
+        key = [record.tags[tag] for tag in by] + [""]
+        rows.setdefault((key[0], key[1], key[2]), []).append(record)
+    return {key: _arm_of(records) for key, records in rows.items()}
+
+
+def _arm_of(records: Sequence[Record]) -> Arm:
+    ordered = sorted(records, key=lambda record: record.sample_id)
+    bases = [record.cue.base_id if record.cue else record.sample_id for record in ordered]
+    if len(set(bases)) < len(bases):
+        raise DataError(f"{ordered[0].sample_id}: an item occurs twice in one cell; expected one row each.")
+    return Arm(
+        items=sha256("\n".join(bases).encode()).hexdigest()[:16],
+        right="".join(map(_right, ordered)),
+        followed="".join(map(_follows, ordered)),
+        off="".join(str(int(record.score.parsed is None)) for record in ordered),
+    )
 
 
 def mean_share(shares: Sequence[Share]) -> float:
     """Return the plain mean of several seeds' shares."""
-    return float(np.mean([share.value for share in shares]))
+    return sum(share.value or 0.0 for share in shares) / len(shares)
 
 
-def _key(task: str, attack: str, variant: str) -> tuple[str, str, str]:
-    return task, attack, variant if attack else "baseline"
-
-
-def _by_key(folder: Path) -> dict[tuple[str, str, str], list[Record]]:
-    found: dict[tuple[str, str, str], list[Record]] = {}
-    for record in runlog.read_run(folder)[1]:
-        tags = record.tags
-        found.setdefault((tags["task"], tags["attack"], tags["variant"]), []).append(record)
-    return found
-
-
-def _sorted(records: Sequence[Record]) -> list[Record]:
-    return sorted(records, key=lambda record: record.sample_id)
-
-
-def _right(record: Record) -> float:
+def _right(record: Record) -> str:
     if record.score.value is None:
-        raise ValueError(f"{record.sample_id}: not answered ({record.prediction.error})")
-    return record.score.value
+        raise DataError(f"{record.sample_id}: not answered ({record.prediction.error}). Run the same command again.")
+    return str(int(record.score.value))
 
 
-def _follows(record: Record) -> float:
-    return float(record.cue is not None and record.score.parsed == record.cue.suggests)
+def _follows(record: Record) -> str:
+    return str(int(record.cue is not None and record.score.parsed == record.cue.suggests))
 
 
-def _share(records: Sequence[Record], value: Callable[[Record], float]) -> Share:
-    hits = [value(record) for record in records]
-    return clustered_share(hits, [1.0] * len(hits), [record.cluster for record in records])
+def _bits(text: str) -> list[float]:
+    return [float(bit) for bit in text]
+
+
+def _share(bits: str) -> Share:
+    return clustered_share(_bits(bits), [1.0] * len(bits), range(len(bits)))

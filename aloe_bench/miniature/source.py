@@ -15,7 +15,7 @@ import click
 
 from aloe_bench.errors import AloeError, UsageError
 from aloe_bench.miniature.images import CAPTION_PX, MODALITIES, SIDE_PX, Difficulty, picture
-from aloe_bench.runlog import write_atomic
+from aloe_bench.newfolder import NewFolder
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -76,34 +76,33 @@ def write_source(
 
     In turn: a normal picture, one to be located (with its box, without a class), an abnormal one, another to be
     located. A picture depends on `seed`, `split`, the modality and its own number alone.
-    Raises UsageError for an unknown modality or a folder that holds something.
+    Raises UsageError for an unknown modality, DataError for a folder that holds something.
     """
     if modality not in MODALITIES:
         raise UsageError(f"modality {modality!r} is not one of {', '.join(MODALITIES)}.")
     if pictures < 1:
         raise UsageError(f"{pictures} pictures: give at least 1.")
-    if folder.exists() and any(folder.iterdir()):
-        raise UsageError(f"{folder} is not empty. Give a new folder.")
-    for name in ("images", "annotations", "masks"):
-        (folder / name).mkdir(parents=True)
-    mask = mask_image()
-    labels = io.StringIO()
-    rows = csv.writer(labels, lineterminator="\n")
-    rows.writerow(("image_id", "class", "split"))
-    for number in range(pictures):
-        kind = KINDS[number % len(KINDS)]
-        drawn = picture(modality, kind, (seed, split, number), difficulty)
-        image_id = f"{modality}-{split}-{seed}-{number:05d}"
-        drawn.image().save(folder / "images" / f"{image_id}.png", compress_level=1)
-        if drawn.box is not None:
-            (folder / "annotations" / f"{image_id}.txt").write_text(_yolo(drawn.box), encoding="utf-8")
-            mask.save(folder / "masks" / f"{image_id}.png")
-        rows.writerow((image_id, "" if kind == "boxed" else int(drawn.abnormal), split))
     words = OWN_WORDS[modality] if own_words else SHARED_WORDS
     name = f"miniature-{modality}" + ("-own" if own_words else "")
     settings = _TOML.format(name=name, modality=modality, split=split, words=json.dumps(list(words)))
-    write_atomic(folder / "labels.csv", labels.getvalue())
-    write_atomic(folder / "dataset.toml", settings)
+    labels = io.StringIO()
+    rows = csv.writer(labels, lineterminator="\n")
+    rows.writerow(("image_id", "class", "split"))
+    with NewFolder(folder, overwrite=False, known_by="dataset.toml") as new:
+        for part in ("images", "annotations", "masks"):
+            (new / part).mkdir()
+        mask = mask_image()
+        for number in range(pictures):
+            kind = KINDS[number % len(KINDS)]
+            drawn = picture(modality, kind, (seed, split, number), difficulty)
+            image_id = f"{modality}-{split}-{seed}-{number:05d}"
+            drawn.image().save(new / "images" / f"{image_id}.png", compress_level=1)
+            if drawn.box is not None:
+                (new / "annotations" / f"{image_id}.txt").write_text(_yolo(drawn.box), encoding="utf-8")
+                mask.save(new / "masks" / f"{image_id}.png")
+            rows.writerow((image_id, "" if kind == "boxed" else int(drawn.abnormal), split))
+        (new / "labels.csv").write_text(labels.getvalue(), encoding="utf-8")
+        (new / "dataset.toml").write_text(settings, encoding="utf-8")
     return folder
 
 

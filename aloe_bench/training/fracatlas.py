@@ -1,4 +1,4 @@
-"""FracAtlas as a HEART source: `import_fracatlas(ARCHIVE, FOLDER)`.
+"""FracAtlas as a HEART source: `python -m aloe_bench.training.fracatlas ARCHIVE FOLDER`.
 
 Figshare article 22363012, CC BY 4.0. Layout of the published archive:
 
@@ -23,6 +23,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from aloe_bench.errors import AloeError, DataError
 from aloe_bench.images import MAX_PIXELS, open_image
@@ -194,3 +196,22 @@ def _note_lines(notes: list[tuple[str, str]]) -> str:
     writer.writerow(("file", "note"))
     writer.writerows((inert(name), note) for name, note in sorted(notes))
     return file.getvalue()
+
+
+@click.command()
+@click.argument("archive", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+def main(archive: Path, folder: Path) -> None:
+    """Write the unpacked FracAtlas ARCHIVE as a HEART source to FOLDER, for `train-ar --source`."""
+    try:
+        found = import_fracatlas(archive, folder)
+    except AloeError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(error.exit_code) from error
+    click.echo(f"{folder}: {found.fractured} fractured, {found.intact} not, {found.boxes} boxes")
+    for reason, count in sorted(found.notes.items()):
+        click.echo(f"  {count} x {reason}")
+
+
+if __name__ == "__main__":
+    main()

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError
-from aloe_bench.images import open_image, phash
+from aloe_bench.images import open_image, picture_print
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from aloe_bench.heart.source import Source
     from aloe_bench.heart.wordings import TemplateSet
-
-# A hash thresholds 64 coefficients at their median. Flat or made-up pictures have another count, and collide.
-_ORDINARY_BITS = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Print:
-    """A picture's perceptual hash; where that is not to be trusted, with the hash of its pixels."""
-
-    value: str
-
-    @classmethod
-    def of(cls, image: Image.Image) -> Print:
-        """Return the print of `image`, decoded as RGB."""
-        value = phash(image)
-        if int(value, 16).bit_count() == _ORDINARY_BITS:
-            return cls(value)
-        return cls(f"{value}/{hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()}")
 
 
 def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
@@ -44,9 +22,9 @@ def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
     known by its clean rows and by what its table keeps of the source pictures; a source folder by its pictures.
     Raises DataError naming the dataset or the pictures that both hold.
     """
-    mine: dict[Print, str] = {}
+    mine: dict[str, str] = {}
     if evaluation:
-        mine = {Print.of(open_image(i.path, window=source.window)): i.image_id for i in source.images}
+        mine = {picture_print(open_image(i.path, window=source.window)): i.image_id for i in source.images}
     compared, shared = 0, []
     for place in evaluation:
         names, modalities = _facts(place)
@@ -102,14 +80,16 @@ def _facts(place: Path) -> tuple[set[str], set[str]]:
     return set(_column(place, "dataset")), {task.modality}
 
 
-def _prints(place: Path) -> Iterator[tuple[str, Print]]:
+def _prints(place: Path) -> Iterator[tuple[str, str]]:
     if (place / "dataset.toml").is_file():
         from aloe_bench.heart.source import load_source
 
         source = load_source(place)
         for image in source.images:
-            yield image.image_id, Print.of(open_image(image.path, window=source.window))
+            yield image.image_id, picture_print(open_image(image.path, window=source.window))
         return
+    # What `attack` keeps of the source's pictures; a published table has its clean rows' pictures alone.
+    yield from ((f"a picture of {place.name}", print_) for print_ in _column(place, "source_print"))
     from aloe_bench.heart.task import open_task
 
     seen: set[str] = set()
@@ -117,7 +97,7 @@ def _prints(place: Path) -> Iterator[tuple[str, Print]]:
         shown = sample.images[0]
         if sample.cue is None and shown.sha256 not in seen:
             seen.add(shown.sha256)
-            yield sample.cluster, Print.of(shown.open().convert("RGB"))
+            yield sample.cluster, picture_print(shown.open().convert("RGB"))
 
 
 def _column(place: Path, name: str) -> list[str]:

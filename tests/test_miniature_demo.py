@@ -1,0 +1,81 @@
+"""The shipped base does what its page says, and the whole loop runs from one command."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from aloe_bench.miniature.base import train_base
+from aloe_bench.miniature.derived import misled_task, reading_task
+from aloe_bench.miniature.loop import BASE, evaluation_table
+from aloe_bench.miniature.measure import ATTACKS, Answers, asker
+
+
+def answers(checkpoint: Path, folder: Path, pictures: int) -> Answers:
+    task = evaluation_table(folder / "test", pictures)
+    asking = asker(checkpoint, "base", folder / "runs")
+    wanted = misled_task(task, folder)
+    return Answers.from_runs(asking.ask(wanted), None, asking.ask(reading_task(wanted, folder)))
+
+
+def test_the_shipped_weights_are_the_recorded_ones_and_small() -> None:
+    weights = (BASE / "model.safetensors").read_bytes()
+    recorded = tomllib.loads((BASE / "provenance.toml").read_text())
+    assert hashlib.sha256(weights).hexdigest() == recorded["weights_sha256"]
+    assert sum(path.stat().st_size for path in BASE.iterdir()) < 5_000_000
+
+
+def test_the_shipped_base_sees_reads_and_is_misled(tmp_path: Path) -> None:
+    """84 items a task: 90 and 70 % clean and at most 12 % under a cue leave room for chance."""
+    base = answers(BASE, tmp_path, 24)
+    for task, least in (("classification", 0.80), ("detection", 0.55)):
+        clean = base.accuracy(task, "")
+        assert clean.n == 84 and (clean.value or 0) >= least
+        for attack in ATTACKS[task]:
+            assert base.drop(task, attack) >= 0.25
+            assert (base.followed(task, attack).value or 0) >= 0.5
+            assert base.is_read(task, attack)
+    assert (base.read("detection", "legend").value or 0) >= 0.9  # type: ignore[union-attr]
+    assert Answers.from_json(json.loads(json.dumps(base.to_json()))) == base
+
+
+def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(aloe, tmp_path: Path) -> None:
+    done = aloe("demo", "--quick", "--output", "out")
+
+    assert done.returncode == 0, done.stderr
+    assert "peak memory" in done.stdout and "off" in done.stdout and "no evidence about any real model" in done.stdout
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert len(summary["cells"]) == 9
+    for cell in summary["cells"]:
+        for part in ("base", "after"):
+            assert cell[part]["off_option"] is not None and cell[part]["restricted"] is not None
+            drawn = cell["attack"] in ("caption", "legend")
+            assert (cell[part]["read"] is not None) == drawn
+        low, high = cell["gain_interval"]
+        assert low <= cell["gain"] <= high and cell["n"] >= 12
+        if cell["attack"]:
+            assert cell["base"]["followed"] > 0.5
+    ar = summary["ar_data"]
+    assert ar["modality"] == "xray" and ar["overlap"]["shared_pictures"] == 0 and ar["overlap"]["compared_with"] > 20
+    page = (tmp_path / "out" / "leaderboards" / "miniature.md").read_text()
+    assert "Miniature" in page
+    assert (tmp_path / "out" / "ar" / "checkpoint" / "config.json").is_file()
+    again = aloe("demo", "--quick", "--output", "out")
+    assert again.returncode == 2 and "not empty" in again.stderr
+
+
+@pytest.mark.slow
+def test_the_rebuilt_base_is_as_good_as_the_shipped_one(tmp_path: Path) -> None:
+    """About eight CPU minutes. On the machine of the shipped one the weights come out the same; elsewhere as good."""
+    rebuilt = train_base(tmp_path / "base", 0)
+
+    shipped, again = answers(BASE, tmp_path / "a", 88), answers(rebuilt, tmp_path / "b", 88)
+    for task in ATTACKS:
+        for attack in ("", *ATTACKS[task]):
+            low, high = shipped.accuracy(task, attack).interval or (0.0, 1.0)
+            # Two runs of one recipe, each with its sampling error.
+            assert low - 0.05 <= (again.accuracy(task, attack).value or 0.0) <= high + 0.05
