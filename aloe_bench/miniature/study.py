@@ -85,15 +85,15 @@ def run_arm(folder: Path, evidence: Path, arm: StudyArm) -> Path:
     if arm.lesson is not None:
         evaluation = [folder / f"test-{words}-unseen" / "heart"]
         checkpoint = train_robust(base, arm.lesson, folder / "trained" / arm.name, evaluation)
-    asking = asker(checkpoint, arm.name, folder / "runs")
+    asking = {name: asker(checkpoint, arm.name, folder / "runs" / name) for name in tables}
     measured = {
-        "unseen": _answers(folder, asking, tables["unseen"], restricted=True),
-        "seen": _answers(folder, asking, tables["seen"], restricted=False),
+        "unseen": _answers(folder, asking["unseen"], tables["unseen"], restricted=True),
+        "seen": _answers(folder, asking["seen"], tables["seen"], restricted=False),
     }
     facts = {
         "arm": arm.name,
         "base": arm.base_name,
-        "checkpoint_sha256": asking.model.fingerprint,
+        "checkpoint_sha256": asking["unseen"].model.fingerprint,
         "cpu_seconds": round(time.process_time() - started),
         "wordings": {name: answers.to_json() for name, answers in measured.items()},
     }
