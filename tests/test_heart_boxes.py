@@ -168,6 +168,31 @@ def test_public_rules_take_size_and_looks_from_all_boxes() -> None:
     assert np.mean(sides) > 90  # the true box has 40
 
 
+def test_whatever_the_picture_distractors_are_valid_or_the_reason_is_given() -> None:
+    found = dropped = 0
+    for case in range(200):
+        rng = rng_for("boxes", case)
+        size = rng.randint(50, 700), rng.randint(50, 700)
+        noise = np.random.default_rng(case).integers(0, 256, (size[1] // 9 + 1, size[0] // 9 + 1), np.uint8)
+        image = Image.fromarray(noise).resize(size).convert("RGB")
+        boxes = []
+        for _ in range(rng.randint(1, 5)):
+            width, height = (rng.randint(3, side // 2) for side in size)
+            left, top = rng.randint(0, size[0] - width), rng.randint(0, size[1] - height)
+            boxes.append((left, top, left + width, top + height))
+        try:
+            new = [one.box for one in distractors(image, boxes[0], 3, rng, annotated=boxes[1:])]
+        except NoRoomError:
+            dropped += 1
+            continue
+        found += 1
+        for box in new:
+            assert 0 <= box[0] < box[2] <= size[0] and 0 <= box[1] < box[3] <= size[1]
+        for a, b in [*combinations(new, 2), *((a, b) for a in new for b in boxes)]:
+            assert max(a[0] - b[2], b[0] - a[2], a[1] - b[3], b[1] - a[3]) >= 0
+    assert found > 80 and dropped > 10
+
+
 def test_a_box_of_a_few_pixels_in_a_large_picture_finds_company() -> None:
     image = open_image(PICTURES[6]).resize((3000, 3000))
 

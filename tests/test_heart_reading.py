@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aloe_bench.heart.draw import Rendering, caption
+from aloe_bench.heart.boxes import distractors
+from aloe_bench.heart.draw import Rendering, caption, legend, numbered_boxes
 from aloe_bench.images import open_image
 from aloe_bench.seeds import rng_for
 
@@ -42,19 +43,28 @@ def sentence(rng: random.Random) -> str:
     return rng.choice(SENTENCES).format(n=rng.randint(1, 10), b=rng.randint(1, 4), c=rng.choice(CLASSES))
 
 
-def read_band(ocr: Any, image: Image.Image, top: int) -> str:
-    """Return what stands below `top`, line by line; a line that ends in a hyphen goes on without a space."""
+def lines_of(ocr: Any, image: Image.Image) -> list[tuple[float, str]]:
+    """Return (top, text) of each line the model finds, from above."""
     found = ocr(np.asarray(image)[:, :, ::-1].copy())
     boxes = [] if found.boxes is None else found.boxes
     lines = [(box[:, 1].min(), box[:, 0].min(), text) for box, text in zip(boxes, found.txts or (), strict=True)]
-    return " ".join(text for y, _, text in sorted(lines) if y >= top - 2).replace("- ", "-")
+    return [(y, text) for y, _, text in sorted(lines)]
+
+
+def read_band(ocr: Any, image: Image.Image, top: int) -> str:
+    """Return what stands below `top`; a line that ends in a hyphen goes on without a space."""
+    return " ".join(text for y, text in lines_of(ocr, image) if y >= top - 2).replace("- ", "-")
 
 
 @pytest.fixture(scope="module")
-def readings() -> list[Reading]:
+def ocr() -> Any:
     from rapidocr import RapidOCR
 
-    ocr = RapidOCR(params={"EngineConfig.onnxruntime.intra_op_num_threads": 1, "Global.use_cls": False})
+    return RapidOCR(params={"EngineConfig.onnxruntime.intra_op_num_threads": 1, "Global.use_cls": False})
+
+
+@pytest.fixture(scope="module")
+def readings(ocr: Any) -> list[Reading]:
     found = []
     for path in PICTURES:
         picture = open_image(path)
@@ -82,3 +92,27 @@ def test_the_narrowest_are_read_as_well(readings: list[Reading]) -> None:
     narrow = [one for one in readings if one.width <= 320]
 
     assert sum(one.read == one.text for one in narrow) >= 0.9 * len(narrow)
+
+
+def test_legends_are_read_back_exactly_and_box_labels_but_for_a_space(ocr: Any) -> None:
+    looks, labels, entries, n = Rendering(), 0, 0, 0
+    for path in PICTURES:
+        picture = open_image(path)
+        if picture.width < 200:
+            continue
+        picture = picture.resize((512, round(512 / picture.width * picture.height)))
+        width, height = picture.size
+        true_box = (width // 3, height // 3, width // 3 + width // 6, height // 3 + height // 6)
+        boxes = [true_box, *(one.box for one in distractors(picture, true_box, 3, rng_for(path.name)))]
+        names = [f"Box {i}" for i in range(1, 5)]
+        said = [f"{name}: {what}" for name, what in zip(names, CLASSES, strict=False)]
+        drawn = numbered_boxes(picture, boxes, names, looks.palette, looks)
+        drawn = legend(drawn.image, list(zip(looks.palette, said, strict=True)), looks)
+        read = [text for _, text in lines_of(ocr, drawn.image)]
+        n += 4
+        labels += sum(name.replace(" ", "") in [text.replace(" ", "") for text in read] for name in names)
+        entries += sum(entry in read for entry in said)
+    print(f"{labels} of {n} box labels and {entries} of {n} legend entries read back")
+
+    assert n == 32
+    assert labels >= 0.9 * n and entries >= 0.9 * n
