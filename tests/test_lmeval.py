@@ -180,6 +180,35 @@ def test_a_failed_call_is_no_answer_in_lmeval_either(root):
         in_lmeval(MockModel(key, Behaviour(failure=0.1)), "careqa_vision_mcq")
 
 
+class Forgetful(Listening):
+    """A model that leaves out every seventh request."""
+
+    def _kept(self, requests: Sequence[Request], predictions: Iterator[Prediction]) -> Iterator[Prediction]:
+        return (prediction for i, prediction in enumerate(predictions) if i % 7)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_request_left_unanswered_is_no_wrong_answer(root):
+    key = runs.answer_key([runs.load_plan(MCQ, root, runs.Settings(allow_partial=True))])
+
+    with pytest.raises(ModelError, match="did not answer each request once"):
+        in_lmeval(Forgetful(MockModel(key)), "careqa_vision_mcq")
+
+
+@pytest.mark.usefixtures("here")
+def test_with_a_cache_only_the_failed_items_are_asked_again(root, tmp_path):
+    key = runs.answer_key([runs.load_plan(MCQ, root, runs.Settings(allow_partial=True))])
+    failing, mended = (Listening(MockModel(key, Behaviour(failure=share))) for share in (0.1, 0.0))
+    with pytest.raises(ModelError):
+        in_lmeval(failing, "careqa_vision_mcq", use_cache=str(tmp_path / "cache"))
+
+    samples = in_lmeval(mended, "careqa_vision_mcq", use_cache=str(tmp_path / "cache"))
+
+    failed = {name for name, said in failing.said.items() if said.finish == "error"}
+    assert set(mended.asked) == failed and 0 < len(failed) < ROWS / 4
+    assert len(samples) == ROWS and all(sample["acc"] for sample in samples)
+
+
 @pytest.mark.usefixtures("here")
 def test_a_setting_that_a_model_cannot_be_told_is_refused(tiny):
     with pytest.raises(UsageError, match=r"it knows no num_beams"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
@@ -145,22 +145,23 @@ class AloeLM(LM):  # type: ignore[misc]
 
     def _predicted(
         self, requests: Iterable[Request], ask: Callable[[Sequence[Request]], Iterable[Prediction]]
-    ) -> list[Prediction]:
-        """Return the answered predictions; ModelError at the end if some failed and nobody keeps account of them."""
-        answered: list[Prediction] = []
-        failures: list[Prediction] = []
+    ) -> Iterator[Prediction]:
+        """Yield the answered predictions; ModelError at the end if some failed and nobody keeps account of them."""
+        count, failures = 0, list[Prediction]()
         for chunk in batches(requests, self._chunk):
             predictions = list(ask(chunk))
+            if sorted(prediction.id for prediction in predictions) != sorted(request.id for request in chunk):
+                raise ModelError(f"{self.model.name}: the back end did not answer each request once.")
             if self._on_predictions is not None:
                 self._on_predictions(chunk, predictions)
-            for prediction in predictions:
-                (failures if prediction.finish == "error" else answered).append(prediction)
+            count += len(predictions)
+            failures += [prediction for prediction in predictions if prediction.finish == "error"]
+            yield from (prediction for prediction in predictions if prediction.finish != "error")
         if failures and self._on_predictions is None:
             raise ModelError(
-                f"{self.model.name}: {len(failures)} of {len(failures) + len(answered)} requests failed, and lm-eval "
-                f"would count them as answers; the first: {failures[0].id}: {failures[0].error}"
+                f"{self.model.name}: {len(failures)} of {count} requests failed, and lm-eval would count them as "
+                f"answers; the first: {failures[0].id}: {failures[0].error}"
             )
-        return answered
 
 
 class _Names:
