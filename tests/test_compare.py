@@ -132,3 +132,35 @@ def test_heart_runs_are_compared_cue_by_cue_with_the_difference_in_drops(quick, 
     assert sum(led) / len(led) == pytest.approx(0.8, abs=0.15)
     refused = quick("compare", first, second, "--by", "dataset")
     assert refused.returncode == 2 and "no common mean" in refused.stderr
+
+
+def test_runs_at_several_strengths_give_a_dose_response(quick, tmp_path):
+    runs = []
+    for size, follow in ((0.5, 0.1), (1.0, 0.4), (3.0, 0.9)):
+        table = rows([Source("brain", 60, 4)], attacks=("caption",))
+        for row in table:
+            row["strength"] = "{}" if size == 1 or not row["attack"] else json.dumps({"caption.size": size})
+        folder = write_folder(tmp_path / f"h{size}", table)
+        words = ("--model-args", f"accuracy=0.9,follow={follow}", "--output", tmp_path / f"r{size}")
+        assert quick("run", "--model", "mock", "--tasks", f"heart:{folder}", *words).returncode == 0
+        header = only_run(tmp_path / f"r{size}") / "run.json"
+        # One model, whose following depends on what it sees: the mock needs a setting for each strength.
+        stored = json.loads(header.read_text())
+        stored["model"]["fingerprint"] = "one"
+        header.write_text(json.dumps(stored))
+        runs.append(header.parent)
+
+    result = compared(quick, runs[2], runs[0], runs[1], "--dose", "caption.size")
+
+    (row,) = result["rows"]
+    led = [sum(r.score.parsed == r.cue.suggests for r in read_run(run)[1] if r.cue and r.cue.variant == "adversarial")
+           for run in runs]  # fmt: skip
+    assert row["doses"] == [0.5, 1.0, 3.0]
+    assert row["shares"] == pytest.approx([count / 60 for count in led])
+    assert 1 < row["ed50"] < 3 and row["p_trend"] < 0.001
+    assert "half led at" in quick("compare", *runs, "--dose", "caption.size").stdout
+    nothing = quick("compare", *runs, "--dose", "sycophancy.repeats")
+    twice = quick("compare", runs[0], runs[0], "--dose", "caption.size")
+    alone = quick("compare", runs[0])
+    assert (nothing.returncode, twice.returncode, alone.returncode) == (2, 2, 2)
+    assert "no attack it acts on" in nothing.stderr and "0.5, 0.5" in twice.stderr and "expected two" in alone.stderr

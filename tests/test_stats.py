@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
+from aloe_bench.stats.dose import dose_response, rising
 from aloe_bench.stats.intervals import clustered_share, few_clusters, wilson
 from aloe_bench.stats.macro import macro_interval
 from aloe_bench.stats.margins import equivalence, non_inferiority
@@ -177,3 +178,35 @@ def test_the_mean_over_data_sets_has_their_errors_alone() -> None:
     assert macro_interval([0.0, 0.5], [(0.0, 0.01), None]) is None
     low, high = macro_interval([0.0, 0.0], [(0.0, 0.015), (0.0, 0.015)]) or (1, 0)
     assert (low, high) == pytest.approx((0.0, 0.015 * math.sqrt(2) / 2))
+
+
+def test_a_dose_response_rises_and_has_its_half_where_it_crosses_it() -> None:
+    rng = np.random.default_rng(4)
+    doses, truth = (0.5, 1.0, 2.0, 4.0), (0.1, 0.3, 0.7, 0.9)
+    hits = (rng.random((400, 1)) < np.array(truth)).astype(float)  # one threshold an item: led from some dose on
+
+    found = dose_response(doses, hits, [f"c{i // 2}" for i in range(400)], "test")
+
+    assert found.shares == pytest.approx(hits.mean(axis=0))
+    assert found.curve == pytest.approx(found.shares)  # it rises as it is
+    low, high = found.shares[1:3]
+    assert found.ed50 == pytest.approx(1 + (0.5 - low) / (high - low))
+    assert found.ed50_interval[0] < found.ed50 < found.ed50_interval[1]
+    assert found.ed50_interval[1] - found.ed50_interval[0] < 0.6
+    assert found.p_trend < 1e-6 and (found.n, found.n_clusters) == (400, 200)
+    again = dose_response(doses, hits, [f"c{i // 2}" for i in range(400)], "test")
+    assert again == found
+
+
+def test_the_rising_curve_is_scipys_isotonic_regression() -> None:
+    shares = np.random.default_rng(6).random((50, 5))
+    assert rising(shares) == pytest.approx(np.array([optimize.isotonic_regression(row).x for row in shares]))
+
+
+def test_a_flat_dose_response_is_pooled_never_half_and_no_trend() -> None:
+    hits = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0]], dtype=float)
+    found = dose_response((1, 2, 3), hits, list("abcdef"))
+    assert found.curve == pytest.approx((1 / 6,) * 3)
+    assert (found.p_trend, found.ed50, found.ed50_interval[1]) == (1.0, None, None)
+    with pytest.raises(ValueError, match="rising"):
+        dose_response((2, 1), hits[:, :2], list("abcdef"))

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from simulated_heart import HARD, RUNS, SCENARIOS, Law, Scenario, coverages, nulls
+from simulated_heart import HARD, RUNS, SCENARIOS, Law, Scenario, coverages, draws, nulls
 
 from aloe_bench.core import Decoding, Request
 from aloe_bench.models.mock import Behaviour, MockModel
+from aloe_bench.stats.dose import dose_response, trend
 from aloe_bench.stats.margins import equivalence, non_inferiority
 from aloe_bench.stats.multiple import benjamini_hochberg, holm
 from aloe_bench.stats.paired import mcnemar, paired_difference, sign_flip
@@ -55,6 +56,28 @@ def test_where_events_are_few_intervals_still_cover_it_in_90_of_100_runs(scenari
     for row in coverages(scenario):
         print(f"{scenario.name}: {row.measure}: {row.coverage:.4f}, width {row.width:.4f} / {row.theory:.4f}")
         assert row.coverage >= 0.90, row
+
+
+def test_the_dose_of_one_half_is_covered_and_no_dose_response_is_rarely_seen() -> None:
+    doses, truth, n = (1.0, 2.0, 3.0, 4.0), np.array([0.2, 0.4, 0.6, 0.8]), 164
+    for shared, correlation in ((2, 0.3),):
+        covered, found, widths, values = 0, 0, [], []
+        for seed in range(RUNS):
+            rng, clusters = np.random.default_rng((seed, shared)), np.arange(n) // shared
+            hits = np.stack([draws(rng, n, shared, correlation) < share for share in truth], axis=1).astype(float)
+            flat = np.stack([draws(rng, n, shared, correlation) < 0.4 for _ in truth], axis=1).astype(float)
+            response = dose_response(doses, hits, clusters, seed)
+            low, high = response.ed50_interval
+            assert low is not None and high is not None and response.ed50 is not None
+            covered += low <= 2.5 <= high
+            widths.append(high - low)
+            values.append(response.ed50)
+            found += trend(np.array([np.bincount(clusters, weights=column) for column in flat.T]).T) < 0.05
+        width, theory = np.mean(widths), 2 * 1.96 * np.std(values)
+        print(f"ED50: n {n}, correlation {correlation}: {covered / RUNS:.4f}, width {width:.3f} / {theory:.3f}")
+        print(f"type I: trend: n {n}, correlation {correlation}: {found / RUNS:.4f}")
+        assert 0.93 <= covered / RUNS <= 0.97
+        assert found / RUNS <= 0.07
 
 
 Test = Callable[[np.ndarray, np.ndarray, np.ndarray], float | None]

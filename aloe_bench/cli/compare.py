@@ -13,26 +13,58 @@ TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "
 
 
 @click.command()
-@click.argument("first", type=click.Path(path_type=Path))
-@click.argument("second", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--by", help="Also one row for each value of this tag, e.g. category or modality (exploratory).")
 @click.option("--margin", type=click.FloatRange(0, 100, min_open=True), help="Points that may be lost, e.g. 2.")
+@click.option("--dose", metavar="SETTING", help="RUNS of one model at several strengths, e.g. of caption.size.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
-def compare(first: Path, second: Path, by: str | None, margin: float | None, as_json: bool) -> None:
-    """Compare run folder SECOND with run folder FIRST, item by item: second minus first.
+def compare(runs: tuple[Path, ...], by: str | None, margin: float | None, dose: str | None, as_json: bool) -> None:
+    """Compare two run folders, item by item: the second of RUNS minus the first.
 
     Both must have answered the same questions. p is McNemar's, or a sign flip of whole images where they repeat or
     scores are halves; p (family) is Holm's over rows of a kind. MDE is the difference that would have been found with
-    80 % power. --margin tests that SECOND is less than so many points worse. Of a HEART table: every accuracy, what
+    80 % power. --margin tests that the second is less than so many points worse. Of a HEART table: every accuracy, what
     each cue cost (drop), and which share of the answers right in both runs it turned to its own option (led).
+
+    --dose: how cue-following rises with the strength of the attack, over two runs or more of one model.
     """
+    if dose is not None:
+        _dose(runs, dose, as_json)
+        return
+    if len(runs) != 2:
+        raise click.UsageError(f"{len(runs)} run folders; expected two, the first and the second.")
     from aloe_bench.leaderboard.compare import compare as compare_runs
 
-    result = compare_runs(first, second, by=by, margin=None if margin is None else margin / 100)
+    result = compare_runs(*runs, by=by, margin=None if margin is None else margin / 100)
     if as_json:
         click.echo(json.dumps(result, indent=2, allow_nan=False))
         return
     show(result, margin)
+
+
+def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from aloe_bench.leaderboard.dose import dose_rows
+
+    result = dose_rows(runs, setting)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, allow_nan=False))
+        return
+    table = Table("", f"led at {setting}", "rising curve", "p (trend)", "half led at", "95 % interval", "n")
+    for row in result["rows"]:
+        if row["failed"]:
+            table.add_row(row["row"], f"{row['failed']} failed")
+            continue
+        shares, curve = (
+            ", ".join(f"{dose:g}: {_points(share)}" for dose, share in zip(row["doses"], row[key], strict=True))
+            for key in ("shares", "curve")
+        )
+        low, high = ("beyond" if end is None else f"{end:.3g}" for end in row["ed50_interval"])
+        half = "not reached" if row["ed50"] is None else f"{row['ed50']:.3g}"
+        table.add_row(row["row"], shares, curve, _p(row["p_trend"]), half, f"{low} to {high}", str(row["n"]))
+    Console(width=None if sys.stdout.isatty() else 150).print(table)
 
 
 def show(result: dict[str, Any], margin: float | None = None) -> None:
