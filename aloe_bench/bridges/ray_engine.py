@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from aloe_bench.run import Engine, Keep, Settings, ask, record_of
 from aloe_bench.tasks import formats
 
 log = logging.getLogger(__name__)
+KNOCK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +68,9 @@ def connect(cluster: Cluster) -> Any:
         cores = max(1, round(cluster.replicas * cluster.cpus)) + 1  # one for Ray Data's own tasks
         local: dict[str, Any] = {} if cluster.address else {"num_cpus": cores}
         try:
+            _knock(cluster.address)
             ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR, **local)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(
                 f"No Ray cluster at {cluster.address!r} ({error}). Start one with `ray start --head`, or leave the "
                 "address out to use this machine."
@@ -77,6 +80,13 @@ def connect(cluster: Cluster) -> Any:
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     return ray
+
+
+def _knock(address: str | None) -> None:
+    """Raise OSError at once if nothing listens at a host:port; Ray itself would wait for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
 def remote_model(cluster: Cluster, make: Callable[[], Model]) -> RemoteModel:
