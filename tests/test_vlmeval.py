@@ -153,6 +153,26 @@ def test_the_export_holds_each_picture_once_and_every_option(aloe, tmp_path):
     assert listed["CareQA_Vision_MCQ"]["rows"] == 40
 
 
+def test_a_heart_folder_goes_through_upstream(vlmeval, tmp_path):
+    from aloe_bench.miniature.source import write_source
+
+    write_source(tmp_path / "source", "mri", pictures=6, seed=0)
+    assert vlmeval("attack", "--source", "source", "--output", "heart", "--workers", "1").returncode == 0
+    done = vlmeval("vlmeval", "--data", "HEART", "--heart", "heart", "--model", "AlwaysB", "--output", "runs")
+
+    assert done.returncode == 0, done.stderr
+    header, found = records(tmp_path / "runs")
+    assert header["task"]["name"] == "heart-miniature-mri"
+    assert {record.cue.attack for record in found if record.cue} == {"caption", "prompt", "sycophancy", "legend"}
+    assert all(record.score.value == float(record.target == "B") for record in found)
+    table = next((tmp_path / "runs").rglob("HEART_miniature_mri.tsv"))
+    with table.open(newline="") as file:
+        csv.field_size_limit(sys.maxsize)
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    pictures = {row["image"] for row in rows if len(row["image"]) > 64}
+    assert len(rows) == len(found) > len(pictures)
+
+
 def test_both_readings_of_the_same_replies(vlmeval, tmp_path):
     mock = ["--model", "mock", "--model-args", "accuracy=0.6,verbose=0.5", "--output", "runs"]
     ran = vlmeval("run", "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--allow-partial", *mock)

@@ -81,6 +81,59 @@ def test_plain_upstream_reads_the_export_with_its_own_prompt(aloe, tmp_path):
     assert done.stdout.split("\n")[-2] == "CustomMCQDataset 32 ['image', 'text'] True", done.stdout + done.stderr
 
 
+OPEN_INSIDE = """
+import sys
+from pathlib import Path
+from aloe_bench.bridges.vlmevalkit import MODEL_NAME, jury_of, register
+from aloe_bench.cli.judge import Jury
+
+register(Path("lmu"), {}, jury_of(Jury.read(Path("judges.toml")).panel, Path("verdicts")))
+import vlmeval.config
+from vlmeval.vlm.base import BaseModel
+from vlmeval.run import main
+
+class Repeats(BaseModel):
+    def generate_inner(self, message, dataset=None):
+        return REPLIES[message[-1]["value"]]
+
+REPLIES = __import__("json").loads(Path("replies.json").read_text())
+vlmeval.config.supported_VLM["Repeats"] = Repeats
+sys.argv = ["run.py", "--data", "CareQA_Vision_Open", "--model", "Repeats", "--work-dir", "work",
+            "--judge", "exact_matching"]
+main()
+"""
+
+
+def test_open_answers_are_graded_inside_upstream_as_by_judge(aloe, tmp_path):
+    import csv
+    import os
+    import subprocess
+
+    from jury import judges_file, mock_table
+
+    from aloe_bench.tasks.careqa_vision import OPEN
+
+    judges_file(tmp_path / "judges.toml", *(mock_table(n, accuracy=0.8, seed=i) for i, n in enumerate("abc")))
+    words = ["--tasks", "careqa_vision_open", "--data-root", MINI, "--allow-partial"]
+    mock = ["--model", "mock", "--model-args", "accuracy=0.5,partial=0.5", "--output", "runs"]
+    ran = aloe("run", *words, *mock, "--judges", "judges.toml")
+    assert ran.returncode == 0, ran.stderr
+    (run,) = (tmp_path / "runs").rglob("run.json")
+    expected = {r.sample_id: r for r in read_run(run.parent)[1]}
+    prompts = {OPEN.prompt(sample): expected[sample.id].prediction.text for sample in OPEN.load(MINI)}
+    (tmp_path / "replies.json").write_text(json.dumps(prompts))
+    assert aloe("export", *words, "--output", "lmu").returncode == 0
+
+    environment = {**os.environ, "LMUData": str(tmp_path / "lmu"), "PRED_FORMAT": "tsv", "HOME": str(tmp_path)}
+    command = [sys.executable, "-c", OPEN_INSIDE]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, cwd=tmp_path)
+    (scores,) = tmp_path.rglob("*_aloe_scores.csv")
+    with scores.open(newline="") as file:
+        found = {row["id"]: (float(row["score"]), row["rule"]) for row in csv.DictReader(file)}
+    assert found == {name: (r.score.value, r.score.rule) for name, r in expected.items()}, done.stderr
+    assert len({score for score, _ in found.values()}) > 1
+
+
 def test_both_matchers_on_real_replies(aloe, tmp_path):
     mock = ["--model", "mock", "--model-args", "accuracy=0.6,verbose=0.5", "--output", "runs"]
     assert aloe("run", "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--allow-partial", *mock).returncode == 0

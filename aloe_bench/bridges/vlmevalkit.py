@@ -14,13 +14,17 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from aloe_bench.bridges.lmeval_docs import judged
 from aloe_bench.bridges.vlmeval_table import Table, read_rows, read_tables, sample_of
 from aloe_bench.core import Decoding, Message, Model, Prediction, Record, Request, Score
 from aloe_bench.errors import DataError, DependencyError
 from aloe_bench.grading import grade
 from aloe_bench.images import file_image
+
+if TYPE_CHECKING:
+    from aloe_bench.judges.panel import Panel
 
 MODEL_NAME = "aloe"  # what the runner is told that our or its model is called
 FAIL_MARK = "Failed to obtain answer"
@@ -67,6 +71,19 @@ def register(folder: Path, models: Mapping[str, Callable[[], Any]] | None = None
             vlmeval.dataset.DATASET_CLASSES.insert(0, made)
             setattr(vlmeval.dataset, made.__name__, made)
         vlmeval.config.supported_VLM.update(models or {})
+
+
+def jury_of(panel: Panel, folder: Path) -> Judge:
+    """Return the `judge` of `register` that has `panel` grade inside upstream; verdicts are kept in `folder`."""
+
+    def judge(records: Sequence[Record]) -> dict[str, Score]:
+        asked = [r for r in records if r.kind == "open" and r.prediction.text is not None]
+        docs = [{"sample_id": r.sample_id, "question": r.question, "target": r.target} for r in asked]
+        folder.mkdir(parents=True, exist_ok=True)
+        scores = judged([r.prediction.text or "" for r in asked], docs, panel, folder)
+        return dict(zip([r.sample_id for r in asked], scores, strict=True))
+
+    return judge
 
 
 def _dataset_class(table: Table, judge: Judge | None) -> Any:

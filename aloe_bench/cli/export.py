@@ -35,7 +35,7 @@ def export(
 
     settings = Settings(limit=limit, allow_partial=allow_partial)
     for name in registry.task_names(tasks, suite):
-        plan = load_plan(registry.resolve("task", registry.TASKS, name), data_root, settings)
+        plan = load_plan(registry.task(name), data_root, settings)
         table = write_table(output, plan.task.name, plan.samples, plan.task.prompt)
         click.echo(f"{table.path}: {table.facts['rows']} rows, {table.facts['pictures']} pictures")
         lost = table.facts["options_read_as_missing"]

@@ -75,7 +75,7 @@ def _compared(folder: Path, data_root: Path, heart: Path | None) -> Parity:
 
     header, records = read_run(folder)
     name = header["task"]["name"]
-    task = registry.resolve("task", registry.TASKS, name)
+    task = registry.task(f"heart:{heart}" if heart else name)
     choices = {sample.id: sample.choices for sample in task.load(data_root)}
     return compare(records, choices)
 
