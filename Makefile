@@ -9,7 +9,7 @@ export HF_HUB_OFFLINE = 1
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,dicom,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,lm-eval,ray,dicom,dev]'
 	touch $@
 
 demo: $(VENV)/installed
