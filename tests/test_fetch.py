@@ -163,6 +163,15 @@ def test_a_fetched_file_that_changed_since_is_named_before_anything_runs(aloe, h
     assert path.read_bytes() == hub.commits[PINNED]["imgs.zip"]
 
 
+def test_a_data_root_that_cannot_be_written_is_one_message(aloe, hub, tmp_path):
+    (tmp_path / "data").write_text("")
+
+    done = aloe(*FETCH, **online(hub))
+
+    assert done.returncode == 3
+    assert "slake: data/slake: cannot be written (Not a directory). Choose another --data-root." in done.stderr
+
+
 def test_a_file_of_one_s_own_is_not_overwritten(aloe, hub, tmp_path):
     own = made.write(tmp_path / "data/slake/test.json", [made.slake_row(0)])
     before = own.read_bytes()
@@ -183,6 +192,7 @@ def test_a_gated_set_an_absent_hub_and_offline_mode_are_one_line_each(aloe, hub,
     offline = aloe(*FETCH, **{**online(hub), "HF_HUB_OFFLINE": "1"})
 
     assert [done.returncode for done in (gated, away, offline)] == [3, 3, 3]
+    assert all("Error: slake: BoKelvin/SLAKE: " in done.stderr for done in (gated, away, offline))
     assert "gated. Accept its terms" in gated.stderr
     assert "cannot be fetched" in away.stderr
     assert "HF_HUB_OFFLINE is set; unset it." in offline.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from aloe_bench import registry
-from aloe_bench.errors import UsageError
+from aloe_bench.errors import DataError, UsageError
 
 
 @click.group()
@@ -37,8 +37,11 @@ def fetch(tasks: tuple[str, ...], data_root: Path, revision: str | None) -> None
         raise UsageError("--revision goes with one data set; fetch the tasks one by one.")
     for each, name in wanted.items():
         asked = replace(each, revision=revision) if revision else each
-        with progress_of(f"{each.repo}, MB", quiet=False) as progress:
-            brought = bring(asked, data_root, progress)
+        try:
+            with progress_of(f"{each.repo}, MB", quiet=False) as progress:
+                brought = bring(asked, data_root, progress)
+        except DataError as error:
+            raise DataError(f"{name}: {error}") from error
         total = sum(file.size for file in brought.files.values())
         click.echo(
             f"{name}: {len(brought.files)} files, {total / 1e6:.1f} MB, {brought.repo} at {brought.revision}, "

@@ -5,6 +5,7 @@ huggingface_hub 2 drops a partial file when its process ends; losing 10 GB of 10
 
 from __future__ import annotations
 
+import errno
 import http.client
 import logging
 import time
@@ -29,7 +30,6 @@ def download(address: Address, part: Path, size: int, told: Callable[[int], None
 
     Raises DataError once ATTEMPTS in a row have brought nothing; the part stays.
     """
-    part.parent.mkdir(parents=True, exist_ok=True)
     failures = 0
     while (held := part.stat().st_size if part.is_file() else 0) != size or not part.is_file():
         if held > size:
@@ -68,4 +68,7 @@ def _append(url: str, headers: Mapping[str, str], part: Path, held: int, told: C
 
 def _is_final(error: Exception) -> bool:
     """Return whether asking again cannot help."""
-    return isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code not in (403, 408, 429)
+    if isinstance(error, urllib.error.HTTPError):
+        # A signed address that has run out is a 403, and the next one asked for is not.
+        return error.code < 500 and error.code not in (403, 408, 429)
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)

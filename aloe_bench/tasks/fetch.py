@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import fnmatch
 import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -61,7 +63,8 @@ def fetch(wanted: Fetch, root: Path, progress: Progress = lambda done, total: No
     for entry in todo:
         _make_way(folder / entry.path, ours=held is not None)
     log.info("%s at %s: %d of %d files to bring", wanted.repo, revision, len(todo), len(tree))
-    _bring(wanted, revision, folder, todo, progress)
+    with _alone(folder):
+        _bring(wanted, revision, folder, todo, progress)
     known = held.files if held else {}
     files = {
         name: known.get(name) or FetchedFile(entry.size, _digest(folder / name, hashlib.sha256()))
@@ -90,6 +93,22 @@ def _listed(api: Any, wanted: Fetch) -> tuple[str, dict[str, Any]]:
             "The data set was rearranged; pass --revision with an earlier commit."
         )
     return revision, tree
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for one process; two that append to one part would spoil it."""
+    try:
+        (folder / PARTS).mkdir(parents=True, exist_ok=True)
+        lock = (folder / PARTS / "lock").open("w")
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be written ({error.strerror}). Choose another --data-root.") from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise DataError(f"{folder}: another process fetches into it. Wait for it to end.") from error
+        yield
 
 
 def _bring(wanted: Fetch, revision: str, folder: Path, entries: Sequence[Any], progress: Progress) -> None:
