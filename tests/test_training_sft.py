@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -138,6 +139,47 @@ def test_a_checkpoint_with_a_missing_weight_is_refused(tiny: Path, data: Path, t
 
     with pytest.raises(ModelError, match=r"1 missing keys, first model.*layers\.1"):
         train(job)
+
+
+def test_a_damaged_checkpoint_names_the_way_out(tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path) -> None:
+    job = Job(tiny, data, tmp_path / "out", recipe(), save_every=2)
+    with pytest.raises(Stopped):
+        train(job, stop_at(3))
+    newest = job.output / ".training" / "checkpoints" / "checkpoint-3"
+    state = newest / "optimizer.pt"
+    state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
+
+    assert "checkpoint-3: the optimizer's state cannot be loaded" in str(_raised(job))
+    shutil.rmtree(newest)
+    resumed = train(job)
+
+    assert (resumed.resumed_from, resumed.losses) == (2, uninterrupted.losses)
+
+
+def test_a_clock_may_stop_it_as_often_as_it_likes(
+    tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path
+) -> None:
+    job = Job(tiny, data, tmp_path / "out", recipe(), stop_after=0.0)
+    for step in (1, 2, 3):
+        with pytest.raises(Stopped) as stopped:
+            train(job)
+        assert stopped.value.step == step
+
+    assert train(job).losses == uninterrupted.losses
+    assert len(list((job.output / ".training" / "checkpoints").iterdir())) == 2  # the newest two stay
+
+
+def test_a_loss_that_is_no_number_ends_the_run(tiny: Path, data: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["lm_head.weight"][5] = float("nan")
+    save_file(weights, broken / "model.safetensors", {"format": "pt"})
+
+    assert "the loss at step 1 is nan" in str(_raised(Job(broken, data, tmp_path / "out", recipe())))
+    assert not (tmp_path / "out" / "config.json").exists()
 
 
 def test_bf16_keeps_the_base_precision_and_learns(tiny: Path, data: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import math
 import os
 import shutil
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from safetensors import SafetensorError
@@ -42,7 +43,21 @@ class StrictTrainer(SFTTrainer):  # type: ignore[misc]
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         target = self.accelerator.unwrap_model(model or self.model)
-        load_strictly(target, Path(resume_from_checkpoint))
+        try:
+            load_strictly(target, Path(resume_from_checkpoint))
+        except ModelError as error:
+            raise ModelError(
+                f"{error} Remove this folder and run the same command again: it goes on from the checkpoint before."
+            ) from error
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        try:
+            super()._load_optimizer_and_scheduler(checkpoint)
+        except (OSError, EOFError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
+            raise ModelError(
+                f"{checkpoint}: the optimizer's state cannot be loaded ({str(error).splitlines()[0]}). Remove this "
+                "folder and run the same command again: it goes on from the checkpoint before."
+            ) from error
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         parent = Path(self.args.output_dir)
