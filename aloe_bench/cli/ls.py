@@ -16,6 +16,7 @@ TABLES: dict[str, Callable[[], Mapping[str, object]]] = {
     "backends": lambda: {name: place.split(":")[0] for name, place in registry.BACKENDS.items()},
     "judges": lambda: _judge_lines(),
     "models": lambda: _model_facts(),
+    "recipes": lambda: _recipe_lines(),
 }
 
 
@@ -42,6 +43,12 @@ def _model_facts() -> dict[str, dict[str, object]]:
     return {model.name: {key: fact for key, fact in asdict(model).items() if key != "name"} for model in known_models()}
 
 
+def _recipe_lines() -> dict[str, str]:
+    from aloe_bench.training.recipes import load_recipe, recipe_names
+
+    return {recipe.name: f"{recipe.title}; {recipe.source}" for recipe in map(load_recipe, recipe_names())}
+
+
 def _attack_lines() -> dict[str, str]:
     from aloe_bench.heart.attacks import ATTACKS
 
@@ -61,7 +68,7 @@ def _line(facts: object) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--tasks-path", is_flag=True, help="Print the folder to give to lm-eval as --include_path.")
 def ls(what: str, as_json: bool, tasks_path: bool) -> None:
-    """List tasks, suites, attacks, backends, the judges of the shipped jury, or the models that the paper evaluates."""
+    """List tasks, suites, attacks, backends, judges of the shipped jury, models of the paper, or training recipes."""
     if tasks_path:
         from aloe_bench.bridges.lmeval_docs import TASKS_FOLDER
 

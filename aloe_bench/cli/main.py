@@ -39,7 +39,7 @@ HELP = {
     "judge": "Have a jury of language models grade the open answers of a run.",
     "train-sft": "Fine-tune a checkpoint on conversations.",
     "train-ar": "Fine-tune a checkpoint on an attacked source, so that cues mislead it less.",
-    "ls": "List tasks, suites, attacks, back ends, judges and known models.",
+    "ls": "List tasks, suites, attacks, back ends, judges, known models and training recipes.",
     "data": "Fetch the data sets of tasks.",
     "doctor": "Show what is installed and what each extra would add.",
     "leaderboard": "Build and check leaderboard pages from run folders.",
