@@ -32,7 +32,7 @@ def planted(clean: float, attacked: Mapping[str, float] | float, read: float = 1
         for attack in attacks
         if attack in ("caption", "legend")
     }
-    return Answers(cells, cells, reading)
+    return Answers(cells, cells, cells, reading)
 
 
 def both(answers: Answers) -> dict[str, Answers]:
@@ -74,7 +74,7 @@ def test_arms_asked_different_items_are_not_paired() -> None:
     one, other = planted(0.9, 0.1), planted(0.9, 0.1)
     moved = {key: Arm("others", a.right, a.followed, a.off) for key, a in other.arms.items()}
     with pytest.raises(ValueError, match="asked different items"):
-        one.gain_over(Answers(moved, moved, other.reading), "detection", "legend")
+        one.gain_over(Answers(moved, moved, moved, other.reading), "detection", "legend")
 
 
 def test_the_plan_holds_three_bases_three_seeds_and_the_controls() -> None:

@@ -68,11 +68,13 @@ class Arm:
 class Answers:
     """A checkpoint's answers to one HEART table, by (task, attack, variant).
 
-    `scored` holds what is right by option score, of a part of the items; `reading` the reading questions' answers.
+    `scored` holds what is right by option score, of a part of the items, `matched` the generated answers to that
+    part; `reading` the reading questions' answers.
     """
 
     arms: Mapping[tuple[str, str, str], Arm]
     scored: Mapping[tuple[str, str, str], Arm]
+    matched: Mapping[tuple[str, str, str], Arm]
     reading: Mapping[tuple[str, str], Arm]
 
     def accuracy(self, task: str, attack: str, variant: str = "adversarial") -> Share:
@@ -83,6 +85,11 @@ class Answers:
     def restricted(self, task: str, attack: str, variant: str = "adversarial") -> Share:
         """Return the share of the scored items whose right option is the likeliest of those offered."""
         arm = self.scored.get((task, attack, variant if attack else "baseline"))
+        return _share(arm.right) if arm else Share(None, None, 0, 0)
+
+    def exact_beside(self, task: str, attack: str, variant: str = "adversarial") -> Share:
+        """Return the accuracy on the scored items, to be held beside `restricted`."""
+        arm = self.matched.get((task, attack, variant if attack else "baseline"))
         return _share(arm.right) if arm else Share(None, None, 0, 0)
 
     def followed(self, task: str, attack: str) -> Share:
@@ -122,7 +129,7 @@ class Answers:
 
     def to_json(self) -> dict[str, Any]:
         """Return all of it for a file."""
-        parts = {"arms": self.arms, "scored": self.scored, "reading": self.reading}
+        parts = {"arms": self.arms, "scored": self.scored, "matched": self.matched, "reading": self.reading}
         return {
             name: {"/".join(key): asdict(arm) for key, arm in sorted(part.items())}  # type: ignore[attr-defined]
             for name, part in parts.items()
@@ -131,15 +138,18 @@ class Answers:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Answers:
         """Return what `to_json` wrote."""
-        arms, scored = ({_three(key): Arm(**arm) for key, arm in value[part].items()} for part in ("arms", "scored"))
+        arms, scored, matched = (
+            {_three(key): Arm(**arm) for key, arm in value[part].items()} for part in ("arms", "scored", "matched")
+        )
         reading = {_three(key + "/")[:2]: Arm(**arm) for key, arm in value["reading"].items()}
-        return cls(arms, scored, reading)
+        return cls(arms, scored, matched, reading)
 
     @classmethod
     def from_runs(cls, generated: Path, restricted: Path | None = None, reading: Path | None = None) -> Answers:
         """Return the answers in three run folders: generated, by option score, and of the reading questions."""
         read = {(task, attack): arm for (task, attack, _), arm in _arms(reading, ("task", "attack")).items()}
-        return cls(_arms(generated), _arms(restricted), read)
+        ids = {record.sample_id for record in runlog.read_run(restricted)[1]} if restricted else set()
+        return cls(_arms(generated), _arms(restricted), _arms(generated, ids=ids), read)
 
 
 def _three(key: str) -> tuple[str, str, str]:
@@ -147,10 +157,17 @@ def _three(key: str) -> tuple[str, str, str]:
     return task, attack, variant
 
 
-def _arms(run: Path | None, by: tuple[str, ...] = ("task", "attack", "variant")) -> dict[tuple[str, str, str], Arm]:
-    """Return the cells of a run folder by its records' tags, the last of which may be left out (and is "" then)."""
+def _arms(
+    run: Path | None, by: tuple[str, ...] = ("task", "attack", "variant"), ids: set[str] | None = None
+) -> dict[tuple[str, str, str], Arm]:
+    """Return the cells of a run folder by its records' tags, the last of which may be left out (and is "" then).
+
+    `ids` leaves out all other records.
+    """
     rows: dict[tuple[str, str, str], list[Record]] = {}
     for record in runlog.read_run(run)[1] if run else ():
+        if ids is not None and record.sample_id not in ids:
+            continue
         key = [record.tags[tag] for tag in by] + [""]
         rows.setdefault((key[0], key[1], key[2]), []).append(record)
     return {key: _arm_of(records) for key, records in rows.items()}

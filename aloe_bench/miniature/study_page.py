@@ -63,12 +63,13 @@ def _asides(results: Results, base: str) -> str:
         followed = ", ".join(percent(answers.followed(t, a).value) for t, a in cells() if a)
         off = max((answers.off_option(t, a).value or 0.0) for t, a in cells())
         gap = max(
-            abs((answers.accuracy(t, a).value or 0.0) - (answers.restricted(t, a).value or 0.0)) for t, a in cells()
+            abs((answers.exact_beside(t, a).value or 0.0) - (answers.restricted(t, a).value or 0.0)) for t, a in cells()
         )
         read = ", ".join(percent(share.value) for t, a in cells() if (share := answers.read(t, a)) is not None)
         lines.append(
             f"- {name}: cue followed in {followed} % of the attacked cells in turn; off-option at most {percent(off)} "
-            f"%; option-restricted score at most {percent(gap)} points away; drawn cues read in {read} %."
+            f"%; option-restricted score at most {percent(gap)} points from exact match on the same 100 items; drawn "
+            f"cues read in {read} %."
         )
     return "\n" + "\n".join(lines)
 

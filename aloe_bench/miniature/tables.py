@@ -16,9 +16,10 @@ ANALOGUE = (
 )
 LEGEND = (
     "Accuracy in %, 95 % interval over pictures in brackets; cues are adversarial. *followed*: answers that are the "
-    "cue's option. *off*: replies that name no option. *restricted*: the likeliest of the options offered. *read*: how "
-    f'often the same model reads what is written in the picture; below {READABLE:.0%} the cell says "not read", for '
-    "a cue that cannot be read cannot mislead. Gains are paired over the same items, with the p value of their test."
+    "cue's option. *off*: replies that name no option. *restricted*: the likeliest of the options offered, on a part "
+    "of the items, and in brackets the accuracy on the same ones. *read*: how often the same model reads what is "
+    f'written in the picture; below {READABLE:.0%} the cell says "not read", for a cue that cannot be read cannot '
+    "mislead. Gains are paired over the same items, with the p value of their test."
 )
 _CUE_NAMES = {"": "none", "caption": "caption in the image", "prompt": "caption in the prompt"}
 
@@ -56,7 +57,7 @@ def _row(before: Answers, after: Answers, task: str, attack: str) -> list[str]:
         gain(after.gain_over(before, task, attack)),
         followed,
         " -> ".join(percent(a.off_option(task, attack).value) for a in both),
-        " -> ".join(percent(a.restricted(task, attack).value) for a in both),
+        " -> ".join(restricted(a, task, attack) for a in both),
         " -> ".join(percent(r.value) for r in reads if r is not None),
     ]
 
@@ -67,6 +68,11 @@ def score(answers: Answers, task: str, attack: str) -> str:
     if answers.is_read(task, attack):
         return shown
     return f"not read ({shown})"
+
+
+def restricted(answers: Answers, task: str, attack: str) -> str:
+    """Return the option-restricted score, and in brackets exact match on the same items."""
+    return f"{percent(answers.restricted(task, attack).value)} ({percent(answers.exact_beside(task, attack).value)})"
 
 
 def with_interval(share: Share) -> str:
@@ -131,6 +137,7 @@ def _figures(answers: Answers, task: str, attack: str) -> Mapping[str, Any]:
         "followed": answers.followed(task, attack).value if attack else None,
         "off_option": answers.off_option(task, attack).value,
         "restricted": answers.restricted(task, attack).value,
+        "exact_beside_restricted": answers.exact_beside(task, attack).value,
         "read": None if read is None else read.value,
         "is_read": answers.is_read(task, attack),
     }
