@@ -165,6 +165,11 @@ def _save_model(folder: Path, tokenizer: Any, seed: int) -> None:
         pad_token_id=token("<|endoftext|>"),
     )
     model.save_pretrained(folder)
+    mark(folder)
+
+
+def mark(folder: Path) -> None:
+    """Say in the checkpoint's config.json that it is miniature, so that its scores stand beside no real model's."""
     path = folder / "config.json"
     written = json.loads(path.read_text(encoding="utf-8"))
     written[MARKER] = True

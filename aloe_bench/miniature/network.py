@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.miniature.checkpoint import CHAT_TEMPLATE, MARKER, SPECIAL_TOKENS
+from aloe_bench.miniature.checkpoint import CHAT_TEMPLATE, SPECIAL_TOKENS, mark
 
 PATCH_PX = 14
 MERGE = 2
@@ -129,8 +128,5 @@ def save_checkpoint(folder: Path, network: Any, tokenizer: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     network.save_pretrained(folder)
     build_processor(tokenizer).save_pretrained(folder)
-    path = folder / "config.json"
-    written = json.loads(path.read_text(encoding="utf-8"))
-    written[MARKER] = True
-    path.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    mark(folder)
     return folder
