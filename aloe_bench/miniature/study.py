@@ -63,7 +63,6 @@ def arms() -> Iterator[StudyArm]:
         yield StudyArm(base, lesson=Lesson(AR_PICTURES, 0, clean_only=True))
         if base == 0:
             yield StudyArm(base, lesson=Lesson(AR_PICTURES, 0, attacks="prompt,sycophancy"))
-    for base in (0, 1, 2):
         yield from (StudyArm(base, lesson=Lesson(AR_PICTURES, seed)) for seed in (1, 2))
     yield StudyArm(0, own_words=True)
     yield StudyArm(0, own_words=True, lesson=Lesson(AR_PICTURES, 0, own_words=True))
