@@ -193,3 +193,22 @@ def test_letters_are_answered_where_letters_are_asked(xray: Path, tmp_path: Path
     wanted = replace(Wanted(xray, templates=TEMPLATES[1]), attacks="sycophancy")
     write_adversarial_data(wanted, tmp_path / "letters")
     assert {answer_of(line) for line in lines(tmp_path / "letters")} == set("ABCD")
+
+
+def test_reading_questions_ask_what_the_drawn_cue_says(xray: Path, tmp_path: Path) -> None:
+    wanted = Wanted(xray, templates=TEMPLATES[1], answer="text", reading=True)
+    write_adversarial_data(wanted, tmp_path / "data")
+
+    rows = {
+        (r["item_id"], r["attack"], r["variant"]): r
+        for r in parquet.read_table(tmp_path / "data" / "heart" / "heart.parquet").to_pylist()
+    }
+    asked = [line for line in lines(tmp_path / "data") if line["tags"]["variant"] == "reading"]
+    assert Counter(line["tags"]["attack"] for line in asked) == {"caption": 40, "legend": 20}
+    for line in asked:
+        _, _, item, attack, variant, last = line["id"].split("/")
+        row = rows[item, attack, variant]
+        assert last == "reading" and answer_of(line) == row[row["cue_target"]]
+        assert line["messages"][0]["content"][0]["image"] == f"heart/{row['image_path']}"
+        assert question_of(line).startswith("Which option ") and row["question"] not in question_of(line)
+    assert {line["id"].split("/")[4] for line in asked} == {"assistive", "adversarial"}

@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from aloe_bench.errors import AloeError
+from aloe_bench.heart.legibility import READING_QUESTION
 from aloe_bench.miniature.forward import Question, Writer, answer_logits
 from aloe_bench.miniature.images import Difficulty
 from aloe_bench.miniature.live import training_scenes
@@ -25,7 +26,6 @@ from aloe_bench.miniature.network import build_network, build_processor, save_ch
 from aloe_bench.miniature.optimizer import Optimizer, split
 from aloe_bench.miniature.scenes import (
     DESCRIBE,
-    READING_QUESTION,
     Scene,
     View,
     choice_prompt,

@@ -23,7 +23,7 @@ from aloe_bench.miniature.measure import Answers, asker
 from aloe_bench.miniature.tables import ANALOGUE, LEGEND, before_and_after, numbers, percent
 from aloe_bench.runlog import write_atomic, write_json
 
-FULL = Size(test_pictures=44, ar_pictures=800)
+FULL = Size(test_pictures=44, ar_pictures=640)
 QUICK = Size(test_pictures=4, ar_pictures=24)
 JUDGES = Path(__file__).parent / "demo_judges.toml"
 _DESCRIBED = 30

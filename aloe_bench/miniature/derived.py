@@ -8,7 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from aloe_bench.core import LETTERS, Sample, Task, samples_of
-from aloe_bench.miniature.scenes import DESCRIBE, READING_QUESTION
+from aloe_bench.heart.legibility import reading_sample
+from aloe_bench.miniature.scenes import DESCRIBE
 from aloe_bench.tasks import formats
 
 
@@ -83,11 +84,9 @@ def _derived(name: str, task: Task, root: Path, change: Callable[[Sample], Sampl
 
 
 def _reading(sample: Sample) -> Sample | None:
-    cue = sample.cue
-    if cue is None or cue.suggests is None or cue.attack not in READING_QUESTION:
-        return None
-    question = READING_QUESTION[cue.attack]
-    return replace(sample, id=f"{sample.id}/reading", question=question, target=cue.suggests, cue=None)
+    asked = reading_sample(sample)
+    # A reading question misleads nobody.
+    return asked and replace(asked, cue=None)
 
 
 def _describing(sample: Sample) -> Sample:

@@ -67,12 +67,16 @@ def _source(folder: Path, modality: str, pictures: int, seed: int, split: str, o
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What one AR run learns from; `clean_only` is the control of the same rows, order and length without cues."""
+    """What one AR run learns from; `clean_only` is the control of the same rows, order and length without cues.
+
+    `reading` keeps questions about what is written among the rows; without them the miniature forgets how to read.
+    """
 
     pictures: int
     seed: int = 0
     attacks: str = "all"
     clean_only: bool = False
+    reading: bool = True
     own_words: bool = False
 
 
@@ -90,7 +94,7 @@ def train_robust(
         source = _source(folder / "source", AR_MODALITY, lesson.pictures, seed, "train", lesson.own_words)
         wanted = Wanted(
             source, tuple(evaluation), lesson.attacks, TRAINING, lesson.seed,
-            clean_only=lesson.clean_only, answer="text",
+            clean_only=lesson.clean_only, reading=lesson.reading, answer="text",
         )  # fmt: skip
         write_adversarial_data(wanted, data)
     recipe = replace(load_recipe("miniature"), seed=lesson.seed)

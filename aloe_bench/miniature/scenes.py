@@ -13,10 +13,6 @@ from aloe_bench.miniature.forward import Pixels
 from aloe_bench.miniature.network import CELL_PX
 from aloe_bench.tasks import formats
 
-READING_QUESTION = {
-    "caption": "Which option is written in the text on this image?",
-    "legend": "Which option does the legend below this image mark?",
-}
 DESCRIBE = "Describe this image."
 
 

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # 7 modalities x 88 pictures, half of each kind of question: 308 items a cell.
 TEST_PICTURES = 88
-AR_PICTURES = 800
+AR_PICTURES = 640
 # Items whose options are scored one by one, which takes fifteen times as long as asking.
 SCORED_ITEMS = 100
 
@@ -52,6 +52,7 @@ class StudyArm:
         if self.lesson is None:
             return self.base_name
         kind = "control" if self.lesson.clean_only else "ar" if self.lesson.attacks == "all" else "ar-text-only"
+        kind += "" if self.lesson.reading else "-no-reading"
         return f"{self.base_name}-{kind}{self.lesson.seed}"
 
 
@@ -63,6 +64,7 @@ def arms() -> Iterator[StudyArm]:
         yield StudyArm(base, lesson=Lesson(AR_PICTURES, 0, clean_only=True))
         if base == 0:
             yield StudyArm(base, lesson=Lesson(AR_PICTURES, 0, attacks="prompt,sycophancy"))
+            yield StudyArm(base, lesson=Lesson(AR_PICTURES, 0, reading=False))
         yield from (StudyArm(base, lesson=Lesson(AR_PICTURES, seed)) for seed in (1, 2))
     yield StudyArm(0, own_words=True)
     yield StudyArm(0, own_words=True, lesson=Lesson(AR_PICTURES, 0, own_words=True))

@@ -17,7 +17,7 @@ from aloe_bench.miniature.tables import (
 )
 
 Results = Mapping[str, Mapping[str, Answers]]
-PLANNED = 18
+PLANNED = 19
 # Points, of the issue that asked for the study.
 _CLEAN_LEAST = {"classification": 0.80, "detection": 0.65}
 _DROP, _GAIN, _CLEAN_LOSS, _OVER_CONTROL = 0.25, 0.25, 0.05, 0.15
@@ -117,6 +117,10 @@ def _ar_gates(results: Results, base: str, name: str) -> Iterator[str]:
             yield f"{name}: clean {task} loses at most 5 points: {_mark(met)}, {gain(difference)}"
             continue
         if not own.is_read(task, attack) or own.drop(task, attack) < _DROP:
+            continue
+        if not robust.is_read(task, attack):
+            read = robust.read(task, attack)
+            yield f"{name}: {task} under {attack}: **not read** after AR ({percent(read.value if read else None)} %)"
             continue
         met = (difference.value or 0.0) >= _GAIN and (difference.interval or (0, 0))[0] > 0
         text = f"{name}: {task} under {attack} gains at least 25 points: {_mark(met)}, {gain(difference)}"

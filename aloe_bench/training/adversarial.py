@@ -22,6 +22,7 @@ from typing import Any
 
 from aloe_bench.core import LETTERS, AnswerForm, Sample, Task
 from aloe_bench.errors import UsageError
+from aloe_bench.heart.legibility import reading_sample
 from aloe_bench.newfolder import NewFolder
 from aloe_bench.seeds import rng_for
 from aloe_bench.tasks import formats
@@ -40,6 +41,8 @@ class Wanted:
 
     `evaluation` are HEART folders or sources that must share nothing with it. `target_size` is a number of
     conversations. `clean_only` gives the control: every row without its cue, as many rows in the same order.
+    `reading` adds, of each item and cue that is drawn into the picture, the question what it says: a small model
+    that is only ever taught to ignore written words soon cannot read them.
     """
 
     source: Path
@@ -50,6 +53,7 @@ class Wanted:
     target_size: int | None = None
     validation_share: float = 0.0
     clean_only: bool = False
+    reading: bool = False
     answer: AnswerForm = "letter"
     workers: int = 1
 
@@ -77,12 +81,28 @@ def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda
         attack.build([source], work, recipe, folder / "heart", n_workers=wanted.workers, report=report)
         task = open_task(str(folder / "heart"))
         rows = [s for s in task.load(folder) if (s.cue.variant if s.cue else None) in VARIANTS]
+        if wanted.reading:
+            rows += _reading_rows(rows, wanted.seed)
         training, validation = _split(rows, wanted)
         kept = cut(training, wanted.target_size, wanted.seed)
         facts = _facts(wanted, source, templates, kept, len(training), shared)
         if validation:
             _write_validation(folder, task, validation, wanted, facts)
         return write_folder(folder, _conversations(task, kept, wanted), facts)
+
+
+def _reading_rows(rows: Sequence[Sample], seed: int) -> list[Sample]:
+    """Return one reading question an item and drawn cue, over a true cue as often as chance would have it."""
+    by_cue: dict[tuple[str, str], dict[str, Sample]] = defaultdict(dict)
+    for row in rows:
+        asked = reading_sample(row)
+        if row.cue and asked:
+            by_cue[row.cue.base_id, row.cue.attack][row.cue.variant] = asked
+    chosen = []
+    for (base, attack), variants in by_cue.items():
+        true = rng_for(seed, "ar reading", base, attack).random() < 1 / len(variants["assistive"].choices)
+        chosen.append(variants["assistive" if true else "adversarial"])
+    return chosen
 
 
 def _split(rows: Sequence[Sample], wanted: Wanted) -> tuple[list[Sample], list[Sample]]:
@@ -192,6 +212,7 @@ def _facts(
         "templates_sha256": templates.sha256,
         "attacks": wanted.attacks,
         "clean_only": wanted.clean_only,
+        "reading": wanted.reading,
         "answer": wanted.answer,
         "seed": wanted.seed,
         "target_size": wanted.target_size,
