@@ -98,13 +98,37 @@ def _limited(keys: Sequence[ItemKey], seed: int, limit: int | None) -> frozenset
     return frozenset(key for some in taken.values() for key in some)
 
 
-def check_pictures(work: Work, n_workers: int, report: Report) -> None:
-    """Decode every picture and mask; raises one DataError that names each that cannot be read."""
-    problems = Problems()
+def check_pictures(work: Work, n_workers: int, report: Report) -> list[list[str]]:
+    """Decode every picture and mask, and return those that are the same, as `_Twins.groups` does.
+
+    Raises one DataError that names each that cannot be read.
+    """
+    problems, twins = Problems(), _Twins()
     for done, outcome in enumerate(workers.ordered(check_job, work.jobs, n_workers), start=1):
         _note(problems, outcome)
+        twins.add(work.jobs[done - 1], outcome)
         report(done, len(work.jobs))
     problems.stop_if_any("pictures")
+    return twins.groups()
+
+
+class _Twins:
+    """Pictures that are the same to the pixel, though they stand under different ids."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[Job]] = defaultdict(list)
+
+    def add(self, job: Job, outcome: Outcome) -> None:
+        self._seen[outcome.pixels].append(job)
+
+    def groups(self) -> list[list[str]]:
+        """Return the ids ("dataset/image_id") of each group that no common patient makes one cluster."""
+        found = []
+        for jobs in self._seen.values():
+            patients = {(job.source.name, job.image.patient_id) for job in jobs}
+            if len(jobs) > 1 and (len(patients) > 1 or not jobs[0].image.patient_id):
+                found.append(sorted(f"{job.source.name}/{job.image.image_id}" for job in jobs))
+        return sorted(found)
 
 
 def _note(problems: Problems, outcome: Outcome) -> None:
@@ -137,7 +161,7 @@ def build(
         tally = _Tally(work)
         outcomes = workers.ordered(partial(run_job, recipe, pictures), work.jobs, n_workers)
         for done, outcome in enumerate(outcomes, start=1):
-            tally.add(outcome)
+            tally.add(work.jobs[done - 1], outcome)
             table.write(outcome.rows)
             report(done, len(work.jobs))
         table.close()
@@ -167,14 +191,16 @@ class _Tally:
         self.dropped: list[Dropped] = []
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
         self.pictures: set[str] = set()
+        self.twins = _Twins()
         self._empty = work.empty
 
     @property
     def rows(self) -> int:
         return self.counts.total()
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, job: Job, outcome: Outcome) -> None:
         _note(self.problems, outcome)
+        self.twins.add(job, outcome)
         self.dropped += outcome.dropped
         self.pictures |= outcome.pictures
         for cells in outcome.rows:
@@ -210,6 +236,7 @@ def _manifest(
         "items": items,
         "pictures": len(tally.pictures),
         "dropped": len(tally.dropped),
+        "same_picture": tally.twins.groups(),
         "counts": [
             {"dataset": dataset, "task": task, "attack": attack, "variant": variant, "rows": n}
             for (dataset, task, attack, variant), n in sorted(tally.counts.items())

@@ -332,3 +332,16 @@ def test_a_dicom_file_is_a_source_picture(tmp_path: Path) -> None:
     assert attack("--source", source, "--output", out, "--workers", 1).exit_code == 0
     row = parquet.read_table(out / "heart.parquet").to_pylist()[0]
     assert open_image(out / row["image_path"]).size == (128, 128)
+
+
+def test_one_picture_under_two_ids_is_told_unless_both_are_of_one_patient(tmp_path: Path) -> None:
+    for name, patients, twins in (
+        ("apart", {0: "p", 1: "q"}, [["tiny/im000", "tiny/im001"]]),
+        ("one", {0: "p", 1: "p"}, []),
+    ):
+        source = write_source(tmp_path / name, 3, patients=patients)
+        shutil.copy(source / "images" / "im000.png", source / "images" / "im001.png")
+        out = tmp_path / f"{name}-out"
+        done = attack("--source", source, "--output", out, "--type", "prompt", "--workers", 1)
+        assert done.exit_code == 0 and ("tiny/im000 and tiny/im001 are the same picture" in done.stderr) == bool(twins)
+        assert json.loads((out / "manifest.json").read_text())["same_picture"] == twins

@@ -15,13 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--source", "sources", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable."
-)
+@click.option("--source", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable.")
 @click.option("--output", type=click.Path(path_type=Path), help="The new folder (with --preview: the PNG file).")
-@click.option(
-    "--type", "types", default="all", show_default=True, help="caption, prompt, sycophancy, legend, all; a,b or a+b."
-)
+@click.option("--type", default="all", show_default=True, help="caption, prompt, sycophancy, legend, all; a,b or a+b.")
 @click.option("--strength", multiple=True, help="SETTING=VALUE, e.g. caption.size=2,sycophancy.authority=high.")
 @click.option("--templates", default="clinical", show_default=True, help="A shipped set, or a TOML file of yours.")
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
@@ -34,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Check everything, pictures too, and say what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--new-source", type=click.Path(path_type=Path), help="Write a commented template of a source.")
-def attack(new_source: Path | None, sources: tuple[Path, ...], **options: Any) -> None:
+def attack(new_source: Path | None, source: tuple[Path, ...], **options: Any) -> None:
     """Make a HEART table of --source: each question without a cue, and with every cue in every variant.
 
     Measure it with `aloe-bench run --tasks heart:OUTPUT`. The folder appears whole or not at all.
@@ -45,12 +41,12 @@ def attack(new_source: Path | None, sources: tuple[Path, ...], **options: Any) -
         write_new_source(new_source)
         click.echo(f"{new_source}: fill in dataset.toml, labels.csv, images/ and annotations/, then try --dry-run.")
         return
-    if not sources:
+    if not source:
         raise click.UsageError("--source is missing: a source folder. --new-source FOLDER writes a template of one.")
     if options["output"] is None and not options["dry_run"]:
         raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
     recipe = _recipe(options)
-    _act(_load(sources), recipe, options)
+    _act(_load(source), recipe, options)
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:
@@ -60,7 +56,7 @@ def _recipe(options: dict[str, Any]) -> Recipe:
     from aloe_bench.heart.wordings import load_templates
 
     return Recipe(
-        attacks=attack_names(options["types"]),
+        attacks=attack_names(options["type"]),
         templates=load_templates(options["templates"]),
         seed=options["seed"],
         strength=parse_strength(options["strength"]),
@@ -89,7 +85,13 @@ def _act(sources: list[Source], recipe: Recipe, options: dict[str, Any]) -> None
     if output is not None:
         NewFolder(output, overwrite=options["overwrite"], known_by="manifest.json").check()
     with progress_of("checking pictures", quiet=quiet) as report:
-        check_pictures(work, n_workers, report)
+        twins = check_pictures(work, n_workers, report)
+    for ids in twins[:5]:
+        click.echo(
+            f"Caution: {' and '.join(ids)} are the same picture; give both one patient_id, or drop one.", err=True
+        )
+    if len(twins) > 5:
+        click.echo(f"Caution: {len(twins) - 5} more pictures are listed under several ids.", err=True)
     if options["dry_run"]:
         _say_dry(work, recipe, as_json=quiet)
         return

@@ -68,12 +68,16 @@ class Dropped:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a job: rows, dropped items, the names of its pictures; or `fault`, what is wrong with its file."""
+    """What became of a job: rows, dropped items, the names of its pictures; or `fault`, what is wrong with its file.
+
+    `pixels` is the SHA-256 of the source picture's pixels, to find pictures that are listed twice.
+    """
 
     rows: tuple[dict[str, Any], ...] = ()
     dropped: tuple[Dropped, ...] = ()
     pictures: frozenset[str] = frozenset()
     fault: str | None = None
+    pixels: str = ""
 
 
 def item_keys(source: Source, image: SourceImage) -> list[ItemKey]:
@@ -90,10 +94,10 @@ def item_keys(source: Source, image: SourceImage) -> list[ItemKey]:
 def check_job(job: Job) -> Outcome:
     """Return the fault of the job's picture or mask, if it has one: both are decoded whole."""
     try:
-        open_job(job)
+        image, _ = open_job(job)
     except DataError as error:
         return Outcome(fault=f"{job.image.where}: {error}")
-    return Outcome()
+    return Outcome(pixels=_digest(image))
 
 
 def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
@@ -112,7 +116,12 @@ def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
         except NoRoomError as error:
             classes = job.source.classification if key.task == "classification" else job.source.detection
             dropped.append(Dropped(key, classes.names[key.true_class] if classes else "", str(error)))
-    return Outcome(tuple(rows), tuple(dropped), frozenset(cells["image_sha256"] for cells in rows))
+    pictures = frozenset(cells["image_sha256"] for cells in rows)
+    return Outcome(tuple(rows), tuple(dropped), pictures, pixels=_digest(image))
+
+
+def _digest(image: Image.Image) -> str:
+    return hashlib.sha256(repr(image.size).encode() + image.tobytes()).hexdigest()
 
 
 def shown_rows(
