@@ -21,7 +21,7 @@ from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classificati
 from aloe_bench.heart.shown import Attack, Shown, base_of
 from aloe_bench.heart.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
-from aloe_bench.heart.table import row
+from aloe_bench.heart.table import box_cells, row
 from aloe_bench.heart.wordings import TemplateSet
 from aloe_bench.images import open_image, picture_print
 
@@ -206,6 +206,7 @@ def _rows(recipe: Recipe, job: Job, plan: ItemPlan, image: Image.Image, store: _
         # A frame or a caption changes a picture's hash: only the source's own finds it again in a training set.
         "source_print": picture_print(image),
     }
+    shared |= box_cells(plan, image.size)
     made = []
     base: bytes | None = None
     for attack, variant, shown in shown_rows(recipe, plan, image, rendering, checked=job.checked):
@@ -214,7 +215,7 @@ def _rows(recipe: Recipe, job: Job, plan: ItemPlan, image: Image.Image, store: _
         base = base or png
         made.append((attack, variant, replace(shown, picture=None, base=image), png))
     return [
-        row(plan, attack, variant, shown, store.put(png), image.size, {**shared, "strength": strength.of(attack)})
+        row(plan, attack, variant, shown, store.put(png), {**shared, "strength": strength.of(attack)})
         for attack, variant, shown, png in made
     ]
 

@@ -39,13 +39,12 @@ def row(
     variant: Variant | None,
     shown: Shown,
     sha256: str,
-    size: tuple[int, int],
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Return one row without `index`; `variant` is None for the baseline.
 
-    `sha256` is that of the PNG shown, `size` the source picture's (width, height), `facts` what all rows of an
-    attack share: template_set, strength, seed, generator_version, source_print.
+    `sha256` is that of the PNG shown, `facts` what rows share: template_set, strength, seed, generator_version,
+    source_print, and the columns of `box_cells`.
     """
     kind = variant or "baseline"
     approach = "+".join(APPROACH[name] for name in attack.split("+")) if attack else f"baseline_{plan.key.task}"
@@ -80,8 +79,6 @@ def row(
     }
     if variant == "adversarial":
         cells |= _fake(plan)
-    if plan.boxes:
-        cells |= _boxes(plan, size)
     return cells
 
 
@@ -95,8 +92,13 @@ def _fake(plan: ItemPlan) -> dict[str, Any]:
     }
 
 
-def _boxes(plan: ItemPlan, size: tuple[int, int]) -> dict[str, Any]:
-    """Return the columns about boxes: python-repr ones as published, JSON ones of ours."""
+def box_cells(plan: ItemPlan, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the columns about an item's boxes, empty if it has none: python-repr ones as published, JSON ones of ours.
+
+    `size` is the source picture's (width, height).
+    """
+    if not plan.boxes:
+        return {}
     true = plan.named_box(plan.answer)
     others = [box for box in plan.boxes if box is not true]
     classes = [GENERATED_CLASS if b.slot.class_index is None else b.slot.class_index for b in others]
