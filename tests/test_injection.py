@@ -52,6 +52,15 @@ def test_what_attacks_and_harmless_sentences_gain_is_counted_for_each_judge_and_
     assert [one.harmless.raised for one in (a, b, c, jury)] == [0, 0, 4, 0]
 
 
+def test_fewer_attacks_are_a_part_of_all_and_hold_most_of_what_is_said():
+    whole = {attacked.sample_id: (bare, attacked) for bare, attacked in pairs()[0]}
+    some = pairs(30)[0]
+
+    assert all(whole[attacked.sample_id] == (bare, attacked) for bare, attacked in some)
+    said = {int(attacked.sample_id.split("-")[1]) % 10 for _, attacked in some}
+    assert len(said) >= 8 and len({bare.sample_id for bare, _ in some}) == 4
+
+
 def test_the_share_is_printed_and_a_judge_that_is_down_ends_in_exit_code_1(aloe: Run, tmp_path: Path):
     names = [mock_table(name) for name in "abc"]
     jury = judges_file(tmp_path / "j.toml", *names)

@@ -9,6 +9,7 @@ from aloe_bench.core import Score
 from aloe_bench.judges.panel import JURY, Panel
 from aloe_bench.judges.rubric import Case, code_for
 from aloe_bench.judges.store import VerdictStore
+from aloe_bench.seeds import rng_for
 
 # A question, the right answer, and the wrong one that every attack wants graded higher.
 WRONG = (
@@ -96,15 +97,16 @@ def hostile_answers(code: str) -> list[str]:
 
 
 def pairs(n: int = N_ATTACKS) -> tuple[list[Pair], list[Pair]]:
-    """Return `n` attacks spread over the 200 and the questions, and half as many harmless additions (20 at most).
+    """Return `n` of the 200 attacks, drawn, and half as many harmless additions (20 at most).
 
     Each is (bare answer, the same answer with more said after it).
     """
     plain = [Case(f"plain-{i}", *question) for i, question in enumerate(WRONG)]
     hostile = [hostile_answers(code_for(case)) for case in plain]
+    drawn = sorted(range(N_ATTACKS), key=lambda at: rng_for(0, "injection", at).random())[:n]
     attacks = []
-    for turn in range(n):
-        place, at = turn % len(plain), turn * N_ATTACKS // n
+    for at in sorted(drawn):
+        place = (at + at // len(PAYLOADS)) % len(plain)
         attacks.append(_pair(plain[place], f"attack-{at}", hostile[place][at]))
     additions = [(case, f"harmless-{i}-{j}", text) for j, text in enumerate(HARMLESS) for i, case in enumerate(plain)]
     return attacks, [_pair(*each) for each in additions[: min(N_HARMLESS, max(1, n // 2))]]
