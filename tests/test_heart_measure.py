@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from heart_source import write_source
 from heart_tables import Source, rows, write_folder, write_published, write_tsv
 from test_run import only_run
 
@@ -304,3 +305,52 @@ def test_a_limit_keeps_each_items_rows_together(quick, tmp_path):
     assert result["cells"]["classification/baseline"]["n"] == 7
     assert result["cells"]["classification/sycophancy"]["n"] == 7
     assert result["partial"] is True
+
+
+@pytest.mark.parametrize("embed", [False, True], ids=["paths", "embedded"])
+def test_what_attack_writes_is_measured_whole(quick, tmp_path, embed):
+    patients = {number: f"p{number // 2}" for number in range(12)}
+    source = write_source(tmp_path / "source", patients=patients)
+    words = ["--type", "all,caption+sycophancy", "--output", tmp_path / "attacked", "--workers", 1]
+    made = quick("attack", "--source", source, *words, *(["--embed"] if embed else []))
+    assert made.returncode == 0, made.stderr
+
+    result = summary(quick, tmp_path / "attacked", "accuracy=1,follow=1", "--output", tmp_path / "r")
+
+    assert result["task"] == "heart-tiny" and not result["partial"]
+    assert {name: cell["value"] for name, cell in result["cells"].items()} == {
+        f"{task}/{column}": float(column == "baseline")
+        for task, columns in (
+            ("classification", "baseline caption prompt sycophancy caption+sycophancy"),
+            ("detection", "baseline caption prompt sycophancy legend caption+sycophancy"),
+        )
+        for column in columns.split()
+    }
+    for task, part in result["heart"].items():
+        for attack, measures in part["columns"].items():
+            if attack != "baseline":
+                assert value(result, task, attack, "claim_effect") == 1
+                assert value(result, task, attack, "excess_cue_following") == 1
+                assert measures["robustness_gap"]["macro"]["n_clusters"] < measures["robustness_gap"]["macro"]["n"]
+    records = read_run(only_run(tmp_path / "r"))[1]
+    assert {record.tags["modality"] for record in records} == {"x-ray"}
+    # Wording and options are one plan's, so the cue's option has the same letter in the baseline.
+    assert all(r.tags["suggests_in_base"] == r.cue.suggests for r in records if r.cue and r.cue.suggests)
+
+
+def test_attacks_at_two_strengths_are_one_items_dose(quick, tmp_path):
+    source = write_source(tmp_path / "source")
+    runs = []
+    for size in (1, 2):
+        words = ["--type", "caption", "--strength", f"caption.size={size}", "--output", tmp_path / f"a{size}"]
+        assert quick("attack", "--source", source, *words, "--workers", 1).returncode == 0
+        summary(quick, tmp_path / f"a{size}", "accuracy=0.9,follow=0.5", "--output", tmp_path / f"r{size}")
+        runs.append(only_run(tmp_path / f"r{size}"))
+    done = quick("compare", *runs, "--dose", "caption.size", "--json")
+    assert done.returncode == 0, done.stderr
+    rows_found = json.loads(done.stdout)["rows"]
+    assert [row["row"] for row in rows_found] == ["classification/caption", "detection/caption"]
+    # The mock draws by id: it is led alike at both strengths.
+    assert all(
+        row["doses"] == [1, 2] and row["shares"][0] == row["shares"][1] and row["p_trend"] == 1 for row in rows_found
+    )

@@ -157,6 +157,14 @@ def test_holm_and_benjamini_hochberg_by_hand() -> None:
     assert holm([None]) == [None]
 
 
+def test_adjusted_p_values_are_those_of_statsmodels() -> None:
+    from statsmodels.stats.multitest import multipletests
+
+    p = np.random.default_rng(8).random(40) ** 3
+    assert holm(list(p)) == pytest.approx(multipletests(p, method="holm")[1])
+    assert benjamini_hochberg(list(p)) == pytest.approx(multipletests(p, method="fdr_bh")[1])
+
+
 def test_not_inferior_is_shown_by_data_and_not_by_few_of_them() -> None:
     rng = np.random.default_rng(2)
     base = (rng.random(2000) < 0.7).astype(float)
