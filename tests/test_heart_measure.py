@@ -254,6 +254,9 @@ def assistive(row: dict[str, Any]) -> bool:
         (lambda t: altered(t, adversarial, question=" "), "column 'question' is empty"),
         (lambda t: altered(t, adversarial, sample_type="hostile"), "sample_type 'hostile'"),
         (lambda t: altered(t, adversarial, n_options=3), "n_options 3, but 4 options"),
+        (lambda t: altered(t, adversarial, A="glioma", B="glioma"), "expected no text twice"),
+        (lambda t: altered([r | {"item_id": None, "true_class": str(r["true_class"])} for r in t],
+                           adversarial, true_class="nan"), "true_class 'nan' is no whole number"),
     ],
 )  # fmt: skip
 def test_a_broken_row_is_refused_in_one_line_that_names_it(tmp_path, change, said):
@@ -292,7 +295,11 @@ def test_no_table_and_no_manifest_are_refused_with_the_next_step(quick, tmp_path
     pq.write_table(columns, tmp_path / "short.parquet")
     short = quick("run", "--model", "mock", "--tasks", f"heart:{tmp_path / 'short.parquet'}")
 
+    unnamed = quick("run", "--model", "mock", "--tasks", "heart:")
+    text = quick("run", "--model", "mock", "--tasks", f"heart:{folder / 'images'}")
+
     assert (nothing.returncode, bare.returncode, wrong.returncode, short.returncode) == (3, 3, 2, 3)
+    assert (unnamed.returncode, text.returncode) == (2, 3) and "names no folder" in unnamed.stderr
     assert "hf download" in nothing.stderr
     assert "manifest.json" in bare.stderr
     assert "heart" in wrong.stderr

@@ -88,7 +88,8 @@ def test_runs_on_the_same_questions_are_ranked_and_ties_are_said(real, tmp_path)
     assert captions[other].startswith("<u>") and "≈" in captions[other]
     assert "≈" not in captions["led"] and "↓" in captions["led"] and "↓" not in captions[best]
     assert "n 210" in captions["led"]
-    result = json.loads((tmp_path / "out" / "results" / "led" / "heart.json").read_text())
+    (evidence,) = (tmp_path / "out" / "results" / "led").glob("heart-*.json")
+    result = json.loads(evidence.read_text())
     shown = f"{100 * result['cells']['classification/caption']['value']:.1f}"
     assert captions["led"].startswith(shown)
     assert "heart" not in (tmp_path / "out" / "miniature.md").read_text()
@@ -119,6 +120,23 @@ def test_a_mock_model_is_on_the_miniature_page_alone(quick, tmp_path):
     assert list(own)[1:10] == [f"{t} {c}" for t, cs in (("Classification", "Base Cap Pmt Syc"),
                                ("Detection", "Base Cap Pmt Syc Leg")) for c in cs.split()]  # fmt: skip
     assert own["Detection Leg"].startswith("0.0")
+
+
+def test_one_data_set_attacked_twice_gives_two_tables(real, tmp_path):
+    weak, strong = (
+        write_folder(tmp_path / attack, rows([Source("brain", 30, 4)], attacks=(attack,)))
+        for attack in ("prompt", "caption")
+    )
+    build([real(weak, "m", "accuracy=0.9"), real(strong, "n", "accuracy=0.9")], tmp_path / "out")
+    again = real(strong, "k", "accuracy=0.9")
+    header = json.loads((again / "run.json").read_text())
+    header["model"]["name"] = "m"
+    (again / "run.json").write_text(json.dumps(header))
+    build([again], tmp_path / "out")
+
+    assert len(list((tmp_path / "out" / "results" / "m").iterdir())) == 2
+    page = (tmp_path / "out" / "heart.md").read_text()
+    assert len(re.findall(r"## heart-brain, data \w{8}", page)) == 2
 
 
 def test_a_run_with_failures_shows_no_number(quick, tmp_path):

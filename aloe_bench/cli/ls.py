@@ -9,8 +9,9 @@ import click
 
 from aloe_bench import registry
 
+FOLDERS = {"heart:FOLDER": "the rows its manifest counts, a folder that `attack` wrote or the published HEART table"}
 TABLES: dict[str, Callable[[], Mapping[str, object]]] = {
-    "tasks": lambda: {name: _task_line(name) for name in registry.TASKS},
+    "tasks": lambda: {name: _task_line(name) for name in registry.TASKS} | FOLDERS,
     "suites": lambda: {name: ", ".join(tasks) for name, tasks in registry.SUITES.items()},
     "attacks": lambda: _attack_lines(),
     "backends": lambda: {name: place.split(":")[0] for name, place in registry.BACKENDS.items()},

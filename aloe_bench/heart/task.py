@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from aloe_bench.core import LETTERS, Cue, Sample, Variant
-from aloe_bench.errors import DataError
+from aloe_bench.errors import DataError, UsageError
 from aloe_bench.heart import published
 from aloe_bench.heart.reading import Pictures, Row, dataset_names, read_rows, table_files
 from aloe_bench.runlog import safe_name
@@ -62,6 +62,8 @@ def open_task(place: str) -> HeartTask:
 
     The rows expected are those its manifest counts; without a manifest, those of the published table.
     """
+    if not place.strip():
+        raise UsageError("heart: names no folder; expected heart:FOLDER, one that `aloe-bench attack` wrote.")
     path = Path(place).expanduser()
     files = table_files(path)
     folder = path if path.is_dir() else path.parent
@@ -122,9 +124,21 @@ def _sample(row: Row, modality: str) -> Sample:
 
 
 def _item_id(row: Row) -> str:
-    true_class = int(float(row.text("true_class")))  # a TSV that pandas wrote may say 2.0
+    true_class = _whole(row, "true_class")
     key = f"{row.text('dataset')}|{row.text('task')}|{row.text('source_id')}|{true_class}"
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def _whole(row: Row, column: str) -> int:
+    """Return a cell that holds a whole number; a TSV that pandas wrote may say 2.0."""
+    text = row.text(column)
+    try:
+        number = float(text)
+    except ValueError:
+        number = float("nan")
+    if not number.is_integer():
+        raise DataError(f"{row.where}: {column} {text!r} is no whole number.")
+    return int(number)
 
 
 def _one_of(row: Row, column: str, known: Sequence[str]) -> str:
@@ -155,9 +169,10 @@ def _choices(row: Row) -> tuple[str, ...]:
     choices = tuple(cell for cell in cells if cell is not None)
     if len(choices) < 2 or any(cell is not None for cell in cells[len(choices) :]):
         raise DataError(f"{row.where}: options {cells}; expected two to four, from A on and without a gap.")
-    stated = row.optional("n_options")
-    if stated is not None and int(float(stated)) != len(choices):
-        raise DataError(f"{row.where}: n_options {stated}, but {len(choices)} options.")
+    if row.optional("n_options") is not None and _whole(row, "n_options") != len(choices):
+        raise DataError(f"{row.where}: n_options {_whole(row, 'n_options')}, but {len(choices)} options.")
+    if len(set(choices)) < len(choices):
+        raise DataError(f"{row.where}: options {list(choices)}; expected no text twice.")
     return choices
 
 

@@ -108,7 +108,10 @@ def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
     # The NUL cannot stand in a file name, so no model's own name ends up in another's folder.
     mark = f"\0{label}" if label else ""
     model = runlog.safe_name(str(result["model"]["name"]) + mark) or "unnamed"
-    return output / "results" / model / f"{runlog.safe_name(str(result['task']['name']))}.json"
+    task = str(result["task"]["name"])
+    if "heart" in result:  # a data set may be attacked in many ways, each a table of its own
+        task += f"-{result['task']['data_sha256'][:8]}"
+    return output / "results" / model / f"{runlog.safe_name(task)}.json"
 
 
 def _read_result(path: Path) -> dict[str, Any]:
