@@ -151,7 +151,7 @@ def test_no_room_for_a_checkpoint_is_one_clear_message(
     assert same_end(train(job), uninterrupted)
 
 
-def test_no_room_for_the_final_weights_loses_nothing(
+def test_a_final_folder_that_cannot_be_filled_loses_nothing(
     tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
