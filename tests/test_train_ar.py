@@ -95,7 +95,9 @@ def test_the_card_holds_the_tables_for_seen_and_unseen_wordings(trained: tuple[P
 
     assert "### heart-miniature-ct: wordings that AR never saw" in card
     assert "### heart-miniature-xray: held-out pictures, wordings of the training" in card
-    assert "| questions | n | before | after | change | 95 % interval | p |" in card
+    assert "| questions | n | before | after | change | 95 % interval | p (family) |" in card
+    assert "Caution: " in card
+    assert "dataset miniature-xray, licence CC0-1.0" in card
     assert "| classification/caption |" in card
     assert "Not measured yet" not in card
 

@@ -30,11 +30,15 @@ def tables(compared: Mapping[str, Mapping[str, Any]]) -> str:
     for title, result in compared.items():
         rows = [_cells(row) for row in result["rows"]]
         lines = [f"| {' | '.join(row)} |" for row in (_HEAD, ("---",) * len(_HEAD), *rows)]
-        pages.append("\n".join((f"### {_plain(title)}", "", *lines, "")))
+        cautions = [
+            f"Caution: {_plain(text)}.\n"
+            for text in dict.fromkeys(r["warning"] for r in result["rows"] if "warning" in r)
+        ]
+        pages.append("\n".join((f"### {_plain(title)}", "", *lines, "", *cautions)))
     return "\n".join(pages)
 
 
-_HEAD = ("questions", "n", "before", "after", "change", "95 % interval", "p")
+_HEAD = ("questions", "n", "before", "after", "change", "95 % interval", "p (family)")
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -57,7 +61,7 @@ def card(trained: Trained, comparison: str) -> str:
     facts = {
         "stage": header["stage"],
         "base": f"{header['base']['folder']}, SHA-256 {header['base']['sha256']}",
-        "data": f"{header['data']}, SHA-256 {prepared.sha256}",
+        "data": f"{', '.join(f'{key} {value}' for key, value in header['data'].items())}; SHA-256 {prepared.sha256}",
         "conversations": f"{prepared.n} kept, of which {planned.left_over} fill no whole step; left out: {dropped}",
         "tokens": f"{prepared.tokens} in all, {prepared.loss_tokens} with loss, {prepared.image_tokens} of pictures; "
         f"longest conversation {prepared.longest}",
