@@ -161,7 +161,7 @@ def test_a_planted_evaluation_picture_stops_it_before_anything_is_trained(place:
 def test_data_only_feeds_train_sft(place: Path, tmp_path: Path) -> None:
     made = invoke(
         "train-ar", "--source", place / "xray", "--output", tmp_path / "data", "--data-only", "--answer", "text",
-        "--templates", TEMPLATES[1], "--clean-only", "--target-size", 16, "--held-out", 0, "--json",
+        "--templates", TEMPLATES[1], "--clean-only", "--target-size", 16, "--held-out", 0, "--json", "--workers", 2,
     )  # fmt: skip
     assert made.exit_code == 0, made.exception
     manifest = json.loads(made.stdout)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--target-size", type=click.IntRange(1), help="Cut to so many conversations (FracAtlas: 17200).")
 @click.option("--held-out", type=click.FloatRange(0, 0.9), default=0.1, show_default=True, help="Share of pictures.")
 @click.option("--clean-only", is_flag=True, help="The control: the same rows and steps without any cue.")
+@click.option("--reading", is_flag=True, help="Also ask what a drawn cue says, so that reading is not unlearnt.")
 @click.option("--answer", type=click.Choice(["letter", "text"]), default="letter", show_default=True)
 @click.option("--data-only", is_flag=True, help="Write the conversations to --output and train nothing.")
 @shared
@@ -119,5 +120,7 @@ def _wanted(options: dict[str, Any], recipe: Recipe) -> Wanted:
         target_size=options["target_size"],
         validation_share=options["held_out"],
         clean_only=options["clean_only"],
+        reading=options["reading"],
         answer=options["answer"],
+        workers=max(1, options["workers"]),
     )

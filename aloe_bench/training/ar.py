@@ -71,6 +71,7 @@ def _asked(wanted: Wanted) -> dict[str, Any]:
         "target_size": wanted.target_size,
         "held_out": wanted.validation_share,
         "clean_only": wanted.clean_only,
+        "reading": wanted.reading,
         "answer": wanted.answer,
     }
 
