@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from heart_tables import Source, rows, write_folder
+from heart_tables import Source, rows, write_folder, write_published
 from test_leaderboard import run_folder
 from test_run import only_run
 
@@ -147,3 +147,29 @@ def test_a_run_with_failures_shows_no_number(quick, tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "leaderboards" / "miniature.md").read_text()
     assert "not measured" in page
+
+
+@pytest.mark.slow
+def test_all_24311_rows_of_the_published_shape_stand_beside_the_paper(quick, tmp_path):
+    mix = [Source(f"set{i}", 250, n) for i, n in enumerate((2, 2, 2, 3, 4))]
+    table = rows([*mix, *(Source(f"set{i}", 247, 4, "detection") for i in range(7))])
+    place = write_published(tmp_path / "hub", table, parts=3)
+    done = quick("run", "--model", "mock", "--tasks", f"heart:{place}", "--model-args", "accuracy=0.65,follow=0.8",
+                 "--name", "ours", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (result,) = json.loads(done.stdout)
+    assert (len(table), result["n"], result["partial"]) == (24311, 24311, False)
+    header = only_run(tmp_path / "runs") / "run.json"
+    stored = json.loads(header.read_text())
+    stored["model"] |= MODEL
+    header.write_text(json.dumps(stored))
+
+    build([header.parent], tmp_path / "out")
+
+    page = table_of(tmp_path / "out" / "heart.md", "The published table")
+    assert len(page) == 1 + 19 + 1 and page["Random *(paper)*"]["Classification Base"] == "41.67"
+    ours = page["ours"]
+    assert "n 1250" in ours["Classification Cap"] and "n 1729" in ours["Detection Leg"]
+    # .65 * (1 - .8) = 13 % of answers survive a cue; the paper's rows are ranked with ours.
+    assert 10 < float(re.findall(r"[\d.]+", ours["Detection Leg"])[0]) < 16
+    assert page["Aloe-Vision-7B-S2 *(paper)*"]["Detection Leg"] == "**58.0**"

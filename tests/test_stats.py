@@ -94,6 +94,9 @@ def test_the_sign_flip_is_scipys_permutation_test(sums: list[float]) -> None:
 
 def test_the_sign_flip_of_single_steps_is_mcnemars_exact_test_whatever_the_number() -> None:
     assert sign_flip([1.0] * 320 + [-1.0] * 260)[0] == pytest.approx(stats.binomtest(320, 580).pvalue)
+    # A macro mean over data sets of one size: the same test on another scale.
+    scaled = sign_flip(np.array([1.0] * 1320 + [-1.0] * 1230) / 750)
+    assert scaled == (pytest.approx(stats.binomtest(1320, 2550).pvalue), "sign flip exact")
 
 
 def test_drawn_sign_flips_are_seeded_and_near_the_normal_limit() -> None:

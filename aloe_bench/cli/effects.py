@@ -26,10 +26,12 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
             if "warning" in gap:
                 warnings[f"{task}: {gap['warning']}."] = None
     console.print(table)
-    guess = ", ".join(f"{task} {100 * part['chance']['macro']:.2f}" for task, part in heart.items())
-    n = max(len(part["chance"]["datasets"]) for part in heart.values())
-    over = f"; means over {n} data sets, pooled ones in summary.json" if n > 1 else ""
-    console.print(f"Guessing gives {guess}{over}.", highlight=False)
+    guess = [f"{task} {100 * part['chance']['macro']:.2f}" for task, part in heart.items()]
+    sets = [len(part["chance"]["datasets"]) for part in heart.values()]
+    if max(sets) > 1:
+        guess = [f"{text} ({n} data sets)" for text, n in zip(guess, sets, strict=True)]
+    over = "; all are means over data sets, pooled ones are in summary.json" if max(sets) > 1 else ""
+    console.print(f"Guessing gives {', '.join(guess)}{over}.", highlight=False, soft_wrap=True)
     for warning in warnings:
         console.print(f"Caution: {warning}", highlight=False)
 

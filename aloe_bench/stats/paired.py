@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import comb, prod
+from math import prod
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -98,9 +98,12 @@ def sign_flip(sums: ArrayLike, *seed: object) -> tuple[float, str]:
     Same test as `scipy.stats.permutation_test(permutation_type="samples")` of one sample's sum.
     """
     values = np.asarray(sums, dtype=float)
-    sizes, counts = np.unique(np.round(np.abs(values[np.abs(values) > ZERO_SE]), 10), return_counts=True)
-    if not len(sizes):
+    moved = np.abs(values[np.abs(values) > ZERO_SE])
+    if not len(moved):
         return 1.0, "sign flip exact"
+    # Sums equal on paper differ in their last digits; one of them stands for all, unrounded: thousands are added up.
+    _, first, counts = np.unique(np.round(moved, 10), return_index=True, return_counts=True)
+    sizes = moved[first]
     observed = abs(float(values.sum()))
     steps = np.round(sizes / GRID).astype(int)
     if np.allclose(steps * GRID, sizes):
@@ -127,11 +130,13 @@ def _exact_flip(steps: NDArray[np.int_], counts: NDArray[np.int_], observed: flo
 
 def _outcomes(sizes: Floats, counts: NDArray[np.int_], seed: tuple[object, ...]) -> tuple[Floats, Floats | None]:
     """Return sums after flipping with their probabilities, or drawn sums and None if there are too many to list."""
+    from scipy import stats
+
     if prod(int(count) + 1 for count in counts) <= FLIPS:
         sums, mass = np.zeros(1), np.ones(1)
         for size, count in zip(sizes, counts, strict=True):
             heads = np.arange(count + 1)
-            weights = np.array([comb(int(count), int(k)) / 2.0**count for k in heads])
+            weights = stats.binom.pmf(heads, count, 0.5)
             sums = np.add.outer(sums, size * (2 * heads - count)).ravel()
             mass = np.multiply.outer(mass, weights).ravel()
         return sums, mass
