@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,7 @@ class Collator:
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Return input_ids, attention_mask, mm_token_type_ids, labels, pixel_values, image_grid_thw."""
+        _leave_ctrl_c_to_the_trainer()
         conversations = [from_json(json.loads(row["line"]), str(self.folder)) for row in rows]
         encoded = self.encoder.encode(conversations)
         pictures = [open_image(self.folder / path) for c in conversations for path in c.pictures]
@@ -206,6 +208,14 @@ class Collator:
         more["input_ids"][0] = torch.tensor(shown)
         more["mm_token_type_ids"][0, 1:-1] = 1
         return {**{name: torch.cat((batch[name], more[name]), dim=1) for name in more}, **seen}
+
+
+def _leave_ctrl_c_to_the_trainer() -> None:
+    """In a process that reads rows: a terminal sends Ctrl-C to it too, and without it no step can be finished."""
+    from torch.utils.data import get_worker_info
+
+    if get_worker_info() is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def load_processor(model: Path, min_pixels: int | None, max_pixels: int | None) -> Any:
