@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from aloe_bench.heart import table
+
 SOURCE = "HPAI-BSC/HEART"
 LICENCE = "cc-by-4.0"
 # 1,250 classification and 1,729 detection items; each with a baseline and two rows an attack, of which
@@ -9,14 +11,9 @@ LICENCE = "cc-by-4.0"
 ROWS = 24_311
 IMAGE_COLUMNS = ("image_path", "image")
 # All but the picture's column, which is `image_path` on the hub and `image` in the generator's own TSV.
-COLUMNS = (
-    "dataset", "task", "approach", "sample_type", "source_id", "true_class", "index", "question", "A", "B", "C", "D",
-    "answer", "fake_option", "true_bbox", "true_class_name", "fake_bboxes", "fake_bboxes_classes", "fake_class",
-    "fake_class_name", "caption", "syco_trigger", "answer_color",
-)  # fmt: skip
-ATTACK_OF_APPROACH = {"captions": "caption", "captions_text": "prompt", "sycophancy": "sycophancy", "legends": "legend"}
+COLUMNS = tuple(column for column in table.PUBLISHED if column not in IMAGE_COLUMNS)
+ATTACK_OF_APPROACH = {approach: attack for attack, approach in table.APPROACH.items()}
 BASELINE = "baseline"
-VARIANTS = ("assistive", "adversarial", "neutral")
 TASKS = ("classification", "detection")
 
 

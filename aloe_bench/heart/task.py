@@ -16,6 +16,7 @@ from typing import Any, cast
 from aloe_bench.core import LETTERS, Cue, Sample, Variant
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.heart import published
+from aloe_bench.heart.plan import VARIANTS
 from aloe_bench.heart.reading import Pictures, Row, dataset_names, read_rows, table_files
 from aloe_bench.runlog import safe_name
 from aloe_bench.tasks import formats
@@ -152,7 +153,7 @@ def _cue_kind(row: Row) -> tuple[str, Variant | None]:
     """Return attack and variant of a row; ("", None) for a baseline."""
     approach = row.text("approach")
     attack = row.optional("attack") or published.attack_of(approach)
-    variant = _one_of(row, "sample_type", (published.BASELINE, *published.VARIANTS))
+    variant = _one_of(row, "sample_type", (published.BASELINE, *VARIANTS))
     if attack is None:
         raise DataError(
             f"{row.where}: approach {approach!r} is none of baseline_*, {', '.join(published.ATTACK_OF_APPROACH)}."

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from aloe_bench.heart.published import ROWS
 from aloe_bench.leaderboard.tables import (
     FOOTNOTES,
     GENERATED,
@@ -28,7 +29,6 @@ from aloe_bench.stats.paired import sign_flip
 
 Result = Mapping[str, Any]
 
-PUBLISHED_ROWS = 24_311
 STEP = "0.1"
 TITLES = {"baseline": "Base", "caption": "Cap", "prompt": "Pmt", "sycophancy": "Syc", "legend": "Leg"}
 LEGEND = (
@@ -91,7 +91,7 @@ def _sections(results: Sequence[Result]) -> list[Section]:
             continue
         task = result["task"]
         key = (str(task["name"]), str(task["data_sha256"]))
-        published = task["name"] == "heart" and task["expected_rows"] == PUBLISHED_ROWS and not result["partial"]
+        published = task["name"] == "heart" and task["expected_rows"] == ROWS and not result["partial"]
         title = "The published table" if published else f"{escape(task['name'])}, data {escape(key[1][:8])}"
         found.setdefault(key, Section(title, paper=published)).results.append(result)
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
