@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -59,6 +60,8 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
         assert low <= cell["gain"] <= high and cell["n"] >= 12
         if cell["attack"]:
             assert cell["base"]["followed"] > 0.5
+    grades = [int(grade) for grade in re.findall(r"mean grade (\d+)", done.stdout)]
+    assert len(grades) == 2 and grades[0] >= 50
     ar = summary["ar_data"]
     assert ar["modality"] == "xray" and ar["overlap"]["shared_pictures"] == 0 and ar["overlap"]["compared_with"] > 20
     page = (tmp_path / "out" / "leaderboards" / "miniature.md").read_text()

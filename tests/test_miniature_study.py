@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from aloe_bench.miniature.measure import ATTACKS, Answers, Arm
-from aloe_bench.miniature.study import arms
+from aloe_bench.miniature.study import arms, read_results
 from aloe_bench.miniature.study_page import PLANNED, study_page
 
 N = 300
@@ -83,3 +84,10 @@ def test_the_plan_holds_three_bases_three_seeds_and_the_controls() -> None:
     for base in (0, 1, 2):
         assert {f"base{base}", *(f"base{base}-ar{seed}" for seed in range(3)), f"base{base}-control0"} <= set(names)
     assert {"base0-ar-text-only0", "base0-own-words", "base0-own-words-ar0"} <= set(names)
+
+
+def test_the_committed_page_is_what_the_committed_evidence_gives() -> None:
+    root = Path(__file__).parent.parent
+    results = read_results(root / "leaderboards" / "miniature-study")
+    assert "base0" in results and "base0-ar0" in results
+    assert study_page(results) == (root / "docs" / "miniature-study.md").read_text(encoding="utf-8")

@@ -90,8 +90,8 @@ def _reading(sample: Sample) -> Sample | None:
 
 
 def _describing(sample: Sample) -> Sample:
-    # The dataset is "miniature-xray": a table of several modalities does not name them row by row.
-    modality = sample.tags["modality"] or sample.tags["dataset"].removeprefix("miniature-")
+    # The dataset is "miniature-mri"; the tag "modality" names all that the table holds.
+    modality = sample.tags["dataset"].removeprefix("miniature-").removesuffix("-own")
     answer = f"{modality}, {sample.choices[LETTERS.index(sample.target)]}"
     return replace(
         sample, id=f"{sample.id}/describe", kind="open", question=DESCRIBE, target=answer, choices=(), cue=None

@@ -12,12 +12,17 @@ from aloe_bench.miniature.tables import (
     gain,
     markdown,
     percent,
+    restricted,
     score,
     with_interval,
 )
 
 Results = Mapping[str, Mapping[str, Answers]]
 PLANNED = 19
+_BESIDE = (
+    "Beside it, in %: answers that are the cue's option / replies that name no option / the likeliest of the options "
+    "offered, on 100 items, and in brackets the accuracy on the same ones / drawn cues read by the same checkpoint."
+)
 # Points, of the issue that asked for the study.
 _CLEAN_LEAST = {"classification": 0.80, "detection": 0.65}
 _DROP, _GAIN, _CLEAN_LOSS, _OVER_CONTROL = 0.25, 0.25, 0.05, 0.15
@@ -35,7 +40,7 @@ def study_page(results: Results) -> str:
         "unless said otherwise.",
     ]
     for base in sorted({name.split("-ar")[0].split("-control")[0] for name in results}):
-        blocks += [f"## {base}", _base_table(results, base), "Beside it: " + _asides(results, base)]
+        blocks += [f"## {base}", _base_table(results, base), _BESIDE, _asides(results, base)]
     blocks += ["## Gates", *_gates(results), "## Findings", *_findings(results)]
     return "\n\n".join(blocks) + "\n"
 
@@ -56,22 +61,24 @@ def _base_table(results: Results, base: str) -> str:
 
 
 def _asides(results: Results, base: str) -> str:
-    """Return followed, off-option, restricted and reading figures of each arm in one line each."""
-    lines = []
-    for name in _arms_of(results, base):
-        answers = results[name]["unseen"]
-        followed = ", ".join(percent(answers.followed(t, a).value) for t, a in cells() if a)
-        off = max((answers.off_option(t, a).value or 0.0) for t, a in cells())
-        gap = max(
-            abs((answers.exact_beside(t, a).value or 0.0) - (answers.restricted(t, a).value or 0.0)) for t, a in cells()
-        )
-        read = ", ".join(percent(share.value) for t, a in cells() if (share := answers.read(t, a)) is not None)
-        lines.append(
-            f"- {name}: cue followed in {followed} % of the attacked cells in turn; off-option at most {percent(off)} "
-            f"%; option-restricted score at most {percent(gap)} points from exact match on the same 100 items; drawn "
-            f"cues read in {read} %."
-        )
-    return "\n" + "\n".join(lines)
+    """Return, cell by cell, what stands beside accuracy: cue followed, no option named, option score, cue read."""
+    names = _arms_of(results, base)
+    rows = [
+        [task, cue_name(attack), *(_aside(results[name]["unseen"], task, attack) for name in names)]
+        for task, attack in cells()
+    ]
+    return markdown(("task", "cue", *names), rows)
+
+
+def _aside(answers: Answers, task: str, attack: str) -> str:
+    read = answers.read(task, attack)
+    parts = [
+        percent(answers.followed(task, attack).value) if attack else "–",
+        percent(answers.off_option(task, attack).value),
+        restricted(answers, task, attack),
+        percent(read.value) if read else "–",
+    ]
+    return " / ".join(parts)
 
 
 def _gates(results: Results) -> Iterator[str]:

@@ -77,7 +77,8 @@ def _facts(place: Path) -> tuple[set[str], set[str]]:
     from aloe_bench.heart.task import open_task
 
     task = open_task(str(place))
-    return set(_column(place, "dataset")), {task.modality}
+    # A table of several sources names all their modalities.
+    return set(_column(place, "dataset")), {name.strip() for name in task.modality.split(",")}
 
 
 def _prints(place: Path) -> Iterator[tuple[str, str]]:
