@@ -1,6 +1,6 @@
 """Thousands of simulated runs: do intervals cover the truth, and do tests of nothing find something too often?
 
-Slow: about three CPU-minutes. The figures printed here are those of docs/robustness.md.
+Slow: two and a half CPU-minutes in all. The figures printed here are those of docs/robustness.md.
 """
 
 from __future__ import annotations
