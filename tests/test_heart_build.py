@@ -214,7 +214,12 @@ def test_an_interrupted_build_leaves_nothing_that_looks_like_a_table(tmp_path: P
         "2",
     ]
     running = subprocess.Popen(
-        [*map(str, words)], stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        [*map(str, words)],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # A shell that started the tests in the background would have had Ctrl-C ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob(".out.building-*/images/*.png")) and time.monotonic() < deadline:
