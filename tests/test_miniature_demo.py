@@ -71,19 +71,35 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
     assert again.returncode == 2 and "not empty" in again.stderr
 
 
+@pytest.fixture(scope="module")
+def rebuilt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Answers, Answers]:
+    """Answers of the shipped base and of one rebuilt by its command: about eight CPU minutes."""
+    folder = tmp_path_factory.mktemp("rebuilt")
+    base = train_base(folder / "base", 0)
+    return answers(BASE, folder / "a", 88), answers(base, folder / "b", 88)
+
+
 @pytest.mark.slow
-def test_the_rebuilt_base_is_as_good_as_the_shipped_one(tmp_path: Path) -> None:
-    """About eight CPU minutes: as accurate without a cue, and misled by every one, though not to the same share.
-
-    How far a base follows a cue depends on its seed and on the pictures that `attack` draws: a rebuild after the
-    drawing had changed gave 19 % under a caption where the shipped one has 4 %, with the same clean accuracy.
-    """
-    rebuilt = train_base(tmp_path / "base", 0)
-
-    shipped, again = answers(BASE, tmp_path / "a", 88), answers(rebuilt, tmp_path / "b", 88)
+def test_the_rebuilt_base_is_as_accurate_and_is_misled(rebuilt: tuple[Answers, Answers]) -> None:
+    shipped, again = rebuilt
     for task in ATTACKS:
         low, high = shipped.accuracy(task, "").interval or (0.0, 1.0)
         # Two runs of one recipe, each with its sampling error.
         assert low - 0.05 <= (again.accuracy(task, "").value or 0.0) <= high + 0.05
         for attack in ATTACKS[task]:
             assert again.drop(task, attack) >= 0.25
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(
+    reason="attack's drawing changed after the shipped base was trained: a rebuild gives 19 % under a caption, the "
+    "shipped one 4 %. Ship a base of the final code, then take this mark away."
+)
+def test_the_rebuilt_base_follows_cues_as_the_shipped_one_does(rebuilt: tuple[Answers, Answers]) -> None:
+    """On the machine of the shipped one the weights come out the same; elsewhere as good."""
+    shipped, again = rebuilt
+    for task in ATTACKS:
+        for attack in ("", *ATTACKS[task]):
+            low, high = shipped.accuracy(task, attack).interval or (0.0, 1.0)
+            # Two runs of one recipe, each with its sampling error.
+            assert low - 0.05 <= (again.accuracy(task, attack).value or 0.0) <= high + 0.05

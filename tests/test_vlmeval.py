@@ -85,7 +85,6 @@ def test_what_goes_wrong_upstream_is_no_score(vlmeval, tmp_path, fault, model, s
 
     assert done.returncode == 3
     assert said in done.stderr
-    assert "Traceback" not in done.stderr.split("The whole log")[0] or "RuntimeError" in done.stderr
     assert not list((tmp_path / "runs").rglob("summary.json"))
     assert all(not path.read_text() for path in (tmp_path / "runs").rglob("records.jsonl"))
 
@@ -128,11 +127,20 @@ def test_this_process_still_checks_tls_and_image_sizes(tmp_path):
     assert done.stdout.strip() == "kept", done.stderr
 
 
-def test_aloe_bench_does_not_import_vlmeval(aloe):
-    assert aloe("ls", "tasks", PYTHONPATH=os.pathsep.join(["nowhere", str(REPOSITORY)])).returncode == 0
-    missing = aloe("vlmeval", *MCQ, "--model", "AlwaysB", PYTHONPATH=str(REPOSITORY))
-    if missing.returncode == 3:
-        assert "pip install 'aloe-bench[vlmeval]'" in missing.stderr
+def test_aloe_bench_does_not_import_vlmeval(tmp_path):
+    import subprocess
+
+    write_standin(tmp_path)
+    code = (
+        "import sys, importlib.util\n"
+        "assert importlib.util.find_spec('vlmeval')\n"
+        "import aloe_bench.cli.run, aloe_bench.cli.vlmeval, aloe_bench.cli.export, aloe_bench.cli.engines\n"
+        "import aloe_bench.bridges.vlmeval_engine, aloe_bench.bridges.vlmevalkit, aloe_bench.bridges.vlmeval_parity\n"
+        "print('vlmeval' in sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.stdout.strip() == "False", done.stderr
 
 
 def test_the_export_holds_each_picture_once_and_every_option(aloe, tmp_path):
