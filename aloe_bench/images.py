@@ -19,32 +19,25 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aloe_bench.errors import DataError, DependencyError
+from aloe_bench.dicom import dicom_size, is_dicom, open_dicom
+from aloe_bench.errors import DataError
+from aloe_bench.pixels import BROKEN, Window, check_size, one_line, windowed
 
 if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 100_000_000
-Window = tuple[float, float]
 
 # Formats that only hold pixels. Pillow reads many more, some of which run other programs (EPS).
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 _EXPECTED = "PNG, JPEG, TIFF, BMP, GIF, WEBP, PPM or DICOM"
-# What Pillow's and pydicom's decoders raise on damaged bytes.
-_BROKEN = (
-    OSError, SyntaxError, ValueError, IndexError, KeyError, TypeError, AttributeError, EOFError,
-    OverflowError, MemoryError, RuntimeError, struct.error, zlib.error,
-    UserWarning,  # raised instead of shown under -W error
-)  # fmt: skip
 _ORIENTATION = 0x0112
 
 
@@ -62,18 +55,18 @@ def open_image(
     """
     data, name = _read(source, name)
     _check_window(window, name)
-    if _is_dicom(data, name):
-        return _open_dicom(data, name, max_pixels, window)
+    if is_dicom(data, name):
+        return open_dicom(data, name, max_pixels, window)
     image = _header(data, name, max_pixels)
-    _check_size(image.size, name, max_pixels)
+    check_size(image.size, name, max_pixels)
     turn = _orientation(image, data)
     try:
         with _pillow_limit_unheard(name, max_pixels):
             image.load()  # type: ignore[no-untyped-call, unused-ignore]
-    except _BROKEN as error:
+    except BROKEN as error:
         raise DataError(
             f"{name}: {image.format} of {image.size[0]}x{image.size[1]} pixels cannot be decoded "
-            f"({_line(error)}); expected a complete file. Fetch or export it again."
+            f"({one_line(error)}); expected a complete file. Fetch or export it again."
         ) from error
     return _upright(_to_rgb(image, name, window), turn)
 
@@ -166,7 +159,7 @@ def _read(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
             ) from error
         except OSError as error:
             raise DataError(
-                f"{name}: cannot be read ({_line(error)}); expected an image file. Check the path and its permissions."
+                f"{name}: cannot be read ({one_line(error)}); expected an image file. Check its path and permissions."
             ) from error
     if not data:
         raise DataError(f"{name}: the file is empty; expected {_EXPECTED}. Fetch or export it again.")
@@ -174,13 +167,13 @@ def _read(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
 
 
 def _size(data: bytes, name: str, max_pixels: int) -> tuple[int, int]:
-    if _is_dicom(data, name):
-        width, height = _dicom_size(_dicom_dataset(data, name, header_only=True), name)
-        _check_size((width, height), name, max_pixels)
+    if is_dicom(data, name):
+        width, height = dicom_size(data, name)
+        check_size((width, height), name, max_pixels)
         return width, height
     image = _header(data, name, max_pixels)
     width, height = image.size
-    _check_size(image.size, name, max_pixels)
+    check_size(image.size, name, max_pixels)
     return (height, width) if _orientation(image, data) >= 5 else (width, height)
 
 
@@ -200,9 +193,9 @@ def _header(data: bytes, name: str, max_pixels: int) -> Image.Image:
         try:
             with _pillow_limit_unheard(name, max_pixels):
                 image: Image.Image = factory(io.BytesIO(data), name)
-        except _BROKEN as error:
+        except BROKEN as error:
             raise DataError(
-                f"{name}: begins like {kind}, but its header cannot be read ({_line(error)}); "
+                f"{name}: begins like {kind}, but its header cannot be read ({one_line(error)}); "
                 "expected a complete file. Fetch or export it again."
             ) from error
         return image
@@ -223,18 +216,9 @@ def _pillow_limit_unheard(name: str, max_pixels: int) -> Iterator[None]:
             yield
     except Image.DecompressionBombError as error:
         raise DataError(
-            f"{name}: declares more pixels than can be decoded safely ({_line(error)}); expected at most "
+            f"{name}: declares more pixels than can be decoded safely ({one_line(error)}); expected at most "
             f"{max_pixels}. Scale the image down."
         ) from error
-
-
-def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
-    width, height = size
-    if width < 1 or height < 1 or width * height > max_pixels:
-        raise DataError(
-            f"{name}: the header declares {width}x{height} pixels; expected between 1 and {max_pixels}. "
-            "Scale the image down, or raise max_pixels if you trust its source."
-        )
 
 
 def _check_window(window: Window | None, name: str) -> None:
@@ -250,7 +234,7 @@ def _orientation(image: Image.Image, data: bytes) -> int:
         return 1
     try:
         turn = image.getexif().get(_ORIENTATION, 1)
-    except _BROKEN:
+    except BROKEN:
         return 1
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
 
@@ -277,7 +261,7 @@ def _to_rgb(image: Image.Image, name: str, window: Window | None) -> Image.Image
     if mode in ("I", "F") or mode.startswith("I;16"):
         import numpy as np
 
-        return _windowed(np.asarray(image), name, window)
+        return windowed(np.asarray(image), name, window)
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or ("transparency" in image.info and mode in ("1", "L", "P", "RGB")):
         image = (image.convert("LA") if mode == "La" else image).convert("RGBA")
         black = Image.new("RGBA", image.size, (0, 0, 0, 255))
@@ -289,124 +273,3 @@ def _to_rgb(image: Image.Image, name: str, window: Window | None) -> Image.Image
         f"{name}: pixel mode {mode!r} is not supported; expected greyscale, palette, RGB or CMYK. "
         "Save it as RGB or greyscale PNG."
     )
-
-
-def _windowed(values: Any, name: str, window: Window | None, *, invert: bool = False) -> Image.Image:
-    """Return `values`, shape (height, width), as RGB grey through `window`."""
-    import numpy as np
-    from PIL import Image
-
-    values = values.astype(np.float64)
-    finite = np.isfinite(values)
-    if not finite.any():
-        raise DataError(f"{name}: no pixel is a finite number; expected an image. Export it again.")
-    low, high = window or (float(values[finite].min()), float(values[finite].max()))
-    if high > low:
-        # Halved so that the full range of float64 does not overflow.
-        share = (np.where(finite, values, low) / 2 - low / 2) / (high / 2 - low / 2)
-        grey = np.rint(np.clip(share, 0.0, 1.0) * 255).astype(np.uint8)
-        if invert:
-            grey = 255 - grey
-    else:
-        grey = np.zeros(values.shape, np.uint8)
-    return Image.fromarray(grey).convert("RGB")
-
-
-def _is_dicom(data: bytes, name: str) -> bool:
-    return data[128:132] == b"DICM" or Path(name).suffix.lower() in (".dcm", ".dicom")
-
-
-def _dicom_dataset(data: bytes, name: str, *, header_only: bool = False) -> Any:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise DependencyError(
-            f"{name}: reading DICOM needs pydicom, which is not installed. Run: pip install 'aloe-bench[dicom]'"
-        ) from error
-    try:
-        # force: files of before 1993 and some exports lack the preamble; they end in .dcm.
-        return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=header_only)
-    except _dicom_broken() as error:
-        raise DataError(
-            f"{name}: cannot be read as DICOM ({_line(error)}); expected a DICOM image. Export it again."
-        ) from error
-
-
-def _dicom_broken() -> tuple[type[BaseException], ...]:
-    from pydicom.errors import BytesLengthException, InvalidDicomError
-
-    return (*_BROKEN, BytesLengthException, InvalidDicomError)
-
-
-def _dicom_size(dataset: Any, name: str) -> tuple[int, int]:
-    try:
-        return int(dataset.Columns), int(dataset.Rows)
-    except _dicom_broken() as error:
-        raise DataError(
-            f"{name}: DICOM without Rows and Columns; expected one that holds an image "
-            "(not a report, plan or structure set). Choose another file."
-        ) from error
-
-
-def _open_dicom(data: bytes, name: str, max_pixels: int, window: Window | None) -> Image.Image:
-    dataset = _dicom_dataset(data, name)
-    _check_size(_dicom_size(dataset, name), name, max_pixels)
-    import numpy as np
-    from PIL import Image
-    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
-
-    try:
-        values = pixel_array(dataset, index=0)  # YBR becomes RGB here
-        colours = str(dataset.PhotometricInterpretation)
-        if colours == "PALETTE COLOR":
-            values = apply_color_lut(values, dataset)
-            values = values >> 8 if values.dtype.itemsize == 2 else values
-        elif values.ndim == 3:
-            bits = int(dataset.BitsStored)
-            values = values >> (bits - 8) if bits > 8 else values
-        else:
-            values = apply_modality_lut(values, dataset)
-            if window is None:
-                values, window = _dicom_voi(values, dataset)
-            return _windowed(values, name, window, invert=colours == "MONOCHROME1")
-        return Image.fromarray(values[..., :3].astype(np.uint8))
-    except _dicom_broken() as error:
-        syntax: Any = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-        found = getattr(syntax, "name", "unknown transfer syntax")
-        advice = "expected complete image data. Export it again."
-        if getattr(syntax, "is_transfer_syntax", False) and syntax.is_compressed:
-            advice = (
-                "expected a decoder for it and complete data. "
-                "Run: pip install 'aloe-bench[dicom]', or save the file uncompressed."
-            )
-        raise DataError(f"{name}: DICOM pixels ({found}) cannot be decoded ({_line(error)}); {advice}") from error
-
-
-def _dicom_voi(values: Any, dataset: Any) -> tuple[Any, Window | None]:
-    """Return the values and the window to show them through, from the dataset's first VOI view.
-
-    Source: DICOM PS3.3, C.11.2.1.2 (linear, linear exact and sigmoid functions).
-    """
-    import numpy as np
-    from pydicom.pixels import apply_voi
-
-    if dataset.get("VOILUTSequence"):
-        top = 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        return apply_voi(values, dataset, index=0), (0.0, float(top))
-    if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
-        return values, None
-    center, width = (
-        float(np.atleast_1d(np.asarray(dataset[key].value, dtype=float))[0]) for key in ("WindowCenter", "WindowWidth")
-    )
-    function = str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
-    if function == "SIGMOID" and width > 0:
-        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700))), (0.0, 1.0)
-    if function == "LINEAR":
-        center, width = center - 0.5, width - 1
-    if width <= 0:  # a step: what lies above the centre is white
-        return (values > center).astype(float), (0.0, 1.0)
-    return values, (center - width / 2, center + width / 2)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,116 @@
+"""DICOM files as upright 8-bit RGB; `images.py` says how their pixels are converted."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aloe_bench.errors import DataError, DependencyError
+from aloe_bench.pixels import BROKEN, Window, check_size, one_line, windowed
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def is_dicom(data: bytes, name: str) -> bool:
+    """Return whether `data`, or failing that its `name`, says DICOM."""
+    return data[128:132] == b"DICM" or Path(name).suffix.lower() in (".dcm", ".dicom")
+
+
+def dicom_size(data: bytes, name: str) -> tuple[int, int]:
+    """Return (width, height) as the header declares it, pixels unread. Raises DataError, DependencyError."""
+    return _size(_dataset(data, name, header_only=True), name)
+
+
+def _dataset(data: bytes, name: str, *, header_only: bool = False) -> Any:
+    try:
+        import pydicom
+    except ImportError as error:
+        raise DependencyError(
+            f"{name}: reading DICOM needs pydicom, which is not installed. Run: pip install 'aloe-bench[dicom]'"
+        ) from error
+    try:
+        # force: files of before 1993 and some exports lack the preamble; they end in .dcm.
+        return pydicom.dcmread(io.BytesIO(data), force=True, stop_before_pixels=header_only)
+    except _broken() as error:
+        raise DataError(
+            f"{name}: cannot be read as DICOM ({one_line(error)}); expected a DICOM image. Export it again."
+        ) from error
+
+
+def _broken() -> tuple[type[BaseException], ...]:
+    from pydicom.errors import BytesLengthException, InvalidDicomError
+
+    return (*BROKEN, BytesLengthException, InvalidDicomError)
+
+
+def _size(dataset: Any, name: str) -> tuple[int, int]:
+    try:
+        return int(dataset.Columns), int(dataset.Rows)
+    except _broken() as error:
+        raise DataError(
+            f"{name}: DICOM without Rows and Columns; expected one that holds an image "
+            "(not a report, plan or structure set). Choose another file."
+        ) from error
+
+
+def open_dicom(data: bytes, name: str, max_pixels: int, window: Window | None) -> Image.Image:
+    """Return the first frame of the DICOM file in `data`. Raises DataError, DependencyError."""
+    dataset = _dataset(data, name)
+    check_size(_size(dataset, name), name, max_pixels)
+    import numpy as np
+    from PIL import Image
+    from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
+
+    try:
+        values = pixel_array(dataset, index=0)  # YBR becomes RGB here
+        colours = str(dataset.PhotometricInterpretation)
+        if colours == "PALETTE COLOR":
+            values = apply_color_lut(values, dataset)
+            values = values >> 8 if values.dtype.itemsize == 2 else values
+        elif values.ndim == 3:
+            bits = int(dataset.BitsStored)
+            values = values >> (bits - 8) if bits > 8 else values
+        else:
+            values = apply_modality_lut(values, dataset)
+            if window is None:
+                values, window = _voi(values, dataset)
+            return windowed(values, name, window, invert=colours == "MONOCHROME1")
+        return Image.fromarray(values[..., :3].astype(np.uint8))
+    except _broken() as error:
+        syntax: Any = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
+        found = getattr(syntax, "name", "unknown transfer syntax")
+        advice = "expected complete image data. Export it again."
+        if getattr(syntax, "is_transfer_syntax", False) and syntax.is_compressed:
+            advice = (
+                "expected a decoder for it and complete data. "
+                "Run: pip install 'aloe-bench[dicom]', or save the file uncompressed."
+            )
+        raise DataError(f"{name}: DICOM pixels ({found}) cannot be decoded ({one_line(error)}); {advice}") from error
+
+
+def _voi(values: Any, dataset: Any) -> tuple[Any, Window | None]:
+    """Return the values and the window to show them through, from the dataset's first VOI view.
+
+    Source: DICOM PS3.3, C.11.2.1.2 (linear, linear exact and sigmoid functions).
+    """
+    import numpy as np
+    from pydicom.pixels import apply_voi
+
+    if dataset.get("VOILUTSequence"):
+        top = 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
+        return apply_voi(values, dataset, index=0), (0.0, float(top))
+    if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
+        return values, None
+    center, width = (
+        float(np.atleast_1d(np.asarray(dataset[key].value, dtype=float))[0]) for key in ("WindowCenter", "WindowWidth")
+    )
+    function = str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR")
+    if function == "SIGMOID" and width > 0:
+        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -700, 700))), (0.0, 1.0)
+    if function == "LINEAR":
+        center, width = center - 0.5, width - 1
+    if width <= 0:  # a step: what lies above the centre is white
+        return (values > center).astype(float), (0.0, 1.0)
+    return values, (center - width / 2, center + width / 2)
