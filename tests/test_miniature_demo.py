@@ -31,7 +31,7 @@ def test_the_shipped_weights_are_the_recorded_ones_and_small() -> None:
 
 
 def test_the_shipped_base_sees_reads_and_is_misled(tmp_path: Path) -> None:
-    """84 items a task: 90 and 70 % clean and at most 12 % under a cue leave room for chance."""
+    """84 items a task: 88 and 73 % clean and at most 21 % under a cue leave room for chance."""
     base = answers(BASE, tmp_path, 24)
     for task, least in (("classification", 0.80), ("detection", 0.55)):
         clean = base.accuracy(task, "")
@@ -91,10 +91,6 @@ def test_the_rebuilt_base_is_as_accurate_and_is_misled(rebuilt: tuple[Answers, A
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="attack's drawing changed after the shipped base was trained: a rebuild gives 19 % under a caption, the "
-    "shipped one 4 %. Ship a base of the final code, then take this mark away."
-)
 def test_the_rebuilt_base_follows_cues_as_the_shipped_one_does(rebuilt: tuple[Answers, Answers]) -> None:
     """On the machine of the shipped one the weights come out the same; elsewhere as good."""
     shipped, again = rebuilt

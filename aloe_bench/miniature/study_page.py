@@ -161,8 +161,8 @@ def _wordings(results: Results) -> str:
     worst = 0.0
     for name in results:
         base = name.split("-ar")[0]
-        if "-ar" not in name or "text" in name or base not in results:
-            continue
+        if "-ar" not in name or "text" in name or "no-reading" in name or base not in results:
+            continue  # what was not attacked, or is not read, holds no gain
         seen = _mean_gain(results, name, base, "seen")
         unseen = _mean_gain(results, name, base, "unseen")
         worst = max(worst, seen - unseen)
@@ -170,7 +170,8 @@ def _wordings(results: Results) -> str:
     if not lines:
         return "Not reached."
     verdict = "Confirmed" if worst <= 0.05 else "Not confirmed"
-    return f"{verdict} (mean gain over the attacked cells): {'; '.join(lines)}."
+    over = "mean gain over the attacked cells but the legend, which has one set of words"
+    return f"{verdict} ({over}): {'; '.join(lines)}."
 
 
 def _mean_gain(results: Results, name: str, base: str, wordings: str) -> float:
