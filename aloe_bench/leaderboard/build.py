@@ -28,26 +28,34 @@ TASK_KEYS = ("name", "version", "expected_rows", "data_sha256")
 def build(runs: Sequence[Path], output: Path) -> list[Path]:
     """Write the evidence of `runs` under `output`/results, make every table anew; return what was written.
 
-    All runs are read before anything is written.
+    All runs are read before anything is written. Of the runs of one model on one task the last counts, a partial one
+    only where none is complete.
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
-    results = [evidence(folder) for folder in runs]
-    written: list[Path] = []
-    for folder, result in zip(runs, results, strict=True):
+    results: dict[Path, dict[str, Any]] = {}
+    for folder in runs:
+        result = evidence(folder)
         path = _result_path(output, result)
+        given = results.get(path, result)
+        if given["partial"] != result["partial"]:
+            part, whole = sorted((given, result), key=lambda one: not one["partial"])
+            log.warning("run %s left out: a partial run; %s is the complete one", part["run"], whole["run"])
+            result = whole
+        results[path] = result
+    for path, result in results.items():
         if result["partial"] and path.exists() and not _read_result(path)["partial"]:
             raise DataError(
-                f"{folder}: a partial run, but {path} holds a complete one. "
-                "Delete that file first if it is to go, or finish the run."
+                f"{result['run']}: a partial run, but {path} holds a complete one. "
+                "Delete that file first if it is to go, or finish the run; nothing was written."
             )
+    for path, result in results.items():
         runlog.write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
-        written.append(path)
     pages = _pages(output)
     for path, text in pages.items():
         runlog.write_atomic(path, text)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
-    return list(dict.fromkeys([*written, *pages]))
+    return [*results, *pages]
 
 
 def check(output: Path) -> list[str]:

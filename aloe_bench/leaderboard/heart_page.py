@@ -91,9 +91,10 @@ def _sections(results: Sequence[Result]) -> list[Section]:
             continue
         task = result["task"]
         key = (str(task["name"]), str(task["data_sha256"]))
-        published = task["name"] == "heart" and task["expected_rows"] == ROWS and not result["partial"]
-        title = "The published table" if published else f"{escape(task['name'])}, data {escape(key[1][:8])}"
-        found.setdefault(key, Section(title, paper=published)).results.append(result)
+        section = found.setdefault(key, Section(f"{escape(task['name'])}, data {escape(key[1][:8])}"))
+        section.results.append(result)
+        if task["name"] == "heart" and task["expected_rows"] == ROWS and not result["partial"]:
+            section.title, section.paper = "The published table", True
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
 
 
@@ -104,7 +105,7 @@ def _section_blocks(section: Section) -> list[str]:
         columns += [name for name in result["cells"] if name not in columns]
     columns.sort(key=_place)
     rows += [_row(result) for result in section.results]
-    random = random or _random(section.results[0], columns)
+    random = random or _random(section.results, columns)
     ties = _ties(section.results, columns)
     podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
     lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
@@ -143,8 +144,11 @@ def _paper_rows() -> tuple[Row, list[Row]]:
     return rows[0], rows[1:]
 
 
-def _random(result: Result, columns: Sequence[str]) -> Row:
-    chance = {task: part["chance"]["macro"] for task, part in result["heart"].items()}
+def _random(results: Sequence[Result], columns: Sequence[str]) -> Row:
+    """Return chance by column, from a complete run where there is one: a part may lack a data set or a whole task."""
+    chance: dict[str, float] = {}
+    for result in sorted(results, key=lambda result: bool(result["partial"])):
+        chance = {task: part["chance"]["macro"] for task, part in result["heart"].items()} | chance
     shown = {column: percent(Fraction(chance[column.partition("/")[0]])) for column in columns}
     return Row("Random *(computed)*", None, "", dict(shown))
 
