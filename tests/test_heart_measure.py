@@ -361,3 +361,28 @@ def test_attacks_at_two_strengths_are_one_items_dose(quick, tmp_path):
     assert all(
         row["doses"] == [1, 2] and row["shares"][0] == row["shares"][1] and row["p_trend"] == 1 for row in rows_found
     )
+
+
+def test_a_dose_response_over_runs_that_differ_in_more_than_the_dose_is_refused(quick, tmp_path):
+    source = write_source(tmp_path / "source")
+    runs = {}
+    folders = ("usual", 1, ""), ("large", 2, ""), ("faint", 2, ",caption.opacity=0.2"), ("other", 2, "")
+    for name, size, more in folders:
+        words = ["--type", "caption", "--strength", f"caption.size={size}{more}", "--seed", int(name == "other")]
+        assert quick("attack", "--source", source, *words, "--output", tmp_path / name, "--workers", 1).returncode == 0
+        summary(quick, tmp_path / name, "accuracy=0.9,follow=0.5", "--output", tmp_path / f"r-{name}")
+        runs[name] = only_run(tmp_path / f"r-{name}")
+    words = ["--parser", "vlmeval", "--output", tmp_path / "r-parser"]
+    summary(quick, tmp_path / "large", "accuracy=0.9,follow=0.5", *words)
+    runs["parser"] = only_run(tmp_path / "r-parser")
+
+    def refused(name: str, setting: str, code: int) -> str:
+        done = quick("compare", runs["usual"], runs[name], "--dose", setting)
+        assert done.returncode == code
+        return done.stderr
+
+    assert quick("compare", runs["usual"], runs["large"], "--dose", "caption.size").returncode == 0
+    assert "caption.opacity" in refused("faint", "caption.size", 3)
+    assert "argue for other options" in refused("other", "caption.size", 3)
+    assert "differ in parser" in refused("parser", "caption.size", 3)
+    assert "Did you mean caption.size?" in refused("large", "caption.siz", 2)
