@@ -215,6 +215,35 @@ def test_options_that_the_published_table_shuffles_anew_are_followed_by_their_te
             assert base.choices["ABCD".index(sample.tags["suggests_in_base"])] == shown
 
 
+def test_boxes_that_a_published_legend_numbers_anew_are_not_taken_for_those_of_the_baseline(quick, tmp_path):
+    table = rows([Source("brain", 60, 4, "detection")])
+    hub, ours = write_published(tmp_path / "hub", table), write_folder(tmp_path / "ours", table)
+    published, own = (
+        summary(quick, place, "accuracy=0.7,follow=0.6", "--allow-partial", "--output", tmp_path / f"r-{place.name}")
+        for place in (hub, ours)
+    )
+    columns = published["heart"]["detection"]["columns"]
+    assert "excess_cue_following" not in columns["legend"] and columns["legend"]["cue_following"]["macro"]["n"] == 60
+    assert columns["caption"] == own["heart"]["detection"]["columns"]["caption"]
+    assert own["heart"]["detection"]["columns"]["legend"]["excess_cue_following"]["macro"]["n"] == 60
+    assert quick("leaderboard", "build", tmp_path / "r-hub").returncode == 0
+
+
+def test_the_nan_that_pandas_leaves_for_an_unused_option_is_no_option(tmp_path):
+    table = [row | {"D": float("nan")} for row in rows([Source("brain", 3, 3)])]
+    samples = list(open_task(str(write_published(tmp_path / "p", table))).load(tmp_path))
+    assert {len(sample.choices) for sample in samples} == {3} and {s.tags["n_options"] for s in samples} == {"3"}
+
+
+def test_a_picture_by_index_is_refused_where_two_rows_have_it(tmp_path):
+    table = rows([Source("brain", 4, 3)], attacks=("prompt",))
+    for row in table[6:]:  # two parts of six rows, each numbered from 0, one after the other
+        row["index"] -= 6
+    place = write_tsv(tmp_path / "joined.tsv", table)
+    with pytest.raises(DataError, match=r"row 1 and .*row 7 both are"):
+        list(open_task(str(place)).load(tmp_path))
+
+
 def test_the_published_table_is_24311_rows_and_a_folder_what_its_manifest_says(quick, tmp_path):
     table = rows([Source("brain", 5, 4)])
     published = quick("run", "--model", "mock", "--tasks", f"heart:{write_published(tmp_path / 'p', table)}")
