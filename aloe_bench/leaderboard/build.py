@@ -86,7 +86,7 @@ def evidence(folder: Path) -> dict[str, Any]:
 def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
-    task = {key: header["task"][key] for key in TASK_KEYS}
+    task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     known = {task["expected_rows"], header["task"].get("paper_scored_rows")} - {None}
     return {
         "schema": SCHEMA,

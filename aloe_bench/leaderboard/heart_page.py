@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aloe_bench.heart.published import ROWS
+from aloe_bench.heart.published import ROWS, SOURCE
 from aloe_bench.leaderboard.tables import (
     FOOTNOTES,
     GENERATED,
@@ -93,7 +93,8 @@ def _sections(results: Sequence[Result]) -> list[Section]:
         key = (str(task["name"]), str(task["data_sha256"]))
         section = found.setdefault(key, Section(f"{escape(task['name'])}, data {escape(key[1][:8])}"))
         section.results.append(result)
-        if task["name"] == "heart" and task["expected_rows"] == ROWS and not result["partial"]:
+        hub = task["name"] == "heart" and task.get("source") == SOURCE and task["expected_rows"] == ROWS
+        if hub and not result["partial"]:
             section.title, section.paper = "The published table", True
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
 
