@@ -92,6 +92,8 @@ def _row(name: str, doses: Sequence[float], runs: Sequence[Mapping[str, Record]]
         return {"row": name, "failed": failed}
     hits = np.array([[_led(run[i]) for run in runs] for i in ids], dtype=float)
     clusters = [runs[0][i].cluster for i in ids]
+    if len(set(clusters)) < 2:
+        raise DataError(f"--dose: all {len(ids)} items of {name} are of one image or patient; expected two or more.")
     return {"row": name, "failed": 0, **asdict(dose_response(doses, hits, clusters, name))}
 
 
