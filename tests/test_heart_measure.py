@@ -144,6 +144,19 @@ def test_the_random_row_of_the_papers_mix_is_41_67_and_25(quick, tmp_path):
     assert chance["detection"]["macro"] == chance["detection"]["micro"] == 0.25
 
 
+def test_an_attack_on_one_data_set_alone_is_held_against_its_own_chance(quick, tmp_path):
+    table = [row for row in rows([Source("four", 40, 4), Source("two", 40, 2)], attacks=("prompt", "caption"))
+             if (row["dataset"], row["attack"]) != ("two", "caption")]  # fmt: skip
+    result = summary(quick, write_folder(tmp_path / "a", table), "accuracy=0.4,follow=0.1", "--name", "m")
+    columns = result["heart"]["classification"]["columns"]
+    chances = [columns[name]["adversarial"][level]["chance"] for name in ("prompt", "caption") for level in
+               ("macro", "micro")]  # fmt: skip
+    assert chances == [0.375, 0.375, 0.25, 0.25]
+    assert quick("leaderboard", "build", "runs").returncode == 0
+    page = (tmp_path / "leaderboards" / "miniature.md").read_text()
+    assert "| Random *(computed)* | 37.50 | 25.00 | 37.50 |" in page
+
+
 def test_items_of_one_patient_are_one_cluster_and_widen_the_interval(quick, tmp_path):
     alone = summary(quick, write_folder(tmp_path / "a", rows([Source("brain", 120, 4)])), "accuracy=0.6,follow=0.3")
     shared = [row | {"item_id": row["item_id"], "cluster": f"brain/{row['item_id'][0]}"}

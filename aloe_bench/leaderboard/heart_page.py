@@ -147,11 +147,19 @@ def _paper_rows() -> tuple[Row, list[Row]]:
 
 def _random(results: Sequence[Result], columns: Sequence[str]) -> Row:
     """Return chance by column, from a complete run where there is one: a part may lack a data set or a whole task."""
-    chance: dict[str, float] = {}
+    row = Row("Random *(computed)*", None, "")
     for result in sorted(results, key=lambda result: bool(result["partial"])):
-        chance = {task: part["chance"]["macro"] for task, part in result["heart"].items()} | chance
-    shown = {column: percent(Fraction(chance[column.partition("/")[0]])) for column in columns}
-    return Row("Random *(computed)*", None, "", dict(shown))
+        for column in (column for column in columns if column in result["cells"]):
+            row.shown.setdefault(column, percent(Fraction(_accuracy(result, column)["chance"])))
+    return row
+
+
+def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
+    """Return the macro entry that the cell of `column` shows."""
+    task, _, attack = column.partition("/")
+    measure = "accuracy" if attack == "baseline" else "adversarial"
+    entry: Mapping[str, Any] = result["heart"][task]["columns"][attack][measure]["macro"]
+    return entry
 
 
 def _run_name(result: Result) -> str:
@@ -175,9 +183,7 @@ def _row(result: Result) -> Row:
 def _small_print(result: Result, column: str, numbers: Result) -> str:
     if numbers["exact"] is None:
         return f"not measured, {numbers['failed']} failed"
-    task, _, attack = column.partition("/")
-    measure = "accuracy" if attack == "baseline" else "adversarial"
-    below = result["heart"][task]["columns"][attack][measure]["macro"]["below_chance"]
+    below = _accuracy(result, column)["below_chance"]
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
     return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, n {numbers['n']}{clusters}"
 
