@@ -239,6 +239,25 @@ def test_a_trial_run_beside_the_complete_one_is_left_out_and_said_to_be(
     assert "run part left out" in caplog.text
 
 
+def test_another_model_of_the_same_name_takes_the_place_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new, last = (
+        run_folder(tmp_path / name, "m", "careqa_vision_mcq", [record(0, 1.0)], model_facts={"fingerprint": name})
+        for name in ("old", "new", "last")
+    )
+    build([old, new], tmp_path / "out")
+    assert "run new takes the place of run old" in caplog.text
+    caplog.clear()
+    build([new], tmp_path / "out")
+    assert not caplog.text
+    build([last], tmp_path / "out")
+    assert "run last takes the place of run new" in caplog.text
+    (tmp_path / "out/results/m/careqa_vision_mcq.json").write_text("{")
+    build([last], tmp_path / "out")
+    assert check(tmp_path / "out") == []
+
+
 def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     run = run_folder(tmp_path / "r", "m", "careqa_vision_mcq", [record(0, 1.0)], n=2)
     with pytest.raises(DataError, match="1 records, expected 2"):

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 MODEL_KEYS = ("name", "fingerprint", "backend", "miniature", "size_group", "domain")
+_REPLACED = "run %s takes the place of run %s, of another model of the same name; give each its own with run --name"
 TASK_KEYS = ("name", "version", "expected_rows", "data_sha256")
 
 
@@ -42,13 +43,11 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
             part, whole = sorted((given, result), key=lambda one: not one["partial"])
             log.warning("run %s left out: a partial run; %s is the complete one", part["run"], whole["run"])
             result = whole
+        elif given["model"]["fingerprint"] != result["model"]["fingerprint"]:
+            log.warning(_REPLACED, result["run"], given["run"])
         results[path] = result
     for path, result in results.items():
-        if result["partial"] and path.exists() and not _read_result(path)["partial"]:
-            raise DataError(
-                f"{result['run']}: a partial run, but {path} holds a complete one. "
-                "Delete that file first if it is to go, or finish the run; nothing was written."
-            )
+        _check_place(path, result)
     for path, result in results.items():
         runlog.write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
     pages = _pages(output)
@@ -56,6 +55,25 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
         runlog.write_atomic(path, text)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
     return [*results, *pages]
+
+
+def _check_place(path: Path, result: Mapping[str, Any]) -> None:
+    """Raise DataError where the complete result at `path` would be lost to a part; say where it is another model's."""
+    if not path.exists():
+        return
+    try:
+        there = _read_result(path)
+    except DataError:
+        if result["partial"]:
+            raise
+        return  # a complete run mends a broken result
+    if result["partial"] and not there["partial"]:
+        raise DataError(
+            f"{result['run']}: a partial run, but {path} holds a complete one. "
+            "Delete that file first if it is to go, or finish the run; nothing was written."
+        )
+    if there["model"]["fingerprint"] != result["model"]["fingerprint"]:
+        log.warning(_REPLACED, result["run"], there["run"])
 
 
 def check(output: Path) -> list[str]:
