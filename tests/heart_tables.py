@@ -116,6 +116,7 @@ def _row(source: Source, item: dict[str, Any], attack: str, variant: str) -> dic
         "variant": variant,
         "attack": attack,
         "n_options": source.n_options,
+        "box_labels": '{"Box 1": [10, 10, 90, 90]}' if source.task == "detection" else None,
         "cue_target": target,
         "strength": "{}",
         "seed": 0,

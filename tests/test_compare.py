@@ -164,3 +164,16 @@ def test_runs_at_several_strengths_give_a_dose_response(quick, tmp_path):
     alone = quick("compare", runs[0])
     assert (nothing.returncode, twice.returncode, alone.returncode) == (2, 2, 2)
     assert "no attack it acts on" in nothing.stderr and "0.5, 0.5" in twice.stderr and "expected two" in alone.stderr
+
+
+def test_a_dose_response_of_one_patient_is_refused(quick, tmp_path):
+    runs = []
+    for size in (1.0, 2.0):
+        table = rows([Source("brain", 10, 4, shared=10)], attacks=("caption",))
+        table = [row | {"strength": json.dumps({"caption.size": size} if row["attack"] else {})} for row in table]
+        folder = write_folder(tmp_path / f"h{size}", table)
+        done = quick("run", "--model", "mock", "--tasks", f"heart:{folder}", "--output", tmp_path / f"r{size}")
+        assert done.returncode == 0 and "1 cluster: no interval and no test" in " ".join(done.stdout.split())
+        runs.append(only_run(tmp_path / f"r{size}"))
+    refused = quick("compare", *runs, "--dose", "caption.size")
+    assert refused.returncode == 3 and "all 10 items of classification/caption are of one image" in refused.stderr

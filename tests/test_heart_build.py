@@ -191,6 +191,12 @@ def test_an_output_that_exists_is_kept_unless_asked_and_only_ours_is_replaced(
     assert "manifest.json" in str(refused.exception) and (foreign / "thesis.txt").read_text() == "mine"
 
 
+def test_a_seed_that_the_table_cannot_hold_is_a_usage_error(usual: tuple[Path, Path], tmp_path: Path) -> None:
+    done = attack("--source", usual[0], "--output", tmp_path / "out", "--limit", 1, "--workers", 1, "--seed", 2**63)
+    assert done.exit_code == 2 and "--seed" in done.output and not list(tmp_path.iterdir())
+    made(tmp_path / "out", "--source", usual[0], "--limit", 1, "--workers", 1, "--seed", 2**63 - 1)
+
+
 def test_a_dry_run_writes_nothing_and_counts_the_rows(usual: tuple[Path, Path], tmp_path: Path) -> None:
     done = attack("--source", usual[0], "--output", tmp_path / "out", "--dry-run", "--json")
     assert json.loads(done.stdout) == {"dry_run": True, "pictures": 12, "items": 21, "rows": ROWS}

@@ -144,6 +144,19 @@ def test_the_random_row_of_the_papers_mix_is_41_67_and_25(quick, tmp_path):
     assert chance["detection"]["macro"] == chance["detection"]["micro"] == 0.25
 
 
+def test_an_attack_on_one_data_set_alone_is_held_against_its_own_chance(quick, tmp_path):
+    table = [row for row in rows([Source("four", 40, 4), Source("two", 40, 2)], attacks=("prompt", "caption"))
+             if (row["dataset"], row["attack"]) != ("two", "caption")]  # fmt: skip
+    result = summary(quick, write_folder(tmp_path / "a", table), "accuracy=0.4,follow=0.1", "--name", "m")
+    columns = result["heart"]["classification"]["columns"]
+    chances = [columns[name]["adversarial"][level]["chance"] for name in ("prompt", "caption") for level in
+               ("macro", "micro")]  # fmt: skip
+    assert chances == [0.375, 0.375, 0.25, 0.25]
+    assert quick("leaderboard", "build", "runs").returncode == 0
+    page = (tmp_path / "leaderboards" / "miniature.md").read_text()
+    assert "| Random *(computed)* | 37.50 | 25.00 | 37.50 |" in page
+
+
 def test_items_of_one_patient_are_one_cluster_and_widen_the_interval(quick, tmp_path):
     alone = summary(quick, write_folder(tmp_path / "a", rows([Source("brain", 120, 4)])), "accuracy=0.6,follow=0.3")
     shared = [row | {"item_id": row["item_id"], "cluster": f"brain/{row['item_id'][0]}"}
@@ -213,6 +226,35 @@ def test_options_that_the_published_table_shuffles_anew_are_followed_by_their_te
             assert base.target != sample.target
             shown = sample.choices["ABCD".index(sample.cue.suggests)]
             assert base.choices["ABCD".index(sample.tags["suggests_in_base"])] == shown
+
+
+def test_boxes_that_a_published_legend_numbers_anew_are_not_taken_for_those_of_the_baseline(quick, tmp_path):
+    table = rows([Source("brain", 60, 4, "detection")])
+    hub, ours = write_published(tmp_path / "hub", table), write_folder(tmp_path / "ours", table)
+    published, own = (
+        summary(quick, place, "accuracy=0.7,follow=0.6", "--allow-partial", "--output", tmp_path / f"r-{place.name}")
+        for place in (hub, ours)
+    )
+    columns = published["heart"]["detection"]["columns"]
+    assert "excess_cue_following" not in columns["legend"] and columns["legend"]["cue_following"]["macro"]["n"] == 60
+    assert columns["caption"] == own["heart"]["detection"]["columns"]["caption"]
+    assert own["heart"]["detection"]["columns"]["legend"]["excess_cue_following"]["macro"]["n"] == 60
+    assert quick("leaderboard", "build", tmp_path / "r-hub").returncode == 0
+
+
+def test_the_nan_that_pandas_leaves_for_an_unused_option_is_no_option(tmp_path):
+    table = [row | {"D": float("nan")} for row in rows([Source("brain", 3, 3)])]
+    samples = list(open_task(str(write_published(tmp_path / "p", table))).load(tmp_path))
+    assert {len(sample.choices) for sample in samples} == {3} and {s.tags["n_options"] for s in samples} == {"3"}
+
+
+def test_a_picture_by_index_is_refused_where_two_rows_have_it(tmp_path):
+    table = rows([Source("brain", 4, 3)], attacks=("prompt",))
+    for row in table[6:]:  # two parts of six rows, each numbered from 0, one after the other
+        row["index"] -= 6
+    place = write_tsv(tmp_path / "joined.tsv", table)
+    with pytest.raises(DataError, match=r"row 1 and .*row 7 both are"):
+        list(open_task(str(place)).load(tmp_path))
 
 
 def test_the_published_table_is_24311_rows_and_a_folder_what_its_manifest_says(quick, tmp_path):
@@ -361,3 +403,28 @@ def test_attacks_at_two_strengths_are_one_items_dose(quick, tmp_path):
     assert all(
         row["doses"] == [1, 2] and row["shares"][0] == row["shares"][1] and row["p_trend"] == 1 for row in rows_found
     )
+
+
+def test_a_dose_response_over_runs_that_differ_in_more_than_the_dose_is_refused(quick, tmp_path):
+    source = write_source(tmp_path / "source")
+    runs = {}
+    folders = ("usual", 1, ""), ("large", 2, ""), ("faint", 2, ",caption.opacity=0.2"), ("other", 2, "")
+    for name, size, more in folders:
+        words = ["--type", "caption", "--strength", f"caption.size={size}{more}", "--seed", int(name == "other")]
+        assert quick("attack", "--source", source, *words, "--output", tmp_path / name, "--workers", 1).returncode == 0
+        summary(quick, tmp_path / name, "accuracy=0.9,follow=0.5", "--output", tmp_path / f"r-{name}")
+        runs[name] = only_run(tmp_path / f"r-{name}")
+    words = ["--parser", "vlmeval", "--output", tmp_path / "r-parser"]
+    summary(quick, tmp_path / "large", "accuracy=0.9,follow=0.5", *words)
+    runs["parser"] = only_run(tmp_path / "r-parser")
+
+    def refused(name: str, setting: str, code: int) -> str:
+        done = quick("compare", runs["usual"], runs[name], "--dose", setting)
+        assert done.returncode == code
+        return done.stderr
+
+    assert quick("compare", runs["usual"], runs["large"], "--dose", "caption.size").returncode == 0
+    assert "caption.opacity" in refused("faint", "caption.size", 3)
+    assert "argue for other options" in refused("other", "caption.size", 3)
+    assert "differ in parser" in refused("parser", "caption.size", 3)
+    assert "Did you mean caption.size?" in refused("large", "caption.siz", 2)

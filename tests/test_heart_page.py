@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from heart_tables import Source, rows, write_folder, write_published
 from test_leaderboard import run_folder
 from test_run import only_run
 
-from aloe_bench.leaderboard.build import build, check
+from aloe_bench.leaderboard.build import build, check, evidence
+from aloe_bench.leaderboard.heart_page import heart_page
 from aloe_bench.runlog import read_run
 
 MARKS = Path(__file__).parent / "data" / "table4_marks.txt"
@@ -104,6 +106,44 @@ def test_the_published_table_stands_beside_the_paper_and_parts_of_it_do_not(real
 
     assert "whole †" in part.split("## heart, data")[1]
     assert "whole" not in table_of(tmp_path / "part" / "heart.md", "The published table")
+
+
+@pytest.mark.parametrize("names", [("a", "b"), ("b", "a")], ids=["part first", "part last"])
+def test_a_part_beside_a_whole_run_changes_neither_its_table_nor_the_random_row(real, tmp_path, names):
+    folder = write_folder(tmp_path / "h", rows([Source("brain", 30, 4), Source("skin", 30, 3, "detection")]))
+    part, whole = (real(folder, name, "accuracy=1") for name in names)
+    header, records = read_run(part)
+    kept = [record for record in records if record.tags["task"] == "detection"]
+    shutil.rmtree(part)
+    run_folder(part, names[0], "", kept, limit=30)
+    for run in (part, whole):
+        rewrite(run, task=header["task"])
+    build([part, whole], tmp_path / "out")
+    (title,) = re.findall(r"## (heart, data \w{8})", (tmp_path / "out" / "heart.md").read_text())
+    random = table_of(tmp_path / "out" / "heart.md", title)["Random *(computed)*"]
+    assert (random["Classification Cap"], random["Detection Leg"]) == ("25.00", "33.33")
+
+    for run in (part, whole):
+        rewrite(run, task=header["task"] | {"source": "HPAI-BSC/HEART", "expected_rows": 24311})
+    results = [evidence(run) for run in (part, whole)]
+    results[1]["partial"] = False  # as if it had all 24,311 rows
+    page = heart_page(sorted(results, key=lambda result: result["model"]["name"]))
+    assert page.count("\n## ") == 1 and f"| {names[0]} † |" in page
+    assert "Aloe-Vision-7B-S2 *(paper)*" in page.split("## The published table")[1]
+
+
+def test_a_table_of_our_own_with_as_many_rows_is_not_the_published_one(real, tmp_path):
+    # `attack --parity` makes 24,311 rows of 1,250 and 1,729 items too.
+    folder = write_folder(tmp_path / "h", rows([Source("brain", 30, 4), Source("skin", 30, 3, "detection")]))
+    result = evidence(real(folder, "ours", "accuracy=1"))
+    result |= {"partial": False, "task": result["task"] | {"expected_rows": 24311}}
+    own = heart_page([result]).split("## heart, data")[1]
+    assert "| ours |" in own and "*(paper)*" not in own
+
+
+def rewrite(run: Path, **facts: Any) -> None:
+    stored = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(stored | facts))
 
 
 def test_a_mock_model_is_on_the_miniature_page_alone(quick, tmp_path):

@@ -123,6 +123,10 @@ BROKEN: dict[str, tuple[Break, tuple[str, ...]]] = {
         edit("dataset.toml", '"normal" = ', '"nromal" = '),
         ("dataset.toml:12", "Did you mean normal?"),
     ),
+    "one form of two classes": (
+        edit("dataset.toml", '"no abnormality"', '"Pneumonia"'),
+        ("dataset.toml:12", "'normal' and 'pneumonia' are both said as 'pneumonia'"),
+    ),
     "rendering key": (
         append("dataset.toml", "[rendering]\nlegend_form = 'round'\n"),
         ("dataset.toml:14", "legend_form", "swatch"),

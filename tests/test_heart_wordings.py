@@ -196,6 +196,13 @@ def test_legend_over_caption_keeps_the_picture_and_a_legend_alone_on_whole_pictu
     assert code == 2 and "[detection]" in message
 
 
+def test_a_caption_over_a_legend_is_refused_as_it_would_hide_it(source: Path, tmp_path: Path) -> None:
+    words = ("--source", source, "--output", tmp_path / "no", "--strength", "caption.position=over")
+    code, message = refused(*words, "--type", "caption,caption+legend")
+    assert code == 2 and "caption+legend" in message and "cover the legend" in message
+    assert table(source, tmp_path / "out", "--type", "caption,legend", *words[-2:])
+
+
 def test_parity_rows_follow_the_published_counts_and_legend_rule(source: Path, tmp_path: Path) -> None:
     rows = table(source, tmp_path / "out", "--parity")
     assert {row["variant"] for row in rows} == {"baseline", "assistive", "adversarial"}
@@ -257,6 +264,8 @@ def test_boxes_named_by_colour_carry_no_label_and_are_called_by_it(tmp_path: Pat
             assert row[row["fake_option"]] in row["question"]
     (source / "dataset.toml").write_text((source / "dataset.toml").read_text().replace('"orange"', '"#123456"'))
     assert "#123456" in refused("--source", source, "--output", tmp_path / "no")[1]
+    code, message = refused("--source", source, "--output", tmp_path / "no", "--parity")
+    assert code == 2 and "draws every box red" in message
 
 
 def test_the_contact_sheet_holds_the_very_pictures_of_the_table(source: Path, tmp_path: Path) -> None:

@@ -220,8 +220,42 @@ def test_a_partial_run_does_not_replace_a_complete_one(tmp_path: Path) -> None:
     whole = run_folder(tmp_path / "whole", "m", "careqa_vision_mcq", records)
     part = run_folder(tmp_path / "part", "m", "careqa_vision_mcq", records, limit=4)
     build([whole], tmp_path / "out")
+    other = run_folder(tmp_path / "other", "n", "careqa_vision_mcq", records)
     with pytest.raises(DataError, match="holds a complete one"):
-        build([part], tmp_path / "out")
+        build([other, part], tmp_path / "out")
+    assert not (tmp_path / "out/results/n").exists() and check(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_trial_run_beside_the_complete_one_is_left_out_and_said_to_be(
+    tmp_path: Path, order: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    part = run_folder(tmp_path / "part", "m", "careqa_vision_mcq", [record(i, 0.0) for i in range(2)], limit=2)
+    whole = run_folder(tmp_path / "whole", "m", "careqa_vision_mcq", [record(i, 1.0) for i in range(4)])
+    for _ in range(2):  # again, now that the complete one is on disk
+        build([part, whole][::order], tmp_path / "out")
+    own = [row for row in table_rows(tmp_path / "out/careqa_vision.md") if "paper" not in row[0]]
+    assert [(row[0], number(row[2])) for row in own] == [("m", "b100.00b")]
+    assert "run part left out" in caplog.text
+
+
+def test_another_model_of_the_same_name_takes_the_place_and_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old, new, last = (
+        run_folder(tmp_path / name, "m", "careqa_vision_mcq", [record(0, 1.0)], model_facts={"fingerprint": name})
+        for name in ("old", "new", "last")
+    )
+    build([old, new], tmp_path / "out")
+    assert "run new takes the place of run old" in caplog.text
+    caplog.clear()
+    build([new], tmp_path / "out")
+    assert not caplog.text
+    build([last], tmp_path / "out")
+    assert "run last takes the place of run new" in caplog.text
+    (tmp_path / "out/results/m/careqa_vision_mcq.json").write_text("{")
+    build([last], tmp_path / "out")
+    assert check(tmp_path / "out") == []
 
 
 def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

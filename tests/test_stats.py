@@ -53,6 +53,7 @@ def test_nothing_eligible_is_no_share_and_few_clusters_are_said() -> None:
     assert few_clusters(20) is None
     assert "12 clusters" in str(few_clusters(12)) and "rough" in str(few_clusters(12))
     assert "exact test" in str(few_clusters(9))
+    assert few_clusters(1) == "1 cluster: no interval and no test without two"
     with pytest.raises(ValueError, match="not eligible"):
         clustered_share([1.0, 1.0], [1.0, 0.0], ["a", "b"])
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--strength", multiple=True, help="SETTING=VALUE, e.g. caption.size=2,sycophancy.authority=high.")
 @click.option("--templates", default="clinical", show_default=True, help="A shipped set, or a TOML file of yours.")
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
 @click.option("--workers", type=click.IntRange(1), help="Processes; the output does not depend on it.  [default: all]")
 @click.option("--embed", is_flag=True, help="Put the pictures into the table, as on the hub, and not beside it.")

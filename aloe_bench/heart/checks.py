@@ -22,6 +22,7 @@ def check_recipe(recipe: Recipe, sources: tuple[Source, ...]) -> None:
         if not any(applies(attack, task) for task in tasks):
             raise UsageError(f"--type {attack}: a legend needs boxes, and no source has [detection].")
     _check_dose(recipe)
+    _check_looks(recipe, sources)
     for source in sources:
         if draws(recipe.attacks):
             _check_classes(source, problems)
@@ -52,6 +53,22 @@ def _check_dose(recipe: Recipe) -> None:
             raise UsageError(
                 f"--strength: sycophancy wants {dose.repeats} wordings of {level} authority, the template set "
                 f"{templates.label} has {n} ({known}). Ask for fewer, or give your own with --templates."
+            )
+
+
+def _check_looks(recipe: Recipe, sources: tuple[Source, ...]) -> None:
+    """Raise UsageError for looks under which a cue is hidden, or a question has no answer."""
+    both = next((attack for attack in recipe.attacks if {"caption", "legend"} <= {*attack.split("+")}), None)
+    for source in (source for source in sources if source.detection):
+        if both and recipe.strength.rendering(source.rendering).caption_position == "over":
+            raise UsageError(
+                f'--type {both}: a caption "over" the picture would cover the legend of {source.name}. '
+                "Put it below or above, or attack with one of the two."
+            )
+        if recipe.parity and source.detection and source.detection.box_names == "colours":
+            raise UsageError(
+                f"--parity draws every box red, and {source.root}/dataset.toml names boxes by colour. Set box_names = "
+                '"numbers" there.'
             )
 
 

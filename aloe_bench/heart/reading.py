@@ -6,6 +6,7 @@ import base64
 import binascii
 import csv
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,15 +31,16 @@ class Row:
 
     def text(self, column: str) -> str:
         """Return a cell that must hold text; raises DataError naming it."""
-        value = self.cells.get(column)
-        if value is None or not str(value).strip():
+        value = self.optional(column)
+        if value is None:
             raise DataError(f"{self.where}: column {column!r} is empty; expected text. Correct the row.")
-        return str(value)
+        return value
 
     def optional(self, column: str) -> str | None:
-        """Return a cell as text, None if it is absent or empty."""
+        """Return a cell as text, None if it is absent, empty, or the NaN that pandas leaves for either."""
         value = self.cells.get(column)
-        return None if value is None or not str(value).strip() else str(value)
+        absent = value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value))
+        return None if absent else str(value)
 
 
 def table_files(place: Path) -> list[Path]:
@@ -130,7 +132,7 @@ class Pictures:
 
     folder: Path
     _by_row: dict[str, ImageRef | int] = field(default_factory=dict)
-    _by_index: dict[int, str] = field(default_factory=dict)
+    _by_index: dict[int, list[str]] = field(default_factory=dict)
     _by_hash: dict[str, ImageRef] = field(default_factory=dict)
     _by_path: dict[str, ImageRef] = field(default_factory=dict)
 
@@ -142,13 +144,19 @@ class Pictures:
         self._by_row[row.where] = self._picture(value, row.where)
         index = row.optional("index")
         if index is not None and index.isdecimal():
-            self._by_index.setdefault(int(index), row.where)
+            self._by_index.setdefault(int(index), []).append(row.where)
 
     def of(self, row: Row) -> ImageRef:
         """Return the picture of `row`; raises DataError if it points at no row with one, or is not the one recorded."""
         found = self._by_row[row.where]
         if isinstance(found, int):
-            target = self._by_row.get(self._by_index.get(found, ""))
+            there = self._by_index.get(found, [])
+            if len(there) > 1:
+                raise DataError(
+                    f"{row.where}: the picture is in the row of index {found}, and {' and '.join(there[:2])} both are. "
+                    "Number the rows of a table from 0 on, each once."
+                )
+            target = self._by_row[there[0]] if there else None
             if target is None or isinstance(target, int):
                 raise DataError(
                     f"{row.where}: the picture should be in the row of index {found}, which is not there or has none. "

@@ -195,6 +195,13 @@ class _Facts:
         for name in forms:
             if known and name not in known:
                 self._add("prompt_forms", name, f"[prompt_forms] {name!r} is no class.{did_you_mean(name, known)}")
+        for classes in filter(None, tasks):
+            said: dict[str, str] = {}
+            for name, form in zip(classes.names, classes.forms, strict=True):
+                other = said.setdefault(form.casefold(), name)
+                if other != name:
+                    why = f"[prompt_forms] {other!r} and {name!r} are both said as {form!r}; a false cue would be true"
+                    self._add("prompt_forms", name if name in forms else other, why)
 
     def window(self) -> tuple[float, float] | None:
         value = self._tables.get("window")

@@ -51,7 +51,8 @@ class HeartTask:
             rows.append(Row(row.where, kept))
         bases = _bases(samples, rows)
         for sample, row in zip(samples, rows, strict=True):
-            yield replace(sample, images=(pictures.of(row),), tags={**sample.tags, **_place_in_base(sample, bases)})
+            tags = {**sample.tags, **_place_in_base(sample, row, bases)}
+            yield replace(sample, images=(pictures.of(row),), tags=tags)
 
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
@@ -189,26 +190,30 @@ def _cue_target(row: Row, variant: Variant, answer: str, letters: str) -> str | 
     return fake
 
 
-def _bases(samples: Sequence[Sample], rows: Sequence[Row]) -> dict[str, Sample]:
-    """Return the baseline of each item, checked: no id twice, no cue without its baseline."""
+def _bases(samples: Sequence[Sample], rows: Sequence[Row]) -> dict[str, tuple[Sample, Row]]:
+    """Return the baseline of each item and its row, checked: no id twice, no cue without its baseline."""
     where: dict[str, str] = {}
     for sample, row in zip(samples, rows, strict=True):
         if sample.id in where:
             raise DataError(f"{row.where}: {sample.id} is also {where[sample.id]}; every row needs its own id.")
         where[sample.id] = row.where
-    base = {sample.id: sample for sample in samples if sample.cue is None}
+    base = {sample.id: (sample, row) for sample, row in zip(samples, rows, strict=True) if sample.cue is None}
     for sample, row in zip(samples, rows, strict=True):
         if sample.cue and sample.cue.base_id not in base:
             raise DataError(f"{row.where}: {sample.id} has no baseline row {sample.cue.base_id}. Get the whole table.")
     return base
 
 
-def _place_in_base(sample: Sample, bases: Mapping[str, Sample]) -> dict[str, str]:
+def _place_in_base(sample: Sample, row: Row, bases: Mapping[str, tuple[Sample, Row]]) -> dict[str, str]:
     """Return the letter that the cue's option has in the item's baseline, as a tag; "" if it is no option there.
 
-    The published table shuffles options anew for each approach, so the same letter need not be the same option.
+    The published table shuffles options anew for each approach, so the same letter need not be the same option. Its
+    legends number other boxes anew too, and it does not say how: their "Box 2" is no option of the baseline.
     """
     if sample.cue is None or sample.cue.suggests is None:
         return {}
-    option, choices = sample.choices[LETTERS.index(sample.cue.suggests)], bases[sample.cue.base_id].choices
-    return {"suggests_in_base": LETTERS[choices.index(option)] if option in choices else ""}
+    base, base_row = bases[sample.cue.base_id]
+    boxes, option = row.optional("box_labels"), sample.choices[LETTERS.index(sample.cue.suggests)]
+    recorded = boxes is not None or "legend" not in sample.cue.attack.split("+")
+    known = recorded and boxes == base_row.optional("box_labels") and option in base.choices
+    return {"suggests_in_base": LETTERS[base.choices.index(option)] if known else ""}

@@ -22,32 +22,58 @@ log = logging.getLogger(__name__)
 
 SCHEMA = 1
 MODEL_KEYS = ("name", "fingerprint", "backend", "miniature", "size_group", "domain")
+_REPLACED = "run %s takes the place of run %s, of another model of the same name; give each its own with run --name"
 TASK_KEYS = ("name", "version", "expected_rows", "data_sha256")
 
 
 def build(runs: Sequence[Path], output: Path) -> list[Path]:
     """Write the evidence of `runs` under `output`/results, make every table anew; return what was written.
 
-    All runs are read before anything is written.
+    All runs are read before anything is written. Of the runs of one model on one task the last counts, a partial one
+    only where none is complete.
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
-    results = [evidence(folder) for folder in runs]
-    written: list[Path] = []
-    for folder, result in zip(runs, results, strict=True):
+    results: dict[Path, dict[str, Any]] = {}
+    for folder in runs:
+        result = evidence(folder)
         path = _result_path(output, result)
-        if result["partial"] and path.exists() and not _read_result(path)["partial"]:
-            raise DataError(
-                f"{folder}: a partial run, but {path} holds a complete one. "
-                "Delete that file first if it is to go, or finish the run."
-            )
+        given = results.get(path, result)
+        if given["partial"] != result["partial"]:
+            part, whole = sorted((given, result), key=lambda one: not one["partial"])
+            log.warning("run %s left out: a partial run; %s is the complete one", part["run"], whole["run"])
+            result = whole
+        elif given["model"]["fingerprint"] != result["model"]["fingerprint"]:
+            log.warning(_REPLACED, result["run"], given["run"])
+        results[path] = result
+    for path, result in results.items():
+        _check_place(path, result)
+    for path, result in results.items():
         runlog.write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
-        written.append(path)
     pages = _pages(output)
     for path, text in pages.items():
         runlog.write_atomic(path, text)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
-    return list(dict.fromkeys([*written, *pages]))
+    return [*results, *pages]
+
+
+def _check_place(path: Path, result: Mapping[str, Any]) -> None:
+    """Raise DataError where the complete result at `path` would be lost to a part; say where it is another model's."""
+    if not path.exists():
+        return
+    try:
+        there = _read_result(path)
+    except DataError:
+        if result["partial"]:
+            raise
+        return  # a complete run mends a broken result
+    if result["partial"] and not there["partial"]:
+        raise DataError(
+            f"{result['run']}: a partial run, but {path} holds a complete one. "
+            "Delete that file first if it is to go, or finish the run; nothing was written."
+        )
+    if there["model"]["fingerprint"] != result["model"]["fingerprint"]:
+        log.warning(_REPLACED, result["run"], there["run"])
 
 
 def check(output: Path) -> list[str]:
@@ -78,7 +104,7 @@ def evidence(folder: Path) -> dict[str, Any]:
 def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
-    task = {key: header["task"][key] for key in TASK_KEYS}
+    task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     known = {task["expected_rows"], header["task"].get("paper_scored_rows")} - {None}
     return {
         "schema": SCHEMA,

@@ -146,7 +146,7 @@ def _task_section(found: Sequence[Block]) -> dict[str, Any]:
         "columns": columns,
         "outcomes": {block.dataset: outcomes(block) for block in found},
     }
-    _flag_below_chance(result)
+    _flag_below_chance(columns, found)
     return result
 
 
@@ -223,17 +223,22 @@ def _macro_test(columns: Mapping[str, Column]) -> Entry:
     return {"p": p, "test": test}
 
 
-def _flag_below_chance(task: dict[str, Any]) -> None:
-    """Mark the accuracies whose whole interval lies under guessing: no inability explains them, the cue does."""
-    for attack, measures in task["columns"].items():
-        for name in ("accuracy", "adversarial") if attack == BASELINE else ("adversarial", "neutral"):
-            levels = measures.get(name)
-            if levels is None:
+def _flag_below_chance(columns: Mapping[str, Any], found: Sequence[Block]) -> None:
+    """Mark the accuracies whose whole interval lies under guessing: no inability explains them, the cue does.
+
+    Chance is that of the very items: an attack need not be on all of them.
+    """
+    for attack, measures in columns.items():
+        for name in ("accuracy",) if attack == BASELINE else ("adversarial", "neutral"):
+            if name not in measures:
                 continue
-            for level, chance in (("macro", task["chance"]["macro"]), ("micro", task["chance"]["micro"])):
-                _flag(levels[level], chance)
-            for dataset, entry in levels["datasets"].items():
-                _flag(entry, task["chance"]["datasets"][dataset])
+            arms = [(b, b.base if attack == BASELINE else b.arms.get(attack, {}).get(name)) for b in found]
+            parts = {block.dataset: block.chance[arm.there] for block, arm in arms if arm}
+            means = {dataset: float(part.mean()) for dataset, part in parts.items()}
+            _flag(measures[name]["macro"], sum(means.values()) / len(means))
+            _flag(measures[name]["micro"], float(np.concatenate([*parts.values()]).mean()))
+            for dataset, entry in measures[name]["datasets"].items():
+                _flag(entry, means[dataset])
 
 
 def _flag(entry: Entry, chance: float) -> None:

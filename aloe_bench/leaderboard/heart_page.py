@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from aloe_bench.heart.published import ROWS
+from aloe_bench.heart.published import ROWS, SOURCE
 from aloe_bench.leaderboard.tables import (
     FOOTNOTES,
     GENERATED,
@@ -91,9 +91,11 @@ def _sections(results: Sequence[Result]) -> list[Section]:
             continue
         task = result["task"]
         key = (str(task["name"]), str(task["data_sha256"]))
-        published = task["name"] == "heart" and task["expected_rows"] == ROWS and not result["partial"]
-        title = "The published table" if published else f"{escape(task['name'])}, data {escape(key[1][:8])}"
-        found.setdefault(key, Section(title, paper=published)).results.append(result)
+        section = found.setdefault(key, Section(f"{escape(task['name'])}, data {escape(key[1][:8])}"))
+        section.results.append(result)
+        hub = task["name"] == "heart" and task.get("source") == SOURCE and task["expected_rows"] == ROWS
+        if hub and not result["partial"]:
+            section.title, section.paper = "The published table", True
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
 
 
@@ -104,7 +106,7 @@ def _section_blocks(section: Section) -> list[str]:
         columns += [name for name in result["cells"] if name not in columns]
     columns.sort(key=_place)
     rows += [_row(result) for result in section.results]
-    random = random or _random(section.results[0], columns)
+    random = random or _random(section.results, columns)
     ties = _ties(section.results, columns)
     podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
     lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
@@ -143,10 +145,21 @@ def _paper_rows() -> tuple[Row, list[Row]]:
     return rows[0], rows[1:]
 
 
-def _random(result: Result, columns: Sequence[str]) -> Row:
-    chance = {task: part["chance"]["macro"] for task, part in result["heart"].items()}
-    shown = {column: percent(Fraction(chance[column.partition("/")[0]])) for column in columns}
-    return Row("Random *(computed)*", None, "", dict(shown))
+def _random(results: Sequence[Result], columns: Sequence[str]) -> Row:
+    """Return chance by column, from a complete run where there is one: a part may lack a data set or a whole task."""
+    row = Row("Random *(computed)*", None, "")
+    for result in sorted(results, key=lambda result: bool(result["partial"])):
+        for column in (column for column in columns if column in result["cells"]):
+            row.shown.setdefault(column, percent(Fraction(_accuracy(result, column)["chance"])))
+    return row
+
+
+def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
+    """Return the macro entry that the cell of `column` shows."""
+    task, _, attack = column.partition("/")
+    measure = "accuracy" if attack == "baseline" else "adversarial"
+    entry: Mapping[str, Any] = result["heart"][task]["columns"][attack][measure]["macro"]
+    return entry
 
 
 def _run_name(result: Result) -> str:
@@ -170,9 +183,7 @@ def _row(result: Result) -> Row:
 def _small_print(result: Result, column: str, numbers: Result) -> str:
     if numbers["exact"] is None:
         return f"not measured, {numbers['failed']} failed"
-    task, _, attack = column.partition("/")
-    measure = "accuracy" if attack == "baseline" else "adversarial"
-    below = result["heart"][task]["columns"][attack][measure]["macro"]["below_chance"]
+    below = _accuracy(result, column)["below_chance"]
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
     return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, n {numbers['n']}{clusters}"
 

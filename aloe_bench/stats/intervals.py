@@ -38,6 +38,8 @@ def few_clusters(n_clusters: int) -> str | None:
     """Return the warning that belongs beside any interval over so few clusters; None if there are enough."""
     if n_clusters >= FEW_CLUSTERS:
         return None
+    if n_clusters < 2:
+        return f"{n_clusters} {'cluster' if n_clusters else 'clusters'}: no interval and no test without two"
     advice = "the interval is rough" if n_clusters >= VERY_FEW_CLUSTERS else "go by the exact test, not the interval"
     return f"{n_clusters} clusters, fewer than {FEW_CLUSTERS}: {advice}"
 
