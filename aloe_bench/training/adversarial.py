@@ -27,11 +27,13 @@ from aloe_bench.newfolder import NewFolder
 from aloe_bench.seeds import rng_for
 from aloe_bench.tasks import formats
 from aloe_bench.training.data.schema import MANIFEST, Conversation, asked_and_answered, write_folder
-from aloe_bench.training.overlap import check_overlap, check_wordings
+from aloe_bench.training.overlap import check_overlap, check_wordings, in_words
 
 # Wordings that the shipped evaluation set does not use.
 TEMPLATES = Path(__file__).parent / "templates" / "clinical-training.toml"
 VARIANTS = (None, "assistive", "adversarial")
+# Ends the id of a row that the control learns without its cue.
+WITHOUT_CUE = "/without-cue"
 Report = Callable[[int, int], None]
 
 
@@ -163,7 +165,7 @@ def _conversations(task: Task, rows: Iterable[Sample], wanted: Wanted) -> Iterat
         if wanted.clean_only and row.cue is not None:
             if row.cue.base_id not in clean:
                 continue
-            shown, name = clean[row.cue.base_id], f"{row.id}/without-cue"
+            shown, name = clean[row.cue.base_id], f"{row.id}{WITHOUT_CUE}"
         request = replace(formats.request(shown, formats.asked(task, shown, wanted.answer), wanted.answer), id=name)
         yield asked_and_answered(
             request,
@@ -220,4 +222,5 @@ def _facts(
         "rows": dict(sorted(counted.items())),
         "clusters_sha256": hashlib.sha256("\n".join(sorted({r.cluster for r in kept})).encode()).hexdigest(),
         "overlap": shared,
+        "leakage": in_words(shared),
     }
