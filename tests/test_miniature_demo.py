@@ -52,6 +52,7 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
     done = aloe("demo", "--quick", "--output", "out")
 
     assert done.returncode == 0, done.stderr
+    assert "A quick run" in done.stdout
     assert "peak memory" in done.stdout and "off" in done.stdout and "no evidence about any real model" in done.stdout
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["cells"]) == 9
