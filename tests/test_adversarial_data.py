@@ -105,6 +105,29 @@ def test_held_out_images_are_in_no_training_row_and_their_pictures_are_there(mad
     assert not {line["cluster"] for line in training} & {line["cluster"] for line in held_out}
     for line in held_out:
         assert (made / "validation" / line["messages"][0]["content"][0]["image"]).is_file()
+    for folder in (made, made / "validation"):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        rows = Counter(
+            f"{line['tags']['task']}/{line['tags']['attack'] or 'clean'}/{line['tags']['variant']}"
+            for line in lines(folder)
+        )
+        assert manifest["rows"] == rows and manifest["n"] == manifest["available"] == rows.total()
+
+
+def test_a_picture_that_is_there_twice_is_not_both_learnt_and_held_out(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", "xray", 24, split="train")
+    pictures = sorted((source / "images").iterdir())
+    for one, other in zip(pictures[:12:2], pictures[12::2], strict=True):  # of the same class
+        shutil.copyfile(one, other)
+    wanted = Wanted(source, templates=TEMPLATES[1], attacks="prompt", validation_share=0.4)
+    write_adversarial_data(wanted, tmp_path / "data")
+
+    def shown(folder: Path) -> set[str]:
+        return {line["messages"][0]["content"][0]["image"] for line in lines(folder)}
+
+    learnt, held = shown(tmp_path / "data"), shown(tmp_path / "data" / "validation")
+    assert len(learnt) + len(held) == 18
+    assert len(held) >= 4 and not learnt & held
 
 
 def test_the_clean_only_control_is_as_long_and_has_no_cue(xray: Path, made: Path, tmp_path: Path) -> None:
