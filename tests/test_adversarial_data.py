@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
 from aloe_bench import attack
 from aloe_bench.errors import DataError
+from aloe_bench.heart import table
 from aloe_bench.heart.build import Recipe
 from aloe_bench.heart.source import load_source
 from aloe_bench.heart.wordings import load_templates
@@ -103,6 +105,29 @@ def test_held_out_images_are_in_no_training_row_and_their_pictures_are_there(mad
     assert not {line["cluster"] for line in training} & {line["cluster"] for line in held_out}
     for line in held_out:
         assert (made / "validation" / line["messages"][0]["content"][0]["image"]).is_file()
+    for folder in (made, made / "validation"):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        rows = Counter(
+            f"{line['tags']['task']}/{line['tags']['attack'] or 'clean'}/{line['tags']['variant']}"
+            for line in lines(folder)
+        )
+        assert manifest["rows"] == rows and manifest["n"] == manifest["available"] == rows.total()
+
+
+def test_a_picture_that_is_there_twice_is_not_both_learnt_and_held_out(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", "xray", 24, split="train")
+    pictures = sorted((source / "images").iterdir())
+    for one, other in zip(pictures[:12:2], pictures[12::2], strict=True):  # of the same class
+        shutil.copyfile(one, other)
+    wanted = Wanted(source, templates=TEMPLATES[1], attacks="prompt", validation_share=0.4)
+    write_adversarial_data(wanted, tmp_path / "data")
+
+    def shown(folder: Path) -> set[str]:
+        return {line["messages"][0]["content"][0]["image"] for line in lines(folder)}
+
+    learnt, held = shown(tmp_path / "data"), shown(tmp_path / "data" / "validation")
+    assert len(learnt) + len(held) == 18
+    assert len(held) >= 4 and not learnt & held
 
 
 def test_the_clean_only_control_is_as_long_and_has_no_cue(xray: Path, made: Path, tmp_path: Path) -> None:
@@ -167,12 +192,62 @@ def test_the_same_dataset_is_refused_and_a_shared_modality_is_marked(xray: Path,
         Wanted(xray, evaluation=(kin,), templates=TEMPLATES[1], attacks="prompt"), tmp_path / "data"
     )
     assert manifest["overlap"]["shared_modality"] == ["xray"]
+    assert manifest["leakage"] == "none of 40 pictures is in kin; the modality xray is in both"
+
+
+@pytest.mark.parametrize("spelled", ["Miniature X-Ray", "miniature_xray"])
+def test_a_dataset_is_known_however_its_name_is_spelled(xray: Path, tmp_path: Path, spelled: str) -> None:
+    kin = write_source(tmp_path / "kin", "xray", 4, seed=9)
+    text = (kin / "dataset.toml").read_text().replace('"miniature-xray"', f'"{spelled}"')
+    (kin / "dataset.toml").write_text(text.replace('modality = "xray"', 'modality = "X-ray"'))
+    with pytest.raises(DataError, match="holds the dataset 'miniature-xray' itself"):
+        write_adversarial_data(Wanted(xray, evaluation=(kin,), templates=TEMPLATES[1]), tmp_path / "never")
 
 
 def test_wordings_that_are_evaluated_with_are_refused(xray: Path, tmp_path: Path) -> None:
     heart = evaluation(write_source(tmp_path / "mri", "mri", 4), tmp_path / "heart")
-    with pytest.raises(DataError, match="made with the template set miniature-evaluation-1"):
-        write_adversarial_data(Wanted(xray, evaluation=(heart,), templates=TEMPLATES[0]), tmp_path / "never")
+    for place in (heart, heart / "heart.parquet"):
+        with pytest.raises(DataError, match="made with the template set miniature-evaluation-1"):
+            write_adversarial_data(Wanted(xray, evaluation=(place,), templates=TEMPLATES[0]), tmp_path / "never")
+
+
+def published(heart: Path, folder: Path) -> Path:
+    """Write the table at `heart` as the hub has it: the published columns alone, under another file's name."""
+    (folder / "data").mkdir(parents=True)
+    rows = parquet.read_table(heart / "heart.parquet")
+    rows = rows.select([name for name in rows.column_names if name in table.PUBLISHED])
+    for name in rows["image_path"].unique().to_pylist():
+        shutil.copyfile(heart / name, folder / Path(name).name)
+    names = pa.array([Path(name).name for name in rows["image_path"].to_pylist()])
+    rows = rows.set_column(rows.column_names.index("image_path"), "image_path", names)
+    parquet.write_table(rows, folder / "data" / "test-00000-of-00001.parquet")
+    return folder
+
+
+def test_a_sentence_that_is_evaluated_with_is_refused_under_any_name(xray: Path, tmp_path: Path) -> None:
+    heart = evaluation(write_source(tmp_path / "mri", "mri", 8), tmp_path / "heart")
+    mine = tmp_path / "mine.toml"
+    mine.write_text(
+        TEMPLATES[1].read_text().replace("miniature-training", "mine").replace("Shows $class_name", "seen: $class_name")
+    )
+    for place in (heart, published(heart, tmp_path / "hub")):
+        with pytest.raises(DataError, match=r"says 'Seen: (ab)?normal', which is 'seen: \$class_name'"):
+            write_adversarial_data(Wanted(xray, evaluation=(place,), templates=mine), tmp_path / "never")
+        assert not (tmp_path / "never").exists()
+
+
+def test_the_published_table_is_compared_with(xray: Path, tmp_path: Path) -> None:
+    other = write_source(tmp_path / "mri", "mri", 8)
+    free = published(evaluation(other, tmp_path / "free"), tmp_path / "hub")
+    wanted = Wanted(xray, evaluation=(free,), templates=TEMPLATES[1], attacks="prompt")
+    manifest = write_adversarial_data(wanted, tmp_path / "data")
+    assert manifest["overlap"]["compared_with"] == 8
+    assert manifest["leakage"] == "none of 40 pictures is in hub; hub states no modality"
+
+    shutil.copyfile(sorted((xray / "images").iterdir())[0], sorted((other / "images").iterdir())[0])
+    leaking = published(evaluation(other, tmp_path / "leaking"), tmp_path / "hub2")
+    with pytest.raises(DataError, match="1 of its pictures"):
+        write_adversarial_data(replace(wanted, evaluation=(leaking,)), tmp_path / "never")
 
 
 def test_the_shipped_training_wordings_share_no_sentence_with_the_evaluation_set() -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import signal
+import subprocess
+import sys
+import time
 import tomllib
 from pathlib import Path
 
@@ -48,6 +52,7 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
     done = aloe("demo", "--quick", "--output", "out")
 
     assert done.returncode == 0, done.stderr
+    assert "A quick run" in done.stdout
     assert "peak memory" in done.stdout and "off" in done.stdout and "no evidence about any real model" in done.stdout
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["cells"]) == 9
@@ -69,6 +74,23 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
     assert (tmp_path / "out" / "ar" / "checkpoint" / "config.json").is_file()
     again = aloe("demo", "--quick", "--output", "out")
     assert again.returncode == 2 and "not empty" in again.stderr
+
+
+def test_ctrl_c_while_ar_trains_is_one_clear_message(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "aloe_bench.cli.main", "demo", "--quick", "--output", str(tmp_path / "out")]
+    process = subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    deadline = time.monotonic() + 280
+    while not (tmp_path / "out" / "ar" / "checkpoint" / "tensorboard").exists() and time.monotonic() < deadline:
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate()
+
+    assert process.returncode == 130, said
+    assert "remove it and start again" in said and "Traceback" not in said and "run the same command" not in said
 
 
 @pytest.fixture(scope="module")

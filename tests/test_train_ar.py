@@ -18,6 +18,8 @@ from aloe_bench.heart.source import load_source
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 from aloe_bench.miniature.source import TEMPLATES, write_source
+from aloe_bench.training.adversarial import Wanted, write_adversarial_data
+from aloe_bench.training.ar import probes
 
 pytest.importorskip("trl")
 
@@ -94,10 +96,11 @@ def test_the_card_holds_the_tables_for_seen_and_unseen_wordings(trained: tuple[P
     card = (trained[0] / "README.md").read_text()
 
     assert "### heart-miniature-ct: wordings that AR never saw" in card
+    assert "leakage none of 8 pictures is in eval" in card
     assert "### heart-miniature-xray: held-out pictures, wordings of the training" in card
     assert "| questions | n | before | after | change | 95 % interval | p (family) |" in card
     assert "Caution: " in card
-    assert "dataset miniature-xray, licence CC0-1.0" in card
+    assert "dataset miniature-xray, " in card and "licence CC0-1.0" in card
     assert "| classification/caption |" in card
     assert "Not measured yet" not in card
 
@@ -138,6 +141,40 @@ def test_another_wish_in_the_same_folder_is_refused_by_name(place: Path, trained
 
     assert isinstance(result.exception, RunMismatchError)
     assert "another clean_only: was False, is True" in str(result.exception)
+
+
+def test_another_evaluation_of_the_same_folder_name_is_not_taken_for_the_one_compared_with(
+    place: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    ct = load_source(write_source(tmp_path / "ct", "ct", 4, 9))
+    recipe = Recipe(("caption", "prompt"), load_templates(TEMPLATES[0]))
+    attack.build([ct], attack.plan_work([ct], recipe), recipe, tmp_path / "eval")
+
+    result = train_ar(place, trained[0], "--evaluation", tmp_path / "eval", "--measure")
+
+    assert isinstance(result.exception, RunMismatchError)
+    assert "another evaluation" in str(result.exception)
+
+
+def test_the_control_is_asked_what_the_other_is_asked(place: Path, tmp_path: Path) -> None:
+    """Base and control are measured under cues, though the control learns none; every folder is asked."""
+    shutil.copytree(place / "eval", tmp_path / "again")
+    asked = []
+    for clean_only in (False, True):
+        wanted = Wanted(
+            place / "xray", (place / "eval", tmp_path / "again"), templates=TEMPLATES[1], validation_share=0.3,
+            clean_only=clean_only, reading=True,
+        )  # fmt: skip
+        folder = tmp_path / str(clean_only)
+        write_adversarial_data(wanted, folder)
+        asked.append({probe.title: {s.id for _, s in probe.plan.samples} for probe in probes(wanted, folder)})
+
+    assert asked[0] == asked[1]
+    assert len(asked[0]) == 3
+    (held,) = (ids for title, ids in asked[0].items() if "held-out" in title)
+    assert {name.partition("/")[2] for name in (i.removeprefix("heart/miniature-xray/") for i in held)} >= {
+        "", "caption/adversarial", "sycophancy/assistive",
+    }  # fmt: skip
 
 
 def test_a_planted_evaluation_picture_stops_it_before_anything_is_trained(place: Path, tmp_path: Path) -> None:
@@ -195,6 +232,8 @@ def test_wrong_wishes_are_one_clear_message(place: Path, tmp_path: Path) -> None
     assert "neither annotations/ nor annotations.json is there" in wrong("--source", no_boxes)
     assert "legend" in wrong("--source", no_detection, "--attacks", "legend")
     assert "--measure needs --evaluation" in wrong("--measure", "--held-out", "0")
+    assert "no heart.parquet" in wrong("--measure", "--evaluation", place / "ct")
+    assert not (tmp_path / "out" / ".training" / "data").exists()
     assert "no such" in wrong("--source", tmp_path / "nowhere").lower()
     assert not (tmp_path / "out" / "config.json").exists()
     assert isinstance(train_ar(place, tmp_path / "out", "--set", "gpus=4").exception, UsageError)

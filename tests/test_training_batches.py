@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conversations import PICTURES, conversation, make_folder
 
-from aloe_bench.errors import DataError, ModelError
+from aloe_bench.errors import DataError, ModelError, UsageError
 from aloe_bench.images import open_image
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 from aloe_bench.training.collate import Collator, Encoder, load_processor
@@ -94,13 +94,18 @@ def test_tensors_are_those_of_trl_with_its_own_template_for_qwen(tiny: Path, dat
     assert (got["labels"] != -100).sum() > 100
 
 
+@pytest.mark.parametrize(("min_pixels", "tokens"), [(None, 4), (224 * 224, 64), (28 * 28, 1)])
 def test_a_batch_without_pictures_runs_the_vision_tower_and_changes_nothing(
-    tiny: Path, data: Path, network: Any
+    tiny: Path, data: Path, network: Any, min_pixels: int | None, tokens: int
 ) -> None:
+    """Whatever the pixel limits make of the dummy picture."""
     made = [text_only(), conversation(3), conversation(7)]
     assert not any(one.pictures for one in made)
-    batch = collator(tiny, data)(rows(made))
-    plain = {name: batch[name][:, :-6] for name in ("input_ids", "attention_mask", "labels")}
+    max_pixels = 28 * 28 if tokens == 1 else None
+    encoder = Encoder(load_processor(tiny, min_pixels, max_pixels))
+    batch = Collator(encoder, data, 4096)(rows(made))
+    assert int((batch["input_ids"] == encoder.image_id).sum()) == tokens == encoder.dummy_tokens - 2
+    plain = {name: batch[name][:, : -tokens - 2] for name in ("input_ids", "attention_mask", "labels")}
 
     losses, text_gradients, vision_gradients = [], [], []
     for inputs in (plain, batch):
@@ -137,6 +142,11 @@ def test_the_pixel_limit_is_pinned_and_counted_without_decoding(tiny: Path, data
 
         assert tokens == collate.encoder.image_tokens(size) <= limit // 28**2
         assert collate.encoder.settings()["size"]["longest_edge"] == limit
+
+
+def test_limits_that_cross_are_refused(tiny: Path) -> None:
+    with pytest.raises(UsageError, match="at least 10000000 and at most 50176 pixels a picture"):
+        load_processor(tiny, 10_000_000, None)
 
 
 def test_text_that_would_end_a_turn_is_refused(tiny: Path, data: Path) -> None:

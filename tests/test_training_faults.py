@@ -74,6 +74,18 @@ def wait_for(process: subprocess.Popen[str], folder: Path, pattern: str) -> Path
     raise AssertionError(f"no {pattern}: {process.communicate()[0]}")
 
 
+def caught(process: subprocess.Popen[str], folder: Path, pattern: str) -> Path:
+    """Stop `process` while a path under `folder` that fits is there; return the path."""
+    while True:
+        found = wait_for(process, folder, pattern)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        if found.exists():
+            return found
+        # On a busy machine that save was over by then: let it come to the next.
+        process.send_signal(signal.SIGCONT)
+
+
 def test_a_kill_during_a_save_leaves_the_last_good_checkpoint(
     tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path
 ) -> None:
@@ -81,12 +93,11 @@ def test_a_kill_during_a_save_leaves_the_last_good_checkpoint(
     checkpoints = output / ".training" / "checkpoints"
     process = started(command(tiny, data, output, "--save-every", "1"))
     wait_for(process, checkpoints, "checkpoint-*")
-    half = wait_for(process, checkpoints, ".incomplete/*/model.safetensors")
+    half = caught(process, checkpoints, ".incomplete/*/model.safetensors")
     process.kill()
     process.communicate()
 
     whole = sorted(path.name for path in checkpoints.glob("checkpoint-*"))
-    assert half.exists(), "the save was over before the kill"
     assert whole
     assert half.parent.name not in whole
 

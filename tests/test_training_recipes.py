@@ -82,6 +82,10 @@ def test_the_plan_is_printed_with_its_arithmetic() -> None:
         (["gpus=4", "gradient_accumulation=16", "samples=3571622"], "GB a GPU at full length, 64 there"),
         (["samples=1000"], "1000 rows fill no step of 1024"),
         (["samples=3571622", "steps=3488"], "= 3487 steps, but it says 3488"),
+        (["seed=-1"], "seed is -1; expected at least 0"),
+        (["weight_decay=-0.1"], "weight_decay is -0.1; expected at least 0"),
+        (["max_grad_norm=nan"], "max_grad_norm is nan; expected at least 0"),
+        (["max_pixels=100"], "max_pixels is 100; expected at least 3136"),
         (["warmup_share=1.5"], "a share from 0 to below 1"),
         (["gpus=0"], "gpus is 0; expected at least 1"),
         (["zero_stage=2"], "zero_stage 2; expected 3"),
@@ -113,6 +117,28 @@ def test_a_recipe_of_ones_own_is_a_toml_file(tmp_path: Path) -> None:
         load_recipe(str(mine))
     with pytest.raises(UsageError, match="Did you mean ar-7b"):
         load_recipe("ar-7")
+
+
+def test_steps_are_no_way_to_stop_early() -> None:
+    """A number of steps that the rows do not give is refused, not passed over."""
+    recipe = changed(load_recipe("miniature"), ("steps=1",))
+    with pytest.raises(UsageError, match="= 3 steps, but it says 1"):
+        plan(recipe, 100)
+    # The source's own steps are of the source's own rows.
+    assert plan(load_recipe("aloe-vision-7b"), 2048).steps == 2
+
+
+@pytest.mark.parametrize("processes", ["1", "4"])
+def test_job_files_and_ranks_never_start_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, processes: str) -> None:
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    words = ["train-sft", "--recipe", "ar-7b", "--model", "b", "--data", "d", "--output", "o", "--fresh"]
+    more = ["--write-cluster", str(tmp_path / "jobs")] if processes == "1" else []
+
+    result = invoke(*words, *more)
+
+    assert result.exit_code == 2
+    assert "--fresh would start over in every process" in result.output
+    assert not (tmp_path / "jobs").exists()
 
 
 def test_a_changed_setting_is_ours_and_no_longer_held_to_the_source() -> None:

@@ -248,6 +248,19 @@ def invoke(*words: object) -> Result:
     return CliRunner().invoke(cli, [str(word) for word in words])
 
 
+def test_a_plan_removes_nothing(tiny: Path, data: Path, uninterrupted: Trained) -> None:
+    before = sha256(uninterrupted.output / "model.safetensors")
+    sets = [word for setting in SMALL for word in ("--set", setting)]
+
+    result = invoke(
+        "train-sft", "--recipe", "miniature", *sets, "--model", tiny, "--data", data, "--output", uninterrupted.output,
+        "--plan", "--fresh",
+    )  # fmt: skip
+
+    assert "18 conversations" in result.output
+    assert sha256(uninterrupted.output / "model.safetensors") == before
+
+
 def test_run_takes_what_train_sft_wrote(uninterrupted: Trained, tmp_path: Path) -> None:
     mini = Path(__file__).parent / "data" / "careqa_mini"
     result = invoke(
@@ -265,7 +278,13 @@ def test_the_card_says_what_the_model_was_made_of(tiny: Path, uninterrupted: Tra
 
     card = (uninterrupted.output / "README.md").read_text()
 
-    for said in (uninterrupted.prepared.sha256, fingerprint_folder(tiny), "trl 1.16", "18 kept, of which 2 fill no"):
+    for said in (
+        uninterrupted.prepared.sha256,
+        fingerprint_folder(tiny),
+        "trl 1.16",
+        "18 kept, of which 2 fill no",
+        "--measure",
+    ):
         assert said in card
     assert str(uninterrupted.output.parent) not in card
     config = json.loads((uninterrupted.output / "config.json").read_text())

@@ -18,20 +18,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the AR stage's pictures, cues and order.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the AR stage's pictures, cues and order."
+)
 @click.option("--quick", is_flag=True, help="A tenth of everything, to see that it runs; its figures mean nothing.")
 @click.option("--base", type=click.Path(path_type=Path), help="Another base checkpoint than the shipped one.")
 def demo(output: Path, seed: int, quick: bool, base: Path | None) -> None:
     """Attack a tiny model, train it against the attacks on one modality, and attack it on the others again."""
     from aloe_bench.miniature.demo import FULL, QUICK, run_demo, write_summary
     from aloe_bench.miniature.loop import BASE
+    from aloe_bench.training.sft import Stopped
 
     started, size = time.monotonic(), QUICK if quick else FULL
-    done = run_demo(output, size, seed, _Lines(), base or BASE)
-    jury = _judged(done)
-    pages = _published(done, output)
-    cost = _cost(started)
-    page = write_summary(done, output, size, jury, cost)
+    try:
+        done = run_demo(output, size, seed, _Lines(), base or BASE)
+        jury = _judged(done)
+        pages = _published(done, output)
+    except (KeyboardInterrupt, Stopped) as stop:
+        click.echo(f"Interrupted. What is in {output} is not gone on with: remove it and start again.", err=True)
+        raise click.exceptions.Exit(130) from stop
+    page = write_summary(done, output, size, jury, _cost(started))
     click.echo(page.read_text(encoding="utf-8"))
     click.echo(f"Summary: {page}\nLeaderboard: {', '.join(map(str, pages))}\nTrained checkpoint: {done.trained}")
 

@@ -49,6 +49,11 @@ def train_sft(**options: Any) -> None:
     from aloe_bench.training.recipes import changed, load_recipe
 
     recipe = changed(load_recipe(options["recipe"]), options["settings"])
+    if options["fresh"] and (options["write_cluster"] or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+        raise click.UsageError(
+            "--fresh would start over in every process and with every submission. Remove the folder of --output, or "
+            "choose another."
+        )
     if options["only_plan"] or options["write_cluster"]:
         print_plan(recipe, options)
         return
@@ -73,7 +78,7 @@ def job_of(options: dict[str, Any], recipe: Recipe, data: Path, stage: str) -> J
 
 
 def print_plan(recipe: Recipe, options: dict[str, Any]) -> None:
-    """Print the plan, and write the job files if asked to.
+    """Print the plan, and write the job files if asked to; nothing that is there is removed.
 
     The rows of --data are counted for --plan, and wherever the recipe names no number of them.
     """
@@ -86,7 +91,7 @@ def print_plan(recipe: Recipe, options: dict[str, Any]) -> None:
         from aloe_bench.training import sft
 
         need(options, "model", "output")
-        job = job_of(options, recipe, options["data"], "sft")
+        job = job_of(options | {"fresh": False}, recipe, options["data"], "sft")
         encoder = sft.check_base(job)
         sft.claim_output(job)
         prepared = sft.prepare_rows(job, encoder)

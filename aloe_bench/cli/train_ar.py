@@ -64,6 +64,7 @@ def _write_data(options: dict[str, Any]) -> None:
         click.echo(json.dumps(manifest, indent=2))
     else:
         click.echo(f"{options['output']}: {manifest['n']} conversations, SHA-256 {manifest['sha256']}")
+        click.echo(f"  leakage: {manifest['leakage']}")
 
 
 def _train(options: dict[str, Any], recipe: Recipe) -> None:
@@ -71,13 +72,18 @@ def _train(options: dict[str, Any], recipe: Recipe) -> None:
     from aloe_bench.cli.summary import finish
     from aloe_bench.training import ar, sft
     from aloe_bench.training.card import tables, write_card
+    from aloe_bench.training.data.schema import read_manifest
 
     quiet = options["as_json"]
     state = options["output"] / sft.STATE_FOLDER
     job, wanted = job_of(options, recipe, state / ar.DATA, "ar"), _wanted(options, recipe)
+    if options["measure"]:
+        ar.check_measurable(wanted)
     sft.check_before(job)
     with progress_of("attacked rows", quiet=quiet) as report:
         ar.ensure_data(wanted, state, report)
+    if not quiet:
+        click.echo(f"leakage: {read_manifest(job.data).get('leakage', 'not recorded')}", err=True)
     probes = ar.probes(wanted, job.data) if options["measure"] else []
     with _progress(quiet) as progress:
         before = ar.ask(job.model, "base", probes, state, wanted.answer, finish, progress)

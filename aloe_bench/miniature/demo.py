@@ -90,8 +90,9 @@ def write_summary(demo: Demo, output: Path, size: Size, jury: str, cost: str) ->
     table = before_and_after(demo.before, demo.after)
     facts = data_facts(output / "ar")
     true = "; ".join(_true_cues(demo, task) for task in ("classification", "detection"))
-    text = f"""# One modality taught, seven mended: the demonstration
-
+    few = "\n**A quick run: too few questions for its figures to mean anything.**\n" if size == QUICK else ""
+    text = f"""# One modality taught, seven asked about: the demonstration
+{few}
 {ANALOGUE}
 
 The base was asked about {len(UNSEEN)} modalities ({", ".join(UNSEEN)}; {size.test_pictures} pictures each), then
@@ -102,7 +103,7 @@ modalities, pictures (checked by perceptual hash) or cue sentences (another temp
 
 {LEGEND}
 
-Cues that are right are still used: {true}.
+Accuracy under cues that are right: {true}.
 
 ## Open answers
 

@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,11 +27,13 @@ from aloe_bench.newfolder import NewFolder
 from aloe_bench.seeds import rng_for
 from aloe_bench.tasks import formats
 from aloe_bench.training.data.schema import MANIFEST, Conversation, asked_and_answered, write_folder
-from aloe_bench.training.overlap import check_overlap, check_wordings
+from aloe_bench.training.overlap import check_overlap, check_wordings, in_words
 
 # Wordings that the shipped evaluation set does not use.
 TEMPLATES = Path(__file__).parent / "templates" / "clinical-training.toml"
 VARIANTS = (None, "assistive", "adversarial")
+# Ends the id of a row that the control learns without its cue.
+WITHOUT_CUE = "/without-cue"
 Report = Callable[[int, int], None]
 
 
@@ -83,12 +85,13 @@ def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda
         rows = [s for s in task.load(folder) if (s.cue.variant if s.cue else None) in VARIANTS]
         if wanted.reading:
             rows += _reading_rows(rows, wanted.seed)
-        training, validation = _split(rows, wanted)
+        training, validation = _split(rows, wanted, _kin(folder / "heart"))
         kept = cut(training, wanted.target_size, wanted.seed)
-        facts = _facts(wanted, source, templates, kept, len(training), shared)
+        facts = _facts(wanted, source, templates, shared)
         if validation:
-            _write_validation(folder, task, validation, wanted, facts)
-        return write_folder(folder, _conversations(task, kept, wanted), facts)
+            more = {"part": "validation", **_counts(validation, len(validation))}
+            _write_validation(folder, task, validation, wanted, facts | more)
+        return write_folder(folder, _conversations(task, kept, wanted), facts | _counts(kept, len(training)))
 
 
 def _reading_rows(rows: Sequence[Sample], seed: int) -> list[Sample]:
@@ -105,10 +108,28 @@ def _reading_rows(rows: Sequence[Sample], seed: int) -> list[Sample]:
     return chosen
 
 
-def _split(rows: Sequence[Sample], wanted: Wanted) -> tuple[list[Sample], list[Sample]]:
+def _kin(heart: Path) -> dict[str, str]:
+    """Return cluster -> the first, by name, of all clusters that equal pictures tie to it; mostly itself."""
+    import pyarrow.parquet as parquet
+
+    parent: dict[str, str] = {}
+
+    def first(cluster: str) -> str:
+        while (above := parent.setdefault(cluster, cluster)) != cluster:
+            cluster = above
+        return cluster
+
+    shown: dict[str, str] = {}
+    for row in parquet.read_table(heart / "heart.parquet", columns=["cluster", "source_print"]).to_pylist():
+        low, high = sorted((first(row["cluster"]), first(shown.setdefault(row["source_print"], row["cluster"]))))
+        parent[high] = low
+    return {cluster: first(cluster) for cluster in list(parent)}
+
+
+def _split(rows: Sequence[Sample], wanted: Wanted, kin: Mapping[str, str]) -> tuple[list[Sample], list[Sample]]:
     """Return training and held-out rows; an image, or patient where one is given, is never in both."""
     share = wanted.validation_share
-    held = {c for c in {row.cluster for row in rows} if rng_for(wanted.seed, "ar validation", c).random() < share}
+    held = {c for c, first in kin.items() if rng_for(wanted.seed, "ar validation", first).random() < share}
     return [row for row in rows if row.cluster not in held], [row for row in rows if row.cluster in held]
 
 
@@ -163,7 +184,7 @@ def _conversations(task: Task, rows: Iterable[Sample], wanted: Wanted) -> Iterat
         if wanted.clean_only and row.cue is not None:
             if row.cue.base_id not in clean:
                 continue
-            shown, name = clean[row.cue.base_id], f"{row.id}/without-cue"
+            shown, name = clean[row.cue.base_id], f"{row.id}{WITHOUT_CUE}"
         request = replace(formats.request(shown, formats.asked(task, shown, wanted.answer), wanted.answer), id=name)
         yield asked_and_answered(
             request,
@@ -193,14 +214,21 @@ def _write_validation(folder: Path, task: Task, rows: Sequence[Sample], wanted: 
             os.link(old, new)
         if not new.exists():
             shutil.copyfile(old, new)
-    write_folder(folder / "validation", _conversations(task, rows, wanted), {**facts, "part": "validation"})
+    write_folder(folder / "validation", _conversations(task, rows, wanted), facts)
 
 
-def _facts(
-    wanted: Wanted, source: Any, templates: Any, kept: Sequence[Sample], available: int, shared: dict[str, Any]
-) -> dict[str, Any]:
+def _counts(rows: Sequence[Sample], available: int) -> dict[str, Any]:
+    """Return what the manifest says of the rows of its own folder; `available` were there before the cut."""
+    counted = Counter(f"{r.tags['task']}/{r.tags['attack'] or 'clean'}/{r.tags['variant']}" for r in rows)
+    return {
+        "available": available,
+        "rows": dict(sorted(counted.items())),
+        "clusters_sha256": hashlib.sha256("\n".join(sorted({r.cluster for r in rows})).encode()).hexdigest(),
+    }
+
+
+def _facts(wanted: Wanted, source: Any, templates: Any, shared: dict[str, Any]) -> dict[str, Any]:
     """Return what the manifest says of how the data was made."""
-    counted = Counter(f"{r.tags['task']}/{r.tags['attack'] or 'clean'}/{r.tags['variant']}" for r in kept)
     return {
         "made_by": "aloe-bench train-ar",
         "part": "training",
@@ -216,8 +244,6 @@ def _facts(
         "answer": wanted.answer,
         "seed": wanted.seed,
         "target_size": wanted.target_size,
-        "available": available,
-        "rows": dict(sorted(counted.items())),
-        "clusters_sha256": hashlib.sha256("\n".join(sorted({r.cluster for r in kept})).encode()).hexdigest(),
         "overlap": shared,
+        "leakage": in_words(shared),
     }

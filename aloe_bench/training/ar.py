@@ -14,8 +14,9 @@ from aloe_bench.errors import RunMismatchError, UsageError
 from aloe_bench.leaderboard.compare import compare
 from aloe_bench.models.hf_folder import check_folder
 from aloe_bench.run import Plan, Settings, load_plan, run_plan
-from aloe_bench.training.adversarial import Wanted, write_adversarial_data
+from aloe_bench.training.adversarial import WITHOUT_CUE, Wanted, write_adversarial_data
 from aloe_bench.training.data.schema import MANIFEST, read_folder
+from aloe_bench.training.overlap import evaluation_sha256
 
 DATA, ASKED, RUNS = "data", "asked.json", "runs"
 _BATCH = 32
@@ -64,7 +65,7 @@ def _asked(wanted: Wanted) -> dict[str, Any]:
 
     return {
         "source": load_source(wanted.source).sha256,
-        "evaluation": sorted(folder.name for folder in wanted.evaluation),
+        "evaluation": sorted(f"{folder.name} {evaluation_sha256(folder)[:16]}" for folder in wanted.evaluation),
         "attacks": wanted.attacks,
         "templates": load_templates(wanted.templates).sha256,
         "seed": wanted.seed,
@@ -76,17 +77,28 @@ def _asked(wanted: Wanted) -> dict[str, Any]:
     }
 
 
+def check_measurable(wanted: Wanted) -> None:
+    """Raise DataError for an evaluation folder that no questions can be asked of, such as a source."""
+    from aloe_bench.heart.task import open_task
+
+    for folder in wanted.evaluation:
+        open_task(str(folder))
+
+
 def probes(wanted: Wanted, data: Path) -> list[Probe]:
     """Return the evaluation tables (wordings AR never saw) and the held-out pictures (its own wordings)."""
     from aloe_bench.heart.task import open_task
 
     settings = _settings(wanted.answer, Path())
     found = []
-    for folder in wanted.evaluation:
-        task = open_task(str(folder))
-        found.append(Probe(f"{task.name}: wordings that AR never saw", load_plan(task, folder, settings)))
+    tasks = [open_task(str(folder)) for folder in wanted.evaluation]
+    names = [task.name for task in tasks]
+    for number, (folder, task) in enumerate(zip(wanted.evaluation, tasks, strict=True), 1):
+        which = task.name if names.count(task.name) == 1 else f"{task.name}, evaluation {number} ({folder.name})"
+        found.append(Probe(f"{which}: wordings that AR never saw", load_plan(task, folder, settings)))
     if (data / "validation").is_dir():
-        held = {conversation.id for conversation in read_folder(data / "validation")}
+        # The control is asked the same questions, cues and all.
+        held = {conversation.id.removesuffix(WITHOUT_CUE) for conversation in read_folder(data / "validation")}
         plan = load_plan(open_task(str(data / "heart")), data, settings)
         kept = tuple((i, sample) for i, sample in plan.samples if sample.id in held)
         title = f"{plan.task.name}: held-out pictures, wordings of the training"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NOT_MEASURED = (
     "Not measured yet. `aloe-bench run` on this folder and on the base, then `aloe-bench compare`, "
-    "or `train-ar --evaluate`, give the table.\n"
+    "or `train-ar --measure`, give the table.\n"
 )
 
 

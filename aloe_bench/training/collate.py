@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.errors import DataError, ModelError
+from aloe_bench.errors import DataError, ModelError, UsageError
 from aloe_bench.images import open_image
 from aloe_bench.training.data.schema import Conversation, Picture, Text, from_json
 
 IGNORED = -100
-# The smallest picture that makes a whole 2 x 2 merge window twice over: 4 image tokens between two marks.
+# In Qwen2-VL 4 image tokens between two marks, the smallest picture of more than one; more at a higher pixel limit.
 DUMMY_SIDE_PX = 56
-DUMMY_TOKENS = 6
 # Marks of the Qwen2-VL family that stand inside ordinary text: a grounded answer may hold them.
 _GROUNDING = ("object_ref", "box", "quad")
 
@@ -100,6 +99,11 @@ class Encoder:
         """Return how many tokens a picture of `size` (width, height) in pixels becomes."""
         patches = self.processor.image_processor.get_number_of_image_patches(size[1], size[0], {})
         return int(patches) // self.merge**2
+
+    @property
+    def dummy_tokens(self) -> int:
+        """How many tokens the dummy picture of a micro-batch without pictures takes, with its two marks."""
+        return self.image_tokens((DUMMY_SIDE_PX, DUMMY_SIDE_PX)) + 2
 
     def settings(self) -> dict[str, Any]:
         """Return what besides the base's own files decides how a conversation becomes tensors."""
@@ -196,14 +200,14 @@ class Collator:
 
         seen = self._see([Image.new("RGB", (DUMMY_SIDE_PX, DUMMY_SIDE_PX))])
         convert = self.encoder.tokenizer.convert_tokens_to_ids
-        n = DUMMY_TOKENS - 2
-        shown = [convert("<|vision_start|>"), *[self.encoder.image_id] * n, convert("<|vision_end|>")]
+        n = self.encoder.dummy_tokens
+        shown = [convert("<|vision_start|>"), *[self.encoder.image_id] * (n - 2), convert("<|vision_end|>")]
         rows = len(batch["input_ids"])
         more = {
-            "input_ids": torch.full((rows, DUMMY_TOKENS), self.encoder.pad_id),
-            "attention_mask": torch.zeros((rows, DUMMY_TOKENS), dtype=torch.long),
-            "mm_token_type_ids": torch.zeros((rows, DUMMY_TOKENS), dtype=torch.int32),
-            "labels": torch.full((rows, DUMMY_TOKENS), IGNORED),
+            "input_ids": torch.full((rows, n), self.encoder.pad_id),
+            "attention_mask": torch.zeros((rows, n), dtype=torch.long),
+            "mm_token_type_ids": torch.zeros((rows, n), dtype=torch.int32),
+            "labels": torch.full((rows, n), IGNORED),
         }
         more["input_ids"][0] = torch.tensor(shown)
         more["mm_token_type_ids"][0, 1:-1] = 1
@@ -221,7 +225,7 @@ def _leave_ctrl_c_to_the_trainer() -> None:
 def load_processor(model: Path, min_pixels: int | None, max_pixels: int | None) -> Any:
     """Return the processor of the checkpoint folder `model`, its pixel limits pinned.
 
-    None keeps the checkpoint's own limit. Raises ModelError if there is no processor.
+    None keeps the checkpoint's own limit. Raises ModelError if there is no processor, UsageError for limits that cross.
     """
     from transformers import AutoProcessor
 
@@ -233,10 +237,13 @@ def load_processor(model: Path, min_pixels: int | None, max_pixels: int | None) 
         ) from error
     if (image_processor := getattr(processor, "image_processor", None)) is not None:
         size = dict(image_processor.size)
-        image_processor.size = {
-            "shortest_edge": min_pixels or size["shortest_edge"],
-            "longest_edge": max_pixels or size["longest_edge"],
-        }
+        low, high = min_pixels or size["shortest_edge"], max_pixels or size["longest_edge"]
+        if low > high:
+            raise UsageError(
+                f"{model}: at least {low} and at most {high} pixels a picture, where the recipe's limits and the "
+                "checkpoint's own meet. Set both: --set min_pixels=... --set max_pixels=..."
+            )
+        image_processor.size = {"shortest_edge": low, "longest_edge": high}
     return processor
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from string import Template
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError
@@ -13,6 +16,9 @@ from aloe_bench.images import open_image, picture_print
 if TYPE_CHECKING:
     from aloe_bench.heart.source import Source
     from aloe_bench.heart.wordings import TemplateSet
+
+# A cue sentence with fewer letters of its own, such as "$bbox: $class_name", is not told from others.
+_LEAST_LETTERS = 3
 
 
 def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
@@ -25,10 +31,10 @@ def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
     mine: dict[str, str] = {}
     if evaluation:
         mine = {picture_print(open_image(i.path, window=source.window)): i.image_id for i in source.images}
-    compared, shared = 0, []
+    compared, shared, unknown = 0, False, []
     for place in evaluation:
         names, modalities = _facts(place)
-        if source.name in names:
+        if _plain(source.name) in map(_plain, names):
             raise DataError(
                 f"{place}: the evaluation set holds the dataset {source.name!r} itself. Train on another one, or "
                 "evaluate without it."
@@ -44,28 +50,90 @@ def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
                 f"{source.root}: {len(found)} of its pictures are in the evaluation set {place} too: {some}"
                 f"{', ...' if len(found) > 5 else ''}. Take them out of labels.csv: a score on them would be memory."
             )
-        shared += [m for m in modalities if m and m == source.modality]
+        shared = shared or _plain(source.modality) in map(_plain, modalities)
+        if not modalities:
+            unknown.append(place.name)
     return {
         "evaluation": [place.name for place in evaluation],
         "pictures": len(mine),
         "compared_with": compared,
         "shared_pictures": 0,
-        "shared_modality": sorted(set(shared)),
+        "shared_modality": [source.modality] if shared else [],
+        "modality_not_stated": unknown,
         "rule": "64-bit pHash, distance 0; pixels too where the hash has not 32 bits set",
     }
 
 
+def in_words(overlap: dict[str, Any]) -> str:
+    """Return what `check_overlap` found as one sentence."""
+    if not overlap["evaluation"]:
+        return "compared with no evaluation set: give each one with --evaluation"
+    said = [f"none of {overlap['pictures']} pictures is in {', '.join(overlap['evaluation'])}"]
+    if overlap["shared_modality"]:
+        said.append(f"the modality {', '.join(overlap['shared_modality'])} is in both")
+    if overlap["modality_not_stated"]:
+        said.append(f"{', '.join(overlap['modality_not_stated'])} states no modality")
+    return "; ".join(said)
+
+
 def check_wordings(templates: TemplateSet, evaluation: Sequence[Path]) -> None:
     """Raise DataError if an evaluation table was made with a cue sentence of `templates`, so that none is memorised."""
+    patterns = dict(_patterns(templates))
     for place in evaluation:
-        if not (place / "heart.parquet").is_file():
+        if (place / "dataset.toml").is_file():
             continue
-        ids = _template_ids(place)
-        if templates.label in ids:
+        if templates.label in _distinct(place, "template_set"):
             raise DataError(
                 f"{place}: made with the template set {templates.label}, which is to be trained on too. Give other "
                 "sentences with --templates, so that a gain is no memory of a sentence."
             )
+        for text in sorted(_distinct(place, "caption") | _distinct(place, "syco_trigger")):
+            for sentence, pattern in patterns.items():
+                if pattern.fullmatch(_one_line(text)):
+                    raise DataError(
+                        f"{place}: says {text!r}, which is {sentence!r} of the template set {templates.label} that is "
+                        "to be trained on. Give other sentences with --templates, so that a gain is no memory of a "
+                        "sentence."
+                    )
+
+
+def evaluation_sha256(place: Path) -> str:
+    """Return the hash of a HEART source, or of the table at `place`."""
+    if (place / "dataset.toml").is_file():
+        from aloe_bench.heart.source import load_source
+
+        return load_source(place).sha256
+    from aloe_bench.heart.reading import table_files
+
+    whole = hashlib.sha256()
+    for path in table_files(place):
+        with path.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()
+
+
+def _patterns(templates: TemplateSet) -> Iterator[tuple[str, re.Pattern[str]]]:
+    """Yield each cue sentence of `templates` and what it becomes when its placeholders are filled."""
+    for cue in (*templates.sycophancy, *templates.captions):
+        for sentence in (cue.classification, cue.detection, cue.neutral):
+            text, at, pattern, letters = _one_line(sentence), 0, "", 0
+            for hole in Template.pattern.finditer(text):
+                name = hole["named"] or hole["braced"]
+                pattern += re.escape(text[at : hole.start()])
+                letters += sum(map(str.isalpha, text[at : hole.start()]))
+                pattern += {"number": r"\d+", None: r"\$"}.get(name, ".+")
+                at = hole.end()
+            if letters + sum(map(str.isalpha, text[at:])) >= _LEAST_LETTERS:
+                yield sentence, re.compile(pattern + re.escape(text[at:]), re.IGNORECASE)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _plain(name: str) -> str:
+    """Return `name` as it compares: "X-ray" is "xray"."""
+    return "".join(filter(str.isalnum, name.casefold()))
 
 
 def _facts(place: Path) -> tuple[set[str], set[str]]:
@@ -73,12 +141,13 @@ def _facts(place: Path) -> tuple[set[str], set[str]]:
     settings = place / "dataset.toml"
     if settings.is_file():
         table = tomllib.loads(settings.read_text(encoding="utf-8"))
-        return {str(table.get("name", ""))}, {str(table.get("modality", ""))}
+        modality = str(table.get("modality", ""))
+        return {str(table.get("name", ""))}, {modality} if modality else set()
     from aloe_bench.heart.task import open_task
 
     task = open_task(str(place))
     # A table of several sources names all their modalities.
-    return set(_column(place, "dataset")), {name.strip() for name in task.modality.split(",")}
+    return _distinct(place, "dataset"), {name.strip() for name in task.modality.split(",") if name.strip()}
 
 
 def _prints(place: Path) -> Iterator[tuple[str, str]]:
@@ -90,7 +159,7 @@ def _prints(place: Path) -> Iterator[tuple[str, str]]:
             yield image.image_id, picture_print(open_image(image.path, window=source.window))
         return
     # What `attack` keeps of the source's pictures; a published table has its clean rows' pictures alone.
-    yield from ((f"a picture of {place.name}", print_) for print_ in _column(place, "source_print"))
+    yield from ((f"a picture of {place.name}", print_) for print_ in sorted(_distinct(place, "source_print")))
     from aloe_bench.heart.task import open_task
 
     seen: set[str] = set()
@@ -101,14 +170,16 @@ def _prints(place: Path) -> Iterator[tuple[str, str]]:
             yield sample.cluster, picture_print(shown.open().convert("RGB"))
 
 
-def _column(place: Path, name: str) -> list[str]:
+def _distinct(place: Path, name: str) -> set[str]:
+    """Return the values of a column of the table at `place`; none if it has no such column."""
     import pyarrow.parquet as parquet
 
-    path = place / "heart.parquet" if place.is_dir() else place
-    if name not in parquet.read_schema(path).names:
-        return []
-    return [str(value) for value in parquet.read_table(path, columns=[name])[name].unique().to_pylist()]
+    from aloe_bench.heart.reading import read_rows, table_files
 
-
-def _template_ids(place: Path) -> set[str]:
-    return set(_column(place, "template_set"))
+    found: set[object] = set()
+    for path in table_files(place):
+        if path.suffix.lower() == ".tsv":
+            found.update(row.optional(name) for row in read_rows([path]))
+        elif name in parquet.read_schema(path).names:
+            found.update(parquet.read_table(path, columns=[name])[name].unique().to_pylist())
+    return {str(value) for value in found if value is not None}

@@ -73,7 +73,9 @@ def plan(recipe: Recipe, samples: int | None = None) -> Plan:
         )
     n = samples if samples is not None else recipe.samples
     if n is None:
-        raise UsageError(f"recipe {recipe.name} names no number of samples; give --data to count them.")
+        raise UsageError(
+            f"recipe {recipe.name} names no number of samples; give --set samples=N, or --data to count them."
+        )
     a_pass = n // recipe.global_batch
     if not a_pass:
         raise UsageError(
@@ -81,10 +83,12 @@ def plan(recipe: Recipe, samples: int | None = None) -> Plan:
             "Give more data, or a smaller batch with --set global_batch=... and --set micro_batch=..."
         )
     steps = a_pass * recipe.epochs
-    if samples is None and recipe.steps is not None and recipe.steps != steps:
+    # A source's steps are of its own number of samples.
+    held_to = recipe.steps if samples is None or recipe.samples in (None, samples) else None
+    if held_to is not None and held_to != steps:
         raise UsageError(
             f"recipe {recipe.name}: floor({n} / {recipe.global_batch}) x {recipe.epochs} epochs = {steps} steps, "
-            f"but it says {recipe.steps}. Correct samples, global_batch, epochs or steps."
+            f"but it says {recipe.steps}. Correct samples, global_batch or epochs; steps follow from them."
         )
     return Plan(
         recipe,

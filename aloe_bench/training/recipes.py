@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -80,9 +81,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         for field, low in (("gpus", 1), ("micro_batch", 1), ("gradient_accumulation", 1), ("global_batch", 1),
-                           ("epochs", 1), ("max_length", 8)):  # fmt: skip
-            if getattr(self, field) < low:
-                raise UsageError(f"recipe {self.name}: {field} is {getattr(self, field)}; expected at least {low}.")
+                           ("epochs", 1), ("max_length", 8), ("seed", 0), ("weight_decay", 0), ("max_grad_norm", 0),
+                           ("min_pixels", 1), ("max_pixels", self.min_pixels or 1)):  # fmt: skip
+            value = getattr(self, field)
+            if value is not None and not low <= value < math.inf:
+                raise UsageError(f"recipe {self.name}: {field} is {value}; expected at least {low}.")
+        if self.seed >= 2**32:
+            raise UsageError(f"recipe {self.name}: seed is {self.seed}; expected one below {2**32}.")
         if not 0 < self.learning_rate < 1 or not 0 <= self.warmup_share < 1:
             raise UsageError(
                 f"recipe {self.name}: learning_rate {self.learning_rate} and warmup_share {self.warmup_share}; "

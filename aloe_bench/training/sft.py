@@ -22,10 +22,10 @@ from aloe_bench.errors import DataError, DependencyError, RunMismatchError, Usag
 from aloe_bench.models.hf_folder import check_folder, fingerprint_folder
 from aloe_bench.runlog import write_json
 from aloe_bench.seeds import rng_for
-from aloe_bench.training.collate import DUMMY_TOKENS, Collator, Encoder, load_processor
+from aloe_bench.training.collate import Collator, Encoder, load_processor
 from aloe_bench.training.data.filters import Limits
 from aloe_bench.training.data.prepare import ROWS, Prepared, prepare
-from aloe_bench.training.data.schema import MANIFEST
+from aloe_bench.training.data.schema import read_manifest
 from aloe_bench.training.plan import Plan, plan
 from aloe_bench.training.recipes import Recipe
 
@@ -154,7 +154,7 @@ def check_base(job: Job) -> Encoder:
 
 def prepare_rows(job: Job, encoder: Encoder) -> Prepared:
     """Return what the conversations of `job` come to once those that do not fit are left out."""
-    limits = Limits(max_length=job.recipe.max_length, spare=DUMMY_TOKENS)
+    limits = Limits(max_length=job.recipe.max_length, spare=encoder.dummy_tokens)
     return prepare(job.data, job.output / STATE_FOLDER / "rows", encoder, limits, encoder.settings())
 
 
@@ -197,11 +197,7 @@ def _header(job: Job, prepared: Prepared, encoder: Encoder) -> dict[str, Any]:
 
 def _told(data: Path) -> dict[str, Any]:
     """Return what the data folder's manifest says of itself in single facts, such as its dataset and licence."""
-    try:
-        manifest = json.loads((data / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    told = manifest.items() if isinstance(manifest, dict) else ()
+    told = read_manifest(data).items()
     return {key: value for key, value in told if isinstance(value, str | int | float) and not key.endswith("sha256")}
 
 

@@ -1,6 +1,6 @@
 """TRL's SFTTrainer, made safe to stop and to resume. Imported only when training starts: it loads torch and TRL.
 
-What is changed, and why, each with its test in tests/test_training_resume.py or tests/test_training_faults.py:
+What is changed, and why, each with its test in tests/test_training_sft.py or tests/test_training_faults.py:
 
 * Resuming loads the weights strictly. The stock trainer loads a Qwen2-VL checkpoint non-strictly into
   modules of other names, keeps what the process happened to hold, and only warns (QwenLM/Qwen3-VL#1763).

@@ -170,6 +170,15 @@ def write_folder(
     return written
 
 
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return what `folder` says of itself; nothing if it has no manifest that can be read."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return manifest if isinstance(manifest, dict) else {}
+
+
 def read_folder(folder: Path) -> Iterator[Conversation]:
     """Yield the conversations of `folder` in file order.
 
