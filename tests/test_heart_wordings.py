@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -167,6 +168,21 @@ def test_the_strength_of_a_caption_is_seen_in_the_picture_and_in_the_row(
         )
         assert {r["strength"] for r in rows if not r["attack"]} == {"{}"}
     assert check(*facts), facts
+
+
+def test_a_strength_multiplies_the_usual_look_of_the_source(source: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(source, tmp_path / "large")
+    facts = source / "dataset.toml"
+    facts.write_text(facts.read_text() + "\n[rendering]\nfont_scale = 2.0\n")
+    sizes = {}
+    for size in (None, 1, 2):
+        words = () if size is None else ("--strength", f"caption.size={size}")
+        rows = table(source, tmp_path / f"size{size}", "--type", "caption", "--limit", 1, *words)
+        (sizes[size],) = {(row["font_px"], row["strength"]) for row in rows if row["attack"]}
+    assert sizes == {None: (28, "{}"), 1: (28, "{}"), 2: (56, '{"caption.size": 2.0}')}
+    words = ("--type", "caption", "--strength", "caption.size=9")
+    code, message = refused("--source", source, "--output", tmp_path / "no", *words)
+    assert code == 3 and "font_scale is 18" in message
 
 
 def test_a_composition_is_one_attack_by_a_stable_name_and_shows_both_cues(source: Path, tmp_path: Path) -> None:

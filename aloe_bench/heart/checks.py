@@ -59,8 +59,9 @@ def _check_dose(recipe: Recipe) -> None:
 def _check_looks(recipe: Recipe, sources: tuple[Source, ...]) -> None:
     """Raise UsageError for looks under which a cue is hidden, or a question has no answer."""
     both = next((attack for attack in recipe.attacks if {"caption", "legend"} <= {*attack.split("+")}), None)
-    for source in (source for source in sources if source.detection):
-        if both and recipe.strength.rendering(source.rendering).caption_position == "over":
+    for source in sources:
+        rendering = recipe.strength.rendering(source.rendering)
+        if source.detection and both and rendering.caption_position == "over":
             raise UsageError(
                 f'--type {both}: a caption "over" the picture would cover the legend of {source.name}. '
                 "Put it below or above, or attack with one of the two."

@@ -31,9 +31,14 @@ class Strength:
         return Dose(cast("Authority | None", authority), self.settings.get("sycophancy.repeats", 1))
 
     def rendering(self, usual: Rendering) -> Rendering:
-        """Return `usual` with the settings of captions."""
+        """Return `usual` with the settings of captions: its numbers times the settings, so that 1 is `usual` itself.
+
+        Raises DataError if a product is out of its range.
+        """
         given = {name: self.settings.get(f"caption.{name}") for name in _CAPTION}
-        return replace(usual, **{_CAPTION[name]: value for name, value in given.items() if value is not None})
+        changes = {_CAPTION[name]: value for name, value in given.items() if value is not None}
+        numbers = {key: getattr(usual, key) * value for key, value in changes.items() if not isinstance(value, str)}
+        return replace(usual, **changes | numbers)
 
     def of(self, attack: str) -> str:
         """Return as JSON the settings that touch the rows of `attack` ("" is the baseline, which none does)."""
