@@ -278,6 +278,27 @@ def test_judged_shards_merge_and_shards_of_two_juries_do_not(aloe, tmp_path):
     assert "different juries" in mixed.stderr
 
 
+def test_shards_that_hold_nothing_to_grade_merge_with_judged_ones(aloe, tmp_path):
+    # Ten questions about seven images in nine shards: some shards are empty.
+    words = ("run", "--model", "mock", "--tasks", "careqa_vision_open", "--data-root", MINI, "--allow-partial")
+    jury = judges_file(tmp_path / "j.toml", *(mock_table(name) for name in "abc"))
+    counts = []
+    for i in range(1, 10):
+        done = aloe(*words, "--shard", f"{i}/9", "--output", f"p{i}", "--judges", jury, "--json")
+        assert done.returncode == 0, done.stderr
+        counts.append(json.loads(done.stdout)[0]["n"])
+    parts = [path.parent for path in sorted(tmp_path.rglob("run.json"))]
+
+    merged = aloe("merge", *parts, "--output", "merged")
+    shown = aloe(*words, "--shard", f"{counts.index(0) + 1}/9", "--dry-run")
+
+    assert counts[0] == 0 and sum(counts) == 10
+    assert merged.returncode == 0, merged.stderr
+    assert json.loads((tmp_path / "merged" / "summary.json").read_text())["jury"]["n"] == 10
+    assert [judge["name"] for judge in runlog.read_header(tmp_path / "merged")["judges"]["judges"]] == list("abc")
+    assert shown.returncode == 0 and "0 samples, nothing to ask" in shown.stdout, shown.stderr
+
+
 def test_ls_lists_the_papers_three_judges(aloe):
     shown, as_json = aloe("ls", "judges"), aloe("ls", "judges", "--json")
     assert (shown.returncode, as_json.returncode) == (0, 0), shown.stderr + as_json.stderr

@@ -262,5 +262,7 @@ def _show_prompts(plans: list[Plan], settings: Settings) -> None:
     from aloe_bench.tasks.formats import asked
 
     for plan in plans:
-        click.echo(f"{plan.task.name}: {len(plan.samples)} samples; the first prompt:")
-        click.echo(asked(plan.task, plan.samples[0][1], suited(settings, plan.task).answer))
+        first = "; the first prompt:" if plan.samples else ", nothing to ask."
+        click.echo(f"{plan.task.name}: {len(plan.samples)} samples{first}")
+        for _, sample in plan.samples[:1]:
+            click.echo(asked(plan.task, sample, suited(settings, plan.task).answer))
