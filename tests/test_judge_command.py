@@ -332,6 +332,10 @@ def test_an_option_is_called_the_same_in_the_environment_and_in_a_config_file(al
         (("judge",), 2, "Missing argument RUN"),
         (("judge", "nowhere"), 3, "no run.json"),
         (("judge", "--show-default"), 0, ""),
+        (("judge", "r1", "--max-failed", "nan"), 2, "'nan' is not a finite number"),
+        (("run", "--model", "mock", "--max-failed", "nan"), 2, "'nan' is not a finite number"),
+        (("run", "--model", "mock", "--temperature", "inf"), 2, "'inf' is not a finite number"),
+        (("agreement", "--annotations", "l.csv", "--min-alpha", "nan"), 2, "'nan' is not a finite number"),
         (("judge", "r1", "--judges", "gone.toml"), 3, "gone.toml: cannot read"),
     ],
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench.cli.numbers import FiniteRange
 from aloe_bench.errors import AloeError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -104,9 +105,7 @@ class Jury:
 @click.option(
     "--judges", type=click.Path(path_type=Path), help="judges.toml; default: the shipped one, the paper's three."
 )
-@click.option(
-    "--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share, for each judge."
-)
+@click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True, help="Share, for each judge.")
 @click.option("--fresh-verdicts", is_flag=True, help="Set earlier verdicts aside and grade anew.")
 @click.option(
     "--injections",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench import registry
+from aloe_bench.cli.numbers import FiniteRange
 from aloe_bench.core import Decoding
 from aloe_bench.errors import DataError, MissingDataError
 
@@ -53,7 +54,7 @@ SECRET_OPTIONS = ("--api-key",)
 )
 @click.option("--parser", type=click.Choice(["strict", "vlmeval", "probmed"]), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
-@click.option("--temperature", type=click.FloatRange(0), default=DECODING.temperature, show_default=True)
+@click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option(
     "--engine",
@@ -64,12 +65,12 @@ SECRET_OPTIONS = ("--api-key",)
 )
 @click.option("--ray", is_flag=False, flag_value="local", help="Spread over Ray: an address, or none for this machine.")
 @click.option("--replicas", type=click.IntRange(1), default=2, show_default=True, help="Back ends on the cluster.")
-@click.option("--gpus-per-replica", type=click.FloatRange(0), default=0, show_default=True)
+@click.option("--gpus-per-replica", type=FiniteRange(0), default=0, show_default=True)
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True)
+@click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True)
 @click.option("--fresh", is_flag=True, help="Start another run instead of resuming.")
 @click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
 @click.option("--allow-missing", is_flag=True, help="Leave out tasks that have no data; every table is marked.")
