@@ -88,6 +88,18 @@ def test_one_judge_down_gives_the_quorum_rules_grades_and_exit_code_1(aloe, tmp_
     assert low < high
 
 
+def test_what_was_begun_afresh_goes_on_without_the_option_that_began_it(aloe, tmp_path):
+    folder = run_folder(tmp_path / "r1", cases(3))
+    jury = judges_file(tmp_path / "j.toml", mock_table("a"), mock_table("b"), mock_table("c", down=True))
+    words = ("run", "--model", "mock", "--tasks", "careqa_vision_open", "--data-root", MINI, "--allow-partial")
+
+    judged = aloe("judge", folder, "--judges", jury, "--fresh-verdicts")
+    failed = aloe(*words, "--model-args", "failure=0.5", "--fresh")
+
+    assert "left to ask for: run the same command again without --fresh-verdicts." in judged.stderr
+    assert "run the same command again without --fresh: only the failed items are asked" in failed.stderr
+
+
 def test_a_server_that_refuses_schemas_is_asked_without_one(aloe, tmp_path):
     folder = run_folder(tmp_path / "r1", cases(3))
     with judge_server() as server:

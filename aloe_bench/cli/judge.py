@@ -66,12 +66,14 @@ class Jury:
 
     def report(self, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
         """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
+        from aloe_bench.cli.progress import same_command
+
         worst = 0.0
         for name in sorted({name for sitting in self.sittings for name in sitting.down}):
             reason = next(sitting.down[name] for sitting in self.sittings if name in sitting.down)
             click.echo(f"Judge {name} is down: {reason}", err=True)
         if left := sum(sitting.left for sitting in self.sittings):
-            click.echo(f"{left} verdicts are left to ask for: run the same command again.", err=True)
+            click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
         for summary in summaries:
             tally = summary["jury"]
             if tally is None:

@@ -81,7 +81,7 @@ def run(**options: Any) -> None:
     from aloe_bench import run as runs
     from aloe_bench.cli.engines import Engines, suited
     from aloe_bench.cli.judge import Jury
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.progress import progress_of, same_command
     from aloe_bench.cli.summary import finish, show
 
     names = registry.task_names(options["tasks"], options["suite"])
@@ -127,7 +127,7 @@ def run(**options: Any) -> None:
     if any(summary["failed"] for summary in summaries):
         first = next(summary["first_failure"] for summary in summaries if summary["failed"])
         click.echo(f"Some items failed and have no score; the first: {first}", err=True)
-        click.echo("Mend the cause and run the same command again: only the failed items are asked.", err=True)
+        click.echo(f"Mend the cause and {same_command()}: only the failed items are asked.", err=True)
     if jury:
         worst = max(worst, jury.report(summaries, options["as_json"]))
     if worst > options["max_failed"]:
