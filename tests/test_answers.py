@@ -104,12 +104,12 @@ def test_any_reply_gives_a_letter_of_the_item_or_none(reply, choices):
 )
 def test_long_replies_take_linear_time(unit):
     reply = (unit * 100_000)[:100_000]
-    start = time.perf_counter()
+    start = time.process_time()
 
     parse_choice(reply, BRAIN)
     parse_yes_no(reply)
 
-    assert time.perf_counter() - start < 5.0
+    assert time.process_time() - start < 5.0
 
 
 @pytest.mark.parametrize(
