@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import Run
 from jury import ANSWERS, judges_file, mock, mock_table, run_folder
 from simulated_study import simulate, write_run, write_wide
-from test_agreement import read, write
+from test_agreement import by_pairs, read, write
 
 from aloe_bench import runlog
 from aloe_bench.cli.agreement import agreement as command
@@ -82,6 +83,32 @@ def test_labels_of_another_runs_answers_are_refused(tmp_path: Path):
     ):
         with pytest.raises(AloeError, match=message):
             read("--annotations", wrong, "--run", folder)
+
+
+def test_an_expert_with_a_judges_name_is_told_from_the_judge(tmp_path: Path):
+    study = simulate(3, n=30)
+    study.raters[:2] = ["jury", "llama"]
+
+    found = read("--annotations", write_wide(tmp_path / "a.csv", study), "--run", write_run(tmp_path / "run", study))
+
+    pairs = {(pair["first"], pair["second"]): pair["alpha"]["value"] for pair in found["pairs"]}
+    assert len(pairs) == len(found["pairs"]) == 28
+    table = np.array([study.humans[1], study.verdicts[0]])
+    assert pairs["expert llama", "llama"] == pytest.approx(by_pairs(table, "ordinal"), abs=1e-12)
+    assert pairs["expert jury", "jury"] != pairs["jury", "llama"]
+
+
+def test_items_of_one_expert_are_said_to_blur_the_difference(tmp_path: Path):
+    study = simulate(3, n=30)
+    run = write_run(tmp_path / "run", study)
+    whole = read("--annotations", write_wide(tmp_path / "a.csv", study), "--run", run)
+    study.humans[1:, :7] = np.nan
+    study.humans[0, :7] = 1.0
+    part = read("--annotations", write_wide(tmp_path / "b.csv", study), "--run", run)
+
+    assert "one expert alone" not in " ".join(whole["cautions"])
+    assert any(text.startswith("Items that one expert alone rated: 7.") for text in part["cautions"])
+    assert part["panel"]["alpha"]["ordinal"]["n_units"] == part["humans"]["ordinal"]["n_units"] + 7
 
 
 BROKEN = {
