@@ -273,18 +273,22 @@ def finished_run(parent: Path, wanted: Mapping[str, Any]) -> Path | None:
 
 def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     """Join the shards of one run into `output`; refuses unless together they hold every sample once."""
-    headers = [read_header(folder) for folder in folders]
-    juries = {(header.get("judges") or {}).get("identity") for header in headers}
+    headers, parts = zip(*map(read_run, folders), strict=True)
+    # A shard without an open question never had a jury.
+    juries = {
+        (header.get("judges") or {}).get("identity")
+        for header, records in zip(headers, parts, strict=True)
+        if any(record.kind == "open" for record in records)
+    }
     if len(juries) > 1:
         raise RunMismatchError("The shards were graded by different juries, or only some were; grade them alike first.")
     first = {k: v for k, v in identity(headers[0]).items() if k not in ("shard", "n")}
     merged: dict[str, Record] = {}
-    for folder, header in zip(folders, headers, strict=True):
+    for folder, header, records in zip(folders, headers, parts, strict=True):
         other = {k: v for k, v in identity(header).items() if k not in ("shard", "n")}
         changed = [key for key in first if first[key] != other[key]]
         if changed:
             raise RunMismatchError(f"{folder}: differs from {folders[0]} in {', '.join(changed)}; not one run.")
-        records = read_records(folder)
         if len(records) != header["n"]:
             raise DataError(f"{folder}: {len(records)} of {header['n']} records; finish this shard first.")
         for record in records:
@@ -294,9 +298,10 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     whole = headers[0]["n_total"]
     if len(merged) != whole:
         raise DataError(f"{len(merged)} of {whole} samples in {len(folders)} shards; a shard is missing.")
-    parts = [header["run_id"] for header in headers]
-    header = {**headers[0], "shard": None, "n": whole, "run_id": output.name, "merged": parts}
-    jury = header.pop("judges", None)
+    ids = [header["run_id"] for header in headers]
+    jury = next((header["judges"] for header in headers if header.get("judges")), None)
+    header = {k: v for k, v in headers[0].items() if k != "judges"}
+    header |= {"shard": None, "n": whole, "run_id": output.name, "merged": ids}
     create_run(output, header)
     if jury is not None:
         write_json(output / JURY_FILE, jury)

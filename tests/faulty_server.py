@@ -129,6 +129,8 @@ def _serve(pipe: Connection, plan: Plan) -> None:
             choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
             if "at the limit" in prompt:
                 choice["finish_reason"] = "length"
+            if fault == "odd":
+                choice["finish_reason"] = ["stop"]
             usage = {"prompt_tokens": len(prompt), "completion_tokens": 7, "total_tokens": len(prompt) + 7}
             good: dict[str, Any] = {"id": "x", "object": "chat.completion", "created": 0, "model": "m"}
             good |= {"choices": [] if fault == "empty" else [choice], "usage": usage}

@@ -335,14 +335,14 @@ def test_gate_ends_in_exit_code_4(aloe: Run, tmp_path: Path):
     assert json.loads(refused.stdout)["humans"]["ordinal"]["value"] < 0.99
 
 
-def test_two_thousand_resamples_of_105_by_5_take_under_two_seconds():
+def test_two_thousand_resamples_of_105_by_5_take_under_two_cpu_seconds():
     study = simulate(1)
     table = np.vstack([study.humans, study.jury])
-    begin = time.perf_counter()
+    begin = time.process_time()
     draws = stats.resamples(study.items, n=2000, seed=0)
     for level in stats.LEVELS:
         stats.alpha(table, level, draws=draws)
-    assert time.perf_counter() - begin < 2
+    assert time.process_time() - begin < 2
 
 
 def test_clusters_are_drawn_whole_and_widen_the_interval():

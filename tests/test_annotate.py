@@ -293,8 +293,9 @@ def test_a_file_of_ratings_is_never_mixed_with_another_run_data_or_answer(run: P
 
     header = json.loads((run / "run.json").read_text())
     (changed / "run.json").write_text(json.dumps({**header, "run_id": "another"}))
-    done = annotate(changed, "--data-root", MINI)
-    assert done.returncode == 3 and "another" in done.stderr
+    for words in (("--data-root", MINI), ("--export", "-")):
+        done = annotate(changed, *words)
+        assert done.returncode == 3 and "another" in done.stderr and not done.stdout
 
     data = Path(shutil.copytree(MINI, tmp_path / "data"))
     text = (data / "CareQA-Vis_open.json").read_text()
@@ -374,3 +375,15 @@ def test_it_listens_on_loopback_and_warns_when_told_otherwise(run: Path, tmp_pat
     finally:
         process.kill()
         process.communicate()
+
+
+def test_started_again_without_options_it_gives_nobody_more_to_do(run: Path):
+    def totals(server: Served) -> list[int]:
+        return [server.get(rater, "api/state").json["total"] for rater in ("a", "b", "c")]
+
+    with served(run, "--raters", "a,b,c", "--per-item", 1) as server:
+        first = totals(server)
+    with served(run) as server:
+        assert totals(server) == first and sum(first) == 9
+    with served(run, "--per-item", 2) as server:
+        assert sum(totals(server)) == 18

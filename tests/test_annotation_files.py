@@ -6,12 +6,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from conftest import Run
 from jury import ANSWERS, judges_file, mock, mock_table, run_folder
 from simulated_study import simulate, write_run, write_wide
-from test_agreement import read, write
+from test_agreement import by_pairs, read, write
 
 from aloe_bench import runlog
 from aloe_bench.cli.agreement import agreement as command
@@ -84,11 +85,43 @@ def test_labels_of_another_runs_answers_are_refused(tmp_path: Path):
             read("--annotations", wrong, "--run", folder)
 
 
+def test_an_expert_with_a_judges_name_is_told_from_the_judge(tmp_path: Path):
+    study = simulate(3, n=30)
+    study.raters[:2] = ["jury", "llama"]
+
+    found = read("--annotations", write_wide(tmp_path / "a.csv", study), "--run", write_run(tmp_path / "run", study))
+
+    pairs = {(pair["first"], pair["second"]): pair["alpha"]["value"] for pair in found["pairs"]}
+    assert len(pairs) == len(found["pairs"]) == 28
+    table = np.array([study.humans[1], study.verdicts[0]])
+    assert pairs["expert llama", "llama"] == pytest.approx(by_pairs(table, "ordinal"), abs=1e-12)
+    assert pairs["expert jury", "jury"] != pairs["jury", "llama"]
+
+
+def test_items_of_one_expert_are_said_to_blur_the_difference(tmp_path: Path):
+    study = simulate(3, n=30)
+    run = write_run(tmp_path / "run", study)
+    whole = read("--annotations", write_wide(tmp_path / "a.csv", study), "--run", run)
+    study.humans[1:, :7] = np.nan
+    study.humans[0, :7] = 1.0
+    part = read("--annotations", write_wide(tmp_path / "b.csv", study), "--run", run)
+
+    assert "one expert alone" not in " ".join(whole["cautions"])
+    assert any(text.startswith("Items that one expert alone rated: 7.") for text in part["cautions"])
+    assert part["panel"]["alpha"]["ordinal"]["n_units"] == part["humans"]["ordinal"]["n_units"] + 7
+
+
 BROKEN = {
     "a label that is none": ("item_id,rater,label\nq1,a,correct\nq2,a,corect\n", ":3: label 'corect'"),
     "did you mean": ("item_id,rater,label\nq1,a,corect\n", "Did you mean correct?"),
     "a number off the scale": ("item_id,rater,label\nq1,a,0.7\n", ":2: label '0.7'"),
     "nan is no label": ("item_id,rater,label\nq1,a,nan\n", ":2: label 'nan'"),
+    "minus one is not one": ("item_id,a,b\nq1,-1,1\nq2,- 0.5,0\n", ":2: label '-1'"),
+    "a label column twice": ("item_id,rater,label,Label\nq1,a,1,0\n", ":1: column 'label' stands twice"),
+    "one rater in two spellings": (
+        "item_id,rater,label\nq1,Jos\u00e9,1\nq1,Jose\u0301,0\n",
+        ":3: 'Jos\u00e9' rated 'q1' on line 2 already",
+    ),
     "one rater twice": ("item_id,rater,label\nq1,a,1\n\nq1,a,0\n", ":4: 'a' rated 'q1' on line 2 already"),
     "too few cells": ("item_id,rater,label\nq1,a\n", ":2: 2 cells"),
     "too many cells": ("item_id,a,b\nq1,1,0,1\n", ":2: 4 cells"),
@@ -125,6 +158,16 @@ def test_every_broken_row_is_named_and_the_command_exits_with_3(aloe: Run, tmp_p
     assert all(f"x.csv:{line}:" in done.stderr for line in range(2, 12)) and "5 more broken rows" in done.stderr
     assert aloe("agreement", "--annotations", tmp_path / "none.csv").returncode == 3
     assert aloe("agreement", "--annotations", tmp_path / "x.csv", "--values", "1,0").returncode == 2
+
+
+def test_a_scale_may_go_below_zero(tmp_path: Path):
+    signed = write(tmp_path / "a.csv", ["item_id", "a", "b"], ["1", "-1", "-1"], ["2", "-1", "0"], ["3", "1", "1"])
+    shifted = write(tmp_path / "b.csv", ["item_id", "a", "b"], ["1", "0", "0"], ["2", "0", "1"], ["3", "2", "2"])
+
+    found = read("--annotations", signed, "--values=-1,0,1")
+
+    assert [rater["mean"] for rater in found["raters"]] == [pytest.approx(-1 / 3), 0.0]
+    assert found["humans"] == read("--annotations", shifted, "--values", "0,1,2")["humans"]
 
 
 def test_spreadsheet_dialects_are_read(tmp_path: Path):

@@ -97,6 +97,14 @@ def test_a_server_that_always_fails_gives_errors_and_never_text(fault: str) -> N
         assert all("HTTP 500" in (p.error or "") for p in got)
 
 
+def test_a_reason_to_stop_that_is_no_text_fails_its_request_alone() -> None:
+    with faulty_server(Plan(always=1, faults=("odd",))) as server:
+        got = answers(OpenAIModel("m", base_url=server.url), ask("a", "b"))
+
+    assert [p.finish for p in got] == ["error", "error"]
+    assert all("finish_reason ['stop']" in (p.error or "") for p in got)
+
+
 @pytest.mark.parametrize("status", ["400", "401", "403", "404", "422"])
 def test_a_request_at_fault_is_not_sent_twice(status: str) -> None:
     with faulty_server(Plan(share=1.0, faults=(status,))) as server:

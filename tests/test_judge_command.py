@@ -88,6 +88,18 @@ def test_one_judge_down_gives_the_quorum_rules_grades_and_exit_code_1(aloe, tmp_
     assert low < high
 
 
+def test_what_was_begun_afresh_goes_on_without_the_option_that_began_it(aloe, tmp_path):
+    folder = run_folder(tmp_path / "r1", cases(3))
+    jury = judges_file(tmp_path / "j.toml", mock_table("a"), mock_table("b"), mock_table("c", down=True))
+    words = ("run", "--model", "mock", "--tasks", "careqa_vision_open", "--data-root", MINI, "--allow-partial")
+
+    judged = aloe("judge", folder, "--judges", jury, "--fresh-verdicts")
+    failed = aloe(*words, "--model-args", "failure=0.5", "--fresh")
+
+    assert "left to ask for: run the same command again without --fresh-verdicts." in judged.stderr
+    assert "run the same command again without --fresh: only the failed items are asked" in failed.stderr
+
+
 def test_a_server_that_refuses_schemas_is_asked_without_one(aloe, tmp_path):
     folder = run_folder(tmp_path / "r1", cases(3))
     with judge_server() as server:
@@ -278,6 +290,27 @@ def test_judged_shards_merge_and_shards_of_two_juries_do_not(aloe, tmp_path):
     assert "different juries" in mixed.stderr
 
 
+def test_shards_that_hold_nothing_to_grade_merge_with_judged_ones(aloe, tmp_path):
+    # Ten questions about seven images in nine shards: some shards are empty.
+    words = ("run", "--model", "mock", "--tasks", "careqa_vision_open", "--data-root", MINI, "--allow-partial")
+    jury = judges_file(tmp_path / "j.toml", *(mock_table(name) for name in "abc"))
+    counts = []
+    for i in range(1, 10):
+        done = aloe(*words, "--shard", f"{i}/9", "--output", f"p{i}", "--judges", jury, "--json")
+        assert done.returncode == 0, done.stderr
+        counts.append(json.loads(done.stdout)[0]["n"])
+    parts = [path.parent for path in sorted(tmp_path.rglob("run.json"))]
+
+    merged = aloe("merge", *parts, "--output", "merged")
+    shown = aloe(*words, "--shard", f"{counts.index(0) + 1}/9", "--dry-run")
+
+    assert counts[0] == 0 and sum(counts) == 10
+    assert merged.returncode == 0, merged.stderr
+    assert json.loads((tmp_path / "merged" / "summary.json").read_text())["jury"]["n"] == 10
+    assert [judge["name"] for judge in runlog.read_header(tmp_path / "merged")["judges"]["judges"]] == list("abc")
+    assert shown.returncode == 0 and "0 samples, nothing to ask" in shown.stdout, shown.stderr
+
+
 def test_ls_lists_the_papers_three_judges(aloe):
     shown, as_json = aloe("ls", "judges"), aloe("ls", "judges", "--json")
     assert (shown.returncode, as_json.returncode) == (0, 0), shown.stderr + as_json.stderr
@@ -311,6 +344,10 @@ def test_an_option_is_called_the_same_in_the_environment_and_in_a_config_file(al
         (("judge",), 2, "Missing argument RUN"),
         (("judge", "nowhere"), 3, "no run.json"),
         (("judge", "--show-default"), 0, ""),
+        (("judge", "r1", "--max-failed", "nan"), 2, "'nan' is not a finite number"),
+        (("run", "--model", "mock", "--max-failed", "nan"), 2, "'nan' is not a finite number"),
+        (("run", "--model", "mock", "--temperature", "inf"), 2, "'inf' is not a finite number"),
+        (("agreement", "--annotations", "l.csv", "--min-alpha", "nan"), 2, "'nan' is not a finite number"),
         (("judge", "r1", "--judges", "gone.toml"), 3, "gone.toml: cannot read"),
     ],
 )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from aloe_bench.judges.agreement import Agreement, Mode
     from aloe_bench.stats.agreement import Level
@@ -43,11 +45,11 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 @click.option("--resamples", type=click.IntRange(100, 100_000), default=2000, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option(
-    "--epsilon", type=click.FloatRange(0, 1), default=0.2, show_default=True,
+    "--epsilon", type=FiniteRange(0, 1), default=0.2, show_default=True,
     help="What the alternative annotator test grants the jury; 0.2 beside experts.",
 )  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the trust report.")
-@click.option("--min-alpha", type=click.FloatRange(-1, 1), help="Exit with 4 if alpha is lower, or may not be read.")
+@click.option("--min-alpha", type=FiniteRange(-1, 1), help="Exit with 4 if alpha is lower, or may not be read.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
 def agreement(
     annotations: Path,

@@ -21,35 +21,39 @@ FILE = "annotations.sqlite"
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--raters", help="Comma-separated names; kept from the first start on.  [default: a,b,c,d]")
-@click.option("--per-item", default="2-4", show_default=True, help="Raters an item gets: N, or LEAST-MOST.")
+@click.option("--per-item", help="Raters an item gets: N, or LEAST-MOST; kept from then on.  [default: 2-4]")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of who rates what, and in which order.")
+@click.option("--seed", type=int, help="Of who rates what, and in which order; kept from then on.  [default: 0]")
 @click.option("--export", "csv_file", type=click.Path(path_type=Path), help="Write the ratings as CSV (- = stdout).")
 def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
     """Serve the open answers of RUN to experts, each by a link of their own; or export what they said.
 
-    Start it again, with or without --raters, to go on: links and ratings stay in RUN/annotations.sqlite.
+    Start it again, with or without --raters, --per-item and --seed, to go on: links and ratings stay in
+    RUN/annotations.sqlite.
     """
     from aloe_bench.judges.annotate.store import Store
     from aloe_bench.runlog import read_header
 
     header = read_header(run)
     if csv_file is not None:
-        _export(run, csv_file)
+        _export(run, header, csv_file)
         return
     _need_web_packages()
-    per_item = _per_item(options["per_item"])
+    if options["per_item"] is not None:
+        _per_item(options["per_item"])
     names = _names(options["raters"])
     items = _items(run, header, options["data_root"])
     store = Store(run / FILE)
     try:
+        design = {"per_item": "2-4", "seed": "0"} | store.design()
+        design |= {key: str(options[key]) for key in design if options[key] is not None}
+        per_item = _per_item(design["per_item"])
         raters = names or [rater.name for rater in store.raters()] or ["a", "b", "c", "d"]
         if len(raters) < per_item.least and not store.raters():
-            raise click.UsageError(f"--per-item {options['per_item']} needs {per_item.least} raters or more.")
-        study = {"run": header["run_id"], "data": header["task"]["data_sha256"]}
-        store.set_up(study, items, raters, per_item, options["seed"])
+            raise click.UsageError(f"--per-item {design['per_item']} needs {per_item.least} raters or more.")
+        store.set_up(_study(header), items, raters, per_item, int(design["seed"]))
         _serve(store, items, options["host"], options["port"])
     finally:
         store.close()
@@ -128,7 +132,11 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[Item]:
     ]
 
 
-def _export(run: Path, csv_file: Path) -> None:
+def _study(header: dict[str, Any]) -> dict[str, str]:
+    return {"run": header["run_id"], "data": header["task"]["data_sha256"]}
+
+
+def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
     from aloe_bench.grading import open_answer
     from aloe_bench.judges.annotate.export import to_csv
     from aloe_bench.judges.annotate.store import Store
@@ -136,6 +144,7 @@ def _export(run: Path, csv_file: Path) -> None:
 
     store = Store(run / FILE, create=False)
     try:
+        store.refuse_other(_study(header))
         ratings = store.ratings()
     finally:
         store.close()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench.cli.numbers import FiniteRange
 from aloe_bench.errors import AloeError, ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -65,12 +66,14 @@ class Jury:
 
     def report(self, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
         """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
+        from aloe_bench.cli.progress import same_command
+
         worst = 0.0
         for name in sorted({name for sitting in self.sittings for name in sitting.down}):
             reason = next(sitting.down[name] for sitting in self.sittings if name in sitting.down)
             click.echo(f"Judge {name} is down: {reason}", err=True)
         if left := sum(sitting.left for sitting in self.sittings):
-            click.echo(f"{left} verdicts are left to ask for: run the same command again.", err=True)
+            click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
         for summary in summaries:
             tally = summary["jury"]
             if tally is None:
@@ -104,9 +107,7 @@ class Jury:
 @click.option(
     "--judges", type=click.Path(path_type=Path), help="judges.toml; default: the shipped one, the paper's three."
 )
-@click.option(
-    "--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True, help="Share, for each judge."
-)
+@click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True, help="Share, for each judge.")
 @click.option("--fresh-verdicts", is_flag=True, help="Set earlier verdicts aside and grade anew.")
 @click.option(
     "--injections",

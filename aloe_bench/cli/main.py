@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from aloe_bench import __version__
+from aloe_bench.cli.progress import same_command
 from aloe_bench.errors import AloeError, UsageError, did_you_mean
 
 VERBS = {
@@ -139,7 +140,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("Interrupted; run the same command again to go on.", err=True)
+        click.echo(f"Interrupted; {same_command()} to go on.", err=True)
         code = 130
     except click.ClickException as error:
         error.show()

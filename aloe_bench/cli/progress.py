@@ -17,6 +17,12 @@ class Report(Protocol):
     def __call__(self, done: int, total: int, note: str = "") -> None: ...
 
 
+def same_command() -> str:
+    """Return the advice by which an unfinished command goes on; --fresh would begin it anew."""
+    given = next((word for word in sys.argv if word.replace("_", "-") in ("--fresh", "--fresh-verdicts")), None)
+    return "run the same command again" + (f" without {given}" if given else "")
+
+
 def _nothing(done: int, total: int, note: str = "") -> None:
     """Report to nobody."""
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench import registry
+from aloe_bench.cli.numbers import FiniteRange
 from aloe_bench.core import Decoding
 from aloe_bench.errors import DataError, MissingDataError
 
@@ -53,7 +54,7 @@ SECRET_OPTIONS = ("--api-key",)
 )
 @click.option("--parser", type=click.Choice(["strict", "vlmeval", "probmed"]), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
-@click.option("--temperature", type=click.FloatRange(0), default=DECODING.temperature, show_default=True)
+@click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option(
     "--engine",
@@ -64,12 +65,12 @@ SECRET_OPTIONS = ("--api-key",)
 )
 @click.option("--ray", is_flag=False, flag_value="local", help="Spread over Ray: an address, or none for this machine.")
 @click.option("--replicas", type=click.IntRange(1), default=2, show_default=True, help="Back ends on the cluster.")
-@click.option("--gpus-per-replica", type=click.FloatRange(0), default=0, show_default=True)
+@click.option("--gpus-per-replica", type=FiniteRange(0), default=0, show_default=True)
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--max-failed", type=click.FloatRange(0, 1), default=0.01, show_default=True)
+@click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True)
 @click.option("--fresh", is_flag=True, help="Start another run instead of resuming.")
 @click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
 @click.option("--allow-missing", is_flag=True, help="Leave out tasks that have no data; every table is marked.")
@@ -80,7 +81,7 @@ def run(**options: Any) -> None:
     from aloe_bench import run as runs
     from aloe_bench.cli.engines import Engines, suited
     from aloe_bench.cli.judge import Jury
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.progress import progress_of, same_command
     from aloe_bench.cli.summary import finish, show
 
     names = registry.task_names(options["tasks"], options["suite"])
@@ -126,7 +127,7 @@ def run(**options: Any) -> None:
     if any(summary["failed"] for summary in summaries):
         first = next(summary["first_failure"] for summary in summaries if summary["failed"])
         click.echo(f"Some items failed and have no score; the first: {first}", err=True)
-        click.echo("Mend the cause and run the same command again: only the failed items are asked.", err=True)
+        click.echo(f"Mend the cause and {same_command()}: only the failed items are asked.", err=True)
     if jury:
         worst = max(worst, jury.report(summaries, options["as_json"]))
     if worst > options["max_failed"]:
@@ -262,5 +263,7 @@ def _show_prompts(plans: list[Plan], settings: Settings) -> None:
     from aloe_bench.tasks.formats import asked
 
     for plan in plans:
-        click.echo(f"{plan.task.name}: {len(plan.samples)} samples; the first prompt:")
-        click.echo(asked(plan.task, plan.samples[0][1], suited(settings, plan.task).answer))
+        first = "; the first prompt:" if plan.samples else ", nothing to ask."
+        click.echo(f"{plan.task.name}: {len(plan.samples)} samples{first}")
+        for _, sample in plan.samples[:1]:
+            click.echo(asked(plan.task, sample, suited(settings, plan.task).answer))

@@ -268,7 +268,10 @@ def _swap(study: Study, row: int, level: Level, draws: Resamples) -> Swap:
 
 
 def _pairs(study: Study, level: Level) -> list[Pair]:
-    named = list(zip(study.raters, study.humans, strict=True))
+    # An expert may be called like a judge; here the two stand in one column.
+    taken = {JURY, *study.judges} if study.votes is not None else set()
+    names = [f"expert {name}" if name in taken else name for name in study.raters]
+    named = list(zip(names, study.humans, strict=True))
     if study.votes is not None:
         named += [(JURY, study.jury), *zip(study.judges, study.verdicts, strict=True)]
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> A
         if label == AMBIGUOUS:
             doubts[cell.item].append(cell.rater)
         elif label:
-            grade = _grade(label, scale)
+            grade = WORDS[label] if WORDS.get(label) in scale else _number(cell.label, scale)
             if grade is None:
                 problems.append(f"{path}:{cell.line}: {_bad_label(cell, scale)}")
             else:
@@ -96,9 +97,7 @@ def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> A
     return Annotations(kept, tuple(sorted(raters)), removed, single, scale, answers)
 
 
-def _grade(label: str, scale: tuple[float, ...]) -> float | None:
-    if label in WORDS and WORDS[label] in scale:
-        return WORDS[label]
+def _number(label: str, scale: tuple[float, ...]) -> float | None:
     try:
         # Spreadsheets of half of Europe write 0,5.
         number = float(label.replace(",", "."))
@@ -122,19 +121,21 @@ def _cells(path: Path, problems: list[str]) -> Iterator[_Cell]:
         header_line, header = next(rows)
     except StopIteration:
         raise DataError(f"{path}: empty; expected a header with item_id.") from None
-    names = [name.strip() for name in header]
+    names = [_name(name) for name in header]
     plain = [name.lower() for name in names]
     if "item_id" not in plain:
         raise DataError(
             f"{path}:{header_line}: the header is {','.join(names)!r}; expected item_id,rater,label "
             "or item_id and one column a rater."
         )
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    item_at = plain.index("item_id")
+    is_long = "rater" in plain or "label" in plain
+    # A long form's columns are found in any case, so "Label" beside "label" would be read as one of the two.
+    keys = plain if is_long else names
+    if twice := sorted({key for key in keys if keys.count(key) > 1}):
         raise DataError(
             f"{path}:{header_line}: column {twice[0]!r} stands twice in the header; give each its own name."
         )
-    item_at = plain.index("item_id")
-    is_long = "rater" in plain or "label" in plain
     if is_long and not {"rater", "label"} <= set(plain):
         lacking = "label" if "rater" in plain else "rater"
         raise DataError(f"{path}:{header_line}: no column {lacking!r}; the long form has item_id, rater and label.")
@@ -153,7 +154,7 @@ def _cells(path: Path, problems: list[str]) -> Iterator[_Cell]:
         if not item:
             problems.append(f"{path}:{line}: no item_id; every row names its item.")
         elif is_long:
-            rater = row[plain.index("rater")].strip()
+            rater = _name(row[plain.index("rater")])
             if rater:
                 answer = row[plain.index(ANSWER)].strip() if ANSWER in plain else ""
                 yield _Cell(line, item, rater, row[plain.index("label")].strip(), answer)
@@ -162,6 +163,11 @@ def _cells(path: Path, problems: list[str]) -> Iterator[_Cell]:
         else:
             for at in columns:
                 yield _Cell(line, item, names[at], row[at].strip())
+
+
+def _name(text: str) -> str:
+    """Return a name as one spelling: é typed on two keyboards is one rater."""
+    return unicodedata.normalize("NFC", text.strip())
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

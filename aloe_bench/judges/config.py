@@ -91,6 +91,11 @@ def _judge(table: Mapping[str, Any], where: str) -> JudgeConfig:
         values[key] = value
     if "decoding" in table:
         values["decoding"] = _decoding(table["decoding"], f"{where}: decoding")
+    if table.get("revision") and table["backend"] != "openai":
+        raise DataError(
+            f"{where}: revision says what a server serves; back end {table['backend']} is known by its weights. "
+            "Leave it out, and give the folder of that commit (hf download MODEL --revision COMMIT) as model."
+        )
     if not isinstance(table.get("options", {}), dict):
         raise DataError(f"{where}: options must be a table, [judge.options].")
     if "api_key" in table.get("options", {}):

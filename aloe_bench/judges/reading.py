@@ -85,6 +85,12 @@ def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool =
         other.append(
             f"Annotated items of the run without a jury grade: {lacking}. They count as missing, not as wrong."
         )
+    lonely = int(((~np.isnan(study.humans)).sum(axis=0) == 1)[~np.isnan(study.jury)].sum())
+    if lonely and mode != "vs-majority":
+        other.append(
+            f"Items that one expert alone rated: {lonely}. They count in alpha with the panel and cannot count in the "
+            "experts' alone, so the difference is not over the same items."
+        )
     return fatal + other
 
 

@@ -263,7 +263,7 @@ class OpenAIModel:
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             message = self._short(f"HTTP {status}: not a chat completion: {body}")
             raise _AttemptError(message, retry=True) from None
-        if reason not in FINISHES:
+        if not isinstance(reason, str | None) or reason not in FINISHES:
             raise _AttemptError(self._short(f"HTTP {status}: finish_reason {reason!r}"))
         if content is None:
             # A refusal is a reply; null at the limit is a model that spent it all on its reasoning.

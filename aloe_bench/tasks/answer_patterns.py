@@ -67,6 +67,8 @@ SECOND = re.compile(
     r"\s{0,3}(?:,\s?(?:or|and)|,|/|&|\bor\b|\band\b|\by\b|\bo\b|\bvs\b)\s{0,3}(?:option\s|choice\s)?\(?[A-Za-z]\)?(?![\w'])",
     re.I,
 )
+GAP = re.compile(r"[ \t.;|]{1,4}")
+LISTED = re.compile(r"\s{0,3}(?:$|[.;,|)]|\(?[A-Z][.):])")
 MARKED = re.compile(
     r"\b(?:option|choice|opción|letter)\s{1,3}\(?([A-Za-z])\)?(?![\w'-])|\(([A-Z])\)|(?m:^)[ \t]{0,4}\(?([A-Z])(?:[.):](?=\s|$)|[ \t]{0,4}$)",
     re.I | re.M,

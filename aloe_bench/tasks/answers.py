@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from aloe_bench.tasks.answer_containers import boxed, contained
 from aloe_bench.tasks.answer_patterns import (
     CONNECTIVE,
     EDGE,
+    GAP,
     HEDGE,
     IS_CORRECT,
-    JSON,
     LETTER,
+    LISTED,
     MARKED,
     MARKER,
     NEGATED_AFTER,
@@ -66,47 +68,11 @@ def _prepare(reply: str) -> Parsed | str:
     return text or Parsed(None, "empty")
 
 
-def _between(text: str, opening: str, closing: str) -> Iterator[tuple[int, str]]:
-    low, at = text.lower(), 0
-    if len(low) != len(text):
-        low = text
-    while (start := low.find(opening, at)) >= 0:
-        start += len(opening)
-        end = low.find(closing, start)
-        end = len(text) if end < 0 else end
-        yield end, text[start:end]
-        at = end + 1
-
-
-def _boxed(text: str) -> tuple[int, str] | None:
-    """Return the end and content of the last `\\boxed{}`, without its inner `\\text{}` and braces."""
-    start = text.rfind("\\boxed{")
-    if start < 0:
-        return None
-    depth = 0
-    for at in range(start + 6, len(text)):
-        depth += (text[at] == "{") - (text[at] == "}")
-        if depth == 0:
-            inner = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\b", "", text[start + 7 : at])
-            return at, inner.replace("{", "").replace("}", "")
-    return len(text), text[start + 7 :]
-
-
-def _contained(text: str) -> list[tuple[str, int, str]]:
-    found = [("answer-tag", end, inner) for end, inner in _between(text, "<answer>", "</answer>")]
-    found += [("box", end, inner) for end, inner in _between(text, "<|begin_of_box|>", "<|end_of_box|>")]
-    if boxed := _boxed(text):
-        found.append(("boxed", *boxed))
-    if not found:
-        found = [("json", m.end(), m.group(1) or m.group(2) or "") for m in JSON.finditer(text)]
-    return found
-
-
 def _parse(reply: str, plain: Callable[[str], Parsed]) -> Parsed:
     text = _prepare(reply)
     if isinstance(text, Parsed):
         return text
-    found = _contained(text)
+    found = contained(text)
     if not found:
         return plain(text)
     contents = dict.fromkeys((kind, inner) for kind, _, inner in found)
@@ -114,7 +80,7 @@ def _parse(reply: str, plain: Callable[[str], Parsed]) -> Parsed:
         return Parsed(None, "containers-differ")
     # One level of nesting, as in <answer>\boxed{B}</answer>.
     inners = [
-        (k, deeper[1] if (deeper := _boxed(inner)) else re.sub(r"<[^<>]{1,40}>", " ", inner)) for k, inner in contents
+        (k, deeper[1] if (deeper := boxed(inner)) else re.sub(r"<[^<>]{1,40}>", " ", inner)) for k, inner in contents
     ]
     read = [(kind, plain(inner)) for kind, inner in inners]
     if len({p.letter for _, p in read}) > 1:
@@ -132,9 +98,9 @@ def answer_text(reply: str) -> str | None:
     text = _prepare(reply)
     if isinstance(text, Parsed):
         return None
-    found = _contained(text)
+    found = contained(text)
     inner = max(found, key=lambda one: one[1])[2] if found else text
-    deeper = _boxed(inner)
+    deeper = boxed(inner)
     return (deeper[1] if deeper else inner).strip() or None
 
 
@@ -182,6 +148,21 @@ class _Item:
         at = text[end : end + len(own) + 12].lower().find(own) if own else -1
         return end if at < 0 else end + at + len(own)
 
+    def offers_another(self, letter: str, text: str, end: int) -> bool:
+        """Return whether a second option follows the letter at `end` and its own text.
+
+        As in "B. Edema or C", or in the options said one after the other: "A. Glioma B. Edema".
+        """
+        past = self.past(letter, text, end)
+        if second := SECOND.match(text, past):
+            at = max(i for i in range(second.start(), second.end()) if text[i].isalpha())
+            return text[at] != letter and text[at] in self.letters and self.letter_at(text, at) is not None
+        gap = GAP.match(text, past)
+        read = self.letter_at(text, gap.end()) if gap else None
+        if read is None or read[0] == letter or self.stated(text[read[1] : read[1] + 600]) != read[0]:
+            return False
+        return LISTED.match(text, self.past(read[0], text, read[1])) is not None
+
     def letter_at(self, text: str, at: int) -> tuple[str, int] | None:
         """Return the letter at `at` and where it ends, unless it is an article or part of a term."""
         match = LETTER.match(text, at)
@@ -200,6 +181,12 @@ class _Item:
         return (letter, end) if match.group(1).isupper() and CONNECTIVE.match(tail) else None
 
 
+def _hedged(text: str, own: Sequence[tuple[int, int]], *patterns: re.Pattern[str]) -> bool:
+    """Return whether `text` hedges or refuses outside `own`, where an option's own words stand beside its letter."""
+    found = (match for pattern in patterns for match in pattern.finditer(text))
+    return any(not any(start <= m.start() and m.end() <= end for start, end in own) for m in found)
+
+
 def _announced(text: str, item: _Item) -> Parsed | None:
     found: list[tuple[bool, str]] = []
     for phrase in PHRASE.finditer(text):
@@ -216,6 +203,8 @@ def _announced(text: str, item: _Item) -> Parsed | None:
             and item.stated(text[end : end + 600]) != letter
             and m.group(0).strip(" ,)").lower() != ", a"
         ):
+            return Parsed(None, "two-letters")
+        if item.offers_another(letter, text, end):
             return Parsed(None, "two-letters")
         if not item.fits(letter, text, end):
             return Parsed(None, "letter-and-text-differ")
@@ -243,6 +232,7 @@ def _stands_out(match: re.Match[str], text: str, item: _Item) -> bool:
 def _marked(text: str, item: _Item) -> Parsed | None:
     found: set[str] = set()
     passing: set[str] = set()
+    stated: list[tuple[int, int]] = []
     for match in [*MARKED.finditer(text), *IS_CORRECT.finditer(text)]:
         raw = next(g for g in match.groups() if g)
         letter = raw.upper()
@@ -262,13 +252,15 @@ def _marked(text: str, item: _Item) -> Parsed | None:
         if match.group(0).endswith(".") and not own and re.match(r"\s[a-zà-ÿ]", text[match.end() : match.end() + 2]):
             continue
         found.add(letter)
+        if own and item.offers_another(letter, text, match.end()):
+            return Parsed(None, "two-letters")
+        if own:
+            stated.append((match.end(), item.past(letter, text, match.end())))
     if len(found | passing) > 1:
         return Parsed(None, "two-letters")
     if not found:
         return Parsed(None, "letter-in-passing") if passing else None
-    return (
-        Parsed(found.pop(), "marked") if not REFUSAL.search(text) and not HEDGE.search(text) else Parsed(None, "hedge")
-    )
+    return Parsed(None, "hedge") if _hedged(text, stated, REFUSAL, HEDGE) else Parsed(found.pop(), "marked")
 
 
 def _option_text(text: str, item: _Item) -> Parsed:
@@ -312,8 +304,11 @@ def parse_choice(reply: str, choices: Sequence[str]) -> Parsed:
         if read and (own or not SECOND.match(text, read[1])) and not NEGATED_AFTER.match(text, past):
             if not item.fits(read[0], text, read[1]):
                 return Parsed(None, "letter-and-text-differ")
+            if own and item.offers_another(read[0], text, read[1]):
+                return Parsed(None, "two-letters")
             others = _marked(text, item)
-            if (others is None or others.letter == read[0]) and not REFUSAL.search(text):
+            stated = [(read[1], past)] if own else []
+            if (others is None or others.letter == read[0]) and not _hedged(text, stated, REFUSAL):
                 return Parsed(read[0], "leading-letter")
         if (marked := _marked(text, item)) is not None:
             return marked

@@ -143,6 +143,7 @@ class Store:
         """
         with self._transaction() as db:
             self._check_study(db, study)
+            db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", study.items())
             self._enter_items(db, items)
             known = {name for (name,) in db.execute("SELECT name FROM raters")}
             for name in dict.fromkeys(raters):
@@ -150,6 +151,18 @@ class Store:
                     token = secrets.token_urlsafe(24)
                     db.execute("INSERT INTO raters (name, token) VALUES (?, ?)", (name, token))
             self._give_out(db, [item.id for item in items], per_item, seed)
+            design = {"per_item": f"{per_item.least}-{per_item.most}", "seed": str(seed)}
+            db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", design.items())
+
+    def design(self) -> dict[str, str]:
+        """Return "per_item" and "seed" of the last set-up; empty before the first."""
+        with self._transaction() as db:
+            return dict(db.execute("SELECT key, value FROM meta WHERE key IN ('per_item', 'seed')"))
+
+    def refuse_other(self, study: Mapping[str, str]) -> None:
+        """Raise RunMismatchError if the file belongs to another run than `study` names."""
+        with self._transaction() as db:
+            self._check_study(db, study)
 
     def _check_study(self, db: sqlite3.Connection, study: Mapping[str, str]) -> None:
         stored = dict(db.execute("SELECT key, value FROM meta"))
@@ -159,7 +172,6 @@ class Store:
                     f"{self.path}: ratings of {key} {stored[key]}, but this is {value}. "
                     "Move the file away to begin a new study."
                 )
-        db.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", study.items())
 
     def _enter_items(self, db: sqlite3.Connection, items: Sequence[Item]) -> None:
         known = dict(db.execute("SELECT id, digest FROM items"))
