@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -110,6 +111,8 @@ def test_a_tokenizer_that_marks_the_start_of_a_text_scores_as_in_lmeval(tmp_path
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     from aloe_bench.bridges.lmeval import AloeLM
+    from aloe_bench.core import Message, Request
+    from aloe_bench.models import vllm_options
 
     bpe = Tokenizer(models.BPE(unk_token="<unk>"))
     bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])  # as Llama 2's
@@ -133,6 +136,9 @@ def test_a_tokenizer_that_marks_the_start_of_a_text_scores_as_in_lmeval(tmp_path
 
     alone, after = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (" A", "Answer: A"))
     assert alone != after[-len(alone) :]
+    raw = Request("t", (Message("user", "Answer:"),), options=(" A",), chat=False)
+    (in_vllm,) = vllm_options._ids(SimpleNamespace(tokenizer=tokenizer), raw)  # the one door without vLLM
+    assert in_vllm == after[-len(in_vllm) :]
     assert [value for value, _ in ours] == pytest.approx([value for value, _ in expected], abs=1e-4)
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in expected]
 
@@ -168,6 +174,10 @@ def test_a_whole_multimedqa_is_7045_questions_and_its_accuracy_the_share_of_righ
     right = sum(record.score.parsed == record.target for record in records)
     assert summary["cells"]["overall"]["value"] == pytest.approx(right / 7045)
     assert 0.57 < right / 7045 < 0.63
+    cells = summary["cells"]
+    parts = [cell["value"] for name, cell in cells.items() if name not in ("overall", "macro over parts")]
+    assert len(parts) == 9
+    assert cells["macro over parts"]["value"] == pytest.approx(sum(parts) / 9)
     sizes = {c: sum(r.tags["category"] == c for r in records) for c in ("pubmedqa", "medmcqa", "medqa_4options")}
     assert sizes == {"pubmedqa": 500, "medmcqa": 4183, "medqa_4options": 1273}
     assert {r.target for r in records if r.tags["category"] == "pubmedqa"} == {"A", "B", "C"}

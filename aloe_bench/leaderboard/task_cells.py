@@ -82,6 +82,13 @@ def omnimedvqa_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Ce
     return {"overall": made.pop("overall"), "macro over sources": macro, **made}
 
 
+def multimedqa_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
+    """Return the average weighted by size, as lm-eval gives it, the average over the nine parts, and each part."""
+    made = by_tag("category")(header, records)
+    macro = macro_cell(records, str(header["run_id"]), partial(_tag, "category"))
+    return {"overall": made.pop("overall"), "macro over parts": macro, **made}
+
+
 def probmed_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
     """Return accuracy by question, by pair of a true and an adversarial question, and the benchmark's own figure.
 
@@ -135,7 +142,7 @@ TASK_CELLS: dict[str, TaskCells] = {
     "probmed": probmed_cells,
     "slake": slake_cells,
     "mmmu": by_tags("question_type", "subject"),
-    "multimedqa": by_tag("category"),
+    "multimedqa": multimedqa_cells,
     "heart": heart.cells,
 }
 TASK_SECTIONS: dict[str, Callable[[Sequence[Record]], dict[str, Any]]] = {"heart": heart.section}
