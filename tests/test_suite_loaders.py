@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,19 @@ def test_a_corrupt_image_is_named_with_its_task(tmp_path, name, file):
     (tmp_path / file).write_bytes(b"not a picture")
 
     assert Path(file).name in refusal(name, tmp_path)
+
+
+def test_a_corrupt_picture_in_a_zip_and_a_name_that_no_disk_takes_are_one_message(tmp_path):
+    folder = made.slake(tmp_path, [made.slake_row(0)], "zip")
+    with zipfile.ZipFile(folder / "imgs.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("imgs/xmlab0/source.jpg", made.png(1) + b"x" * 5000)
+    content = bytearray((folder / "imgs.zip").read_bytes())
+    content[70:90] = b"\xff" * 20
+    (folder / "imgs.zip").write_bytes(content)
+    assert "imgs/xmlab0/source.jpg cannot be read" in refusal("slake", tmp_path)
+
+    made.write(folder / "test.json", [made.slake_row(0, img_name="x" * 300)])
+    assert "File name too long" in refusal("slake", tmp_path)
 
 
 def test_a_corrupt_image_in_a_table_or_a_parquet_file_names_its_row(tmp_path):

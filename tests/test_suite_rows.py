@@ -28,6 +28,8 @@ def test_pathmmu_takes_a_whole_option_or_a_bare_letter_for_the_answer(tmp_path):
 
     assert pathmmu_one(tmp_path, options=options, answer="C) Gamma").target == "C"
     assert pathmmu_one(tmp_path, options=options, answer="B").target == "B"
+    assert pathmmu_one(tmp_path, options=["A) Alpha", "B) Beta", "D) Delta"], answer="D").target == "C"
+    assert pathmmu_one(tmp_path, options=["B) Beta", "A) Alpha"], answer="A").target == "B"
     made.pathmmu(tmp_path, made.pathmmu_data({}) | {
         "PubMed": {"test_tiny": [made.pathmmu_row(0, options=options, answer="Delta")]}})  # fmt: skip
     assert "answer 'Delta' is none of the options" in refusal("pathmmu", tmp_path)
@@ -187,6 +189,15 @@ def test_omnimedvqa_finds_the_letter_by_the_option_s_text_exactly_before_roughly
     assert omni_one(tmp_path, gt_answer="x_ray.", option_C="X-ray").target == "C"
     assert omni_one(tmp_path, gt_answer="No", option_A="no", option_B="No").target == "B"
     assert omni_one(tmp_path, option_C=None, option_D=None).choices == ("Liver", "Kidney")
+
+
+@pytest.mark.parametrize("answer", ["BC", "ABCD"])
+def test_several_letters_are_no_answer(tmp_path, answer):
+    made.table(tmp_path / "omnimedvqa/OpenMMMedical.tsv", [made.omni_table_row(0, answer=answer)])
+    made.mmmu(tmp_path, {"Art": [made.mmmu_row("Art", 1, answer=answer)]})
+
+    assert f"answer {answer!r} equals no option" in refusal("omnimedvqa", tmp_path)
+    assert f"answer {answer!r} names none of the 4 options" in refusal("mmmu", tmp_path)
 
 
 def test_omnimedvqa_takes_the_one_row_that_says_modality(tmp_path):
