@@ -15,6 +15,7 @@ from text_data import (
     lines,
     made_mmlu,
     made_multimedqa,
+    medqa_row,
     mmlu_row,
     parquet,
     pubmedqa_rows,
@@ -262,7 +263,26 @@ def test_a_broken_row_is_named(tmp_path, change, said):
     error = refused(*MOCK, "--tasks", "mmlu", "--data-root", tmp_path, "--allow-partial")
 
     assert error.exit_code == 3
-    assert f"{path}: row 2" in str(error) and said in str(error)
+    assert str(error).startswith(f"mmlu: {path}: row 2") and said in str(error)
+
+
+def test_a_context_of_another_shape_and_a_fetched_file_that_changed_name_the_task(tmp_path):
+    path = parquet(tmp_path / "pubmedqa/pqa_labeled/train-0.parquet", [pubmedqa_rows(0)[0] | {"context": "We asked."}])
+    words = (*MOCK, "--tasks", "multimedqa", "--data-root", tmp_path, "--allow-partial")
+    assert str(refused(*words)) == f"multimedqa: {path}: row 1: no list of texts in CONTEXTS or context.contexts."
+
+    file = {"size": path.stat().st_size + 1, "sha256": ""}
+    manifest = {"repo": "qiaojin/PubMedQA", "revision": "a" * 40, "files": {"pqa_labeled/train-0.parquet": file}}
+    (tmp_path / "pubmedqa/aloe-fetch.json").write_text(json.dumps(manifest))
+    assert f"multimedqa: {path}: has {file['size'] - 1} bytes, expected {file['size']}" in str(refused(*words))
+
+
+def test_line_separators_inside_a_text_do_not_end_its_line(tmp_path):
+    rows = [medqa_row(i) | {"sent1": f"Fever\u2028and\u0085rash {i}."} for i in range(2)]
+    path = lines(tmp_path / "medqa" / "test.json", rows)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows), newline="")
+
+    assert len(list(MULTIMEDQA.load(tmp_path))) == 2
 
 
 def test_options_that_read_none_or_nothing_survive(tmp_path):

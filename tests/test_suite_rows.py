@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,14 @@ def test_slake_finds_its_pictures_in_a_folder_or_a_zip_with_or_without_imgs(tmp_
     assert (first.target, second.target) == ("Yes", "Left Lung")
     assert first.images[0].open().tobytes() != second.images[0].open().tobytes()
     assert (first.cluster, second.id) == ("xmlab0/source.jpg", "slake/11936")
+
+
+def test_json_lines_may_hold_line_separators(tmp_path):
+    folder = made.slake(tmp_path, [made.slake_row(0), made.slake_row(1)])
+    rows = [made.slake_row(i, question="Heart\u2028or lung?") for i in range(2)]
+    (folder / "test.json").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+
+    assert [sample.question for sample in samples("slake", tmp_path)] == ["Heart\u2028or lung?"] * 2
 
 
 # MMMU
