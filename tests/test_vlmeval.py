@@ -70,6 +70,16 @@ def test_our_checkpoint_gives_the_records_of_a_native_run(vlmeval, aloe, tmp_pat
     assert rows["n"] == rows["v"]
 
 
+def test_a_compat_parser_is_labelled_whoever_asked(vlmeval, tmp_path):
+    model = ("--engine", "vlmeval", "--backend", "hf", "--model", "AlwaysB", "--name", "b", "--parser", "vlmeval")
+
+    done = vlmeval("run", *model, "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--allow-partial")
+    assert done.returncode == 0, done.stderr
+    assert vlmeval("leaderboard", "build", "runs", "--output", "boards").returncode == 0
+
+    assert "| b [vlmeval parser] †" in (tmp_path / "boards/careqa_vision.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("fault", "model", "said"),
     [
