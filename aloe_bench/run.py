@@ -95,10 +95,12 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     """
     samples, lacking = _split(task.load(root))
     known = dict.fromkeys(count for count in (task.expected_rows, paper_rows(task)) if count is not None)
-    partial = len(samples) not in known
+    other = _fits_by_chance(task, len(samples), lacking)
+    partial = len(samples) not in known or other is not None
     if not samples or (partial and not settings.allow_partial):
         raise DataError(
-            f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}.{_told(lacking)} "
+            f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}{other or ''}."
+            f"{_told(lacking)} "
             "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
         )
     refuse_unreadable(settings.parser, {sample.kind for sample in samples}, task.name)
@@ -124,6 +126,14 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
 def paper_rows(task: Task) -> int | None:
     """Return how many rows of `task` the paper scored, None where that is not known."""
     return task.paper_scored_rows if isinstance(task, PaperScored) else None
+
+
+def _fits_by_chance(task: Task, count: int, lacking: Sequence[Absent]) -> str | None:
+    """Return in words why as many rows as the paper scored are not the paper's; None if they are, or are more."""
+    if count == task.expected_rows or not isinstance(task, PaperScored) or task.paper_lacks is None:
+        return None
+    others = any(item.group != task.paper_lacks for item in lacking)
+    return f" (the latter with only {task.paper_lacks} short)" if others else None
 
 
 def _split(rows: Iterable[Sample | Absent]) -> tuple[list[Sample], list[Absent]]:

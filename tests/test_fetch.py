@@ -204,6 +204,7 @@ def test_a_gated_set_an_absent_hub_and_offline_mode_are_one_line_each(aloe, hub,
     [
         (("data", "fetch", "slak"), "Did you mean slake?"),
         (("data", "fetch", "slake", "mmmu", "--revision", "main"), "fetch the tasks one by one"),
+        (("data", "fetch", "medical-images", "--revision", "main"), "fetch the tasks one by one"),
         (("data", "fetch"), "Missing argument"),
     ],
 )

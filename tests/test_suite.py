@@ -264,7 +264,7 @@ def test_allow_missing_runs_the_rest_and_marks_every_table(aloe, medical, tmp_pa
 
 
 def test_nothing_at_all_is_refused_even_with_allow_missing(aloe, tmp_path):
-    refused = aloe(*MOCK, "--allow-missing")
+    refused = aloe("run", "--model", "mock", "--suite", "medical-images", "--allow-missing")
 
     assert refused.returncode == 3
     assert "8 of 8 tasks have no data" in refused.stderr

@@ -78,6 +78,16 @@ def test_pathmmu_is_whole_with_all_images_or_with_those_the_paper_had(tmp_path, 
         assert plan.absent == ({"SocialPath": 14} if gone else {})
 
 
+def test_as_many_rows_as_the_paper_had_are_not_the_paper_s_if_others_are_absent(tmp_path):
+    data = made.pathmmu_data(WHOLE)
+    lost = [row["img"] for category in ("SocialPath", "Atlas") for row in data[category]["test_tiny"][:7]]
+    made.pathmmu(tmp_path, data, without=lost)
+
+    with pytest.raises(DataError, match=r"1142 rows in .*1142 \(the latter with only SocialPath short\).*Atlas 7 "):
+        load_plan(task("pathmmu"), tmp_path, Settings())
+    assert load_plan(task("pathmmu"), tmp_path, Settings(allow_partial=True)).partial
+
+
 def test_slake_is_whole_with_645_open_and_416_closed_english_questions(tmp_path):
     english = [made.slake_row(i, answer_type="OPEN" if i < 645 else "CLOSED") for i in range(1061)]
     made.slake(tmp_path, english + [made.slake_row(2000 + i, q_lang="zh") for i in range(33)])

@@ -45,6 +45,7 @@ class Benchmark:
     layouts: tuple[Layout, ...]
     files: tuple[str, ...]
     version: int = 1
+    paper_lacks: str | None = None
 
     def load(self, root: Path) -> Rows:
         """Yield samples, and what is absent, from the first folder with a known layout.

@@ -83,4 +83,5 @@ PATHMMU = Benchmark(
     folder="pathmmu",
     layouts=(Layout("data.json", _read), Layout("PathMMU_*.tsv", _refuse)),
     files=("data.json", "images.zip"),
+    paper_lacks="SocialPath",
 )
