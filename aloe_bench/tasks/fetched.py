@@ -69,7 +69,7 @@ def refuse_changed(folder: Path, pin: str) -> None:
     if not is_pinned(fetched.revision, pin):
         raise DataError(
             f"{folder}: holds revision {fetched.revision} of {fetched.repo}, expected {pin}. "
-            "Move the folder away and fetch again."
+            f"Move the folder away and fetch again, or delete {MANIFEST} in it to run it as a copy of your own."
         )
     for name, file in fetched.files.items():
         path = folder / name
