@@ -114,6 +114,13 @@ class PaperScored(Protocol):
     def paper_lacks(self) -> str | None: ...
 
 
+@runtime_checkable
+class Fetchable(Protocol):
+    """A task whose data may have been fetched, which then says from which commits."""
+
+    def commits(self, root: Path) -> Mapping[str, str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn. The images of a request stand before the text of its first user turn."""

@@ -20,6 +20,7 @@ from aloe_bench.core import (
     AnswerForm,
     AnswerProtocol,
     Decoding,
+    Fetchable,
     Model,
     OptionScorer,
     PaperScored,
@@ -64,7 +65,8 @@ class Settings:
 class Plan:
     """A task's samples after `limit` and `shard`, with what identifies the whole.
 
-    `absent` counts, by group, what the data names and does not hold; `absent_told` says it in a sentence.
+    `absent` counts, by group, what the data names and does not hold; `absent_told` says it in a sentence. `commits` are
+    those of the fetched data sets by hub id, empty for a copy of the user's own.
     """
 
     task: Task
@@ -75,6 +77,7 @@ class Plan:
     prompt_sha256: str
     absent: Mapping[str, int] = field(default_factory=dict)
     absent_told: str = ""
+    commits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,10 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         index, count = settings.shard
         chosen = [(i, sample) for i, sample in chosen if _bucket(sample.cluster, count) == index - 1]
     absent = dict(Counter(item.group for item in lacking))
-    return Plan(task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent, _told(lacking))
+    commits = task.commits(root) if isinstance(task, Fetchable) else {}
+    return Plan(
+        task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent, _told(lacking), commits
+    )
 
 
 def paper_rows(task: Task) -> int | None:
@@ -306,6 +312,7 @@ def _header(
             "version": task.version,
             "source": task.source,
             "revision": task.revision,
+            "commits": dict(plan.commits),
             "licence": task.licence,
             "expected_rows": task.expected_rows,
             "paper_scored_rows": paper_rows(task),

@@ -56,6 +56,8 @@ def test_a_task_is_fetched_at_its_commit_checked_and_runs(aloe, hub, tmp_path):
     assert not (tmp_path / "data/slake/train.json").exists()
     asked = aloe("run", "--model", "mock", "--tasks", "slake", "--allow-partial", "--data-root", "data")
     assert asked.returncode == 0, asked.stderr
+    (header,) = (tmp_path / "runs").rglob("run.json")
+    assert json.loads(header.read_text())["task"]["commits"] == {"BoKelvin/SLAKE": PINNED}
 
 
 def test_what_is_there_is_not_fetched_again(aloe, hub, tmp_path):

@@ -18,7 +18,7 @@ from aloe_bench.bridges.lmeval_rows import Source, TextRow
 from aloe_bench.core import LETTERS, Sample
 from aloe_bench.errors import DataError, DependencyError, MissingDataError
 from aloe_bench.tasks.fetch import Fetch
-from aloe_bench.tasks.fetched import refuse_changed
+from aloe_bench.tasks.fetched import commits, refuse_changed
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +87,10 @@ class TextTask:
                 part.source.files[0].format(part=part.category, split=split) for split in splits
             )
         return tuple(Fetch(each.hub, "main", each.folder, tuple(dict.fromkeys(found))) for each, found in files.items())
+
+    def commits(self, root: Path) -> dict[str, str]:
+        """Return hub id -> commit of the parts' folders that were fetched."""
+        return commits(root / part.source.folder for part in self.parts)
 
     def load(self, root: Path) -> Iterator[Sample]:
         """Yield the samples of the parts that `root` has, and warn of those that it lacks or has in another size.

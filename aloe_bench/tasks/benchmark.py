@@ -10,7 +10,7 @@ from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError, MissingDataError
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.fetch import Fetch
-from aloe_bench.tasks.fetched import refuse_changed
+from aloe_bench.tasks.fetched import commits, refuse_changed
 
 Rows = Iterator[Sample | Absent]
 
@@ -67,6 +67,10 @@ class Benchmark:
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
         return formats.prompt(sample)
+
+    def commits(self, root: Path) -> dict[str, str]:
+        """Return hub id -> commit of the folder that is loaded; empty if it was not fetched."""
+        return commits([self._locate(root)[1]])
 
     @property
     def fetches(self) -> tuple[Fetch, ...]:
