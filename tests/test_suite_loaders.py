@@ -168,6 +168,8 @@ def test_a_corrupt_picture_in_a_zip_and_a_name_that_no_disk_takes_are_one_messag
 
     made.write(folder / "test.json", [made.slake_row(0, img_name="x" * 300)])
     assert "File name too long" in refusal("slake", tmp_path)
+    made.write(folder / "test.json", [made.slake_row(0, img_name="\ud800.jpg")])
+    assert "surrogates not allowed" in refusal("slake", tmp_path)
 
 
 def test_a_corrupt_image_in_a_table_or_a_parquet_file_names_its_row(tmp_path):

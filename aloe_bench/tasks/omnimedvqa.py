@@ -100,7 +100,7 @@ def _sample(
     tags: Mapping[str, str],
 ) -> Sample | Absent:
     if image is None:
-        return Absent(name, tags["source"], file)
+        return Absent(name, tags["source"] or "unknown source", file or "picture")
     return Sample(
         id=name,
         kind="choice",

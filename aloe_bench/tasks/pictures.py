@@ -114,8 +114,8 @@ class Pictures:
                 if "\0" in name or not path.resolve().is_relative_to(self._folder.resolve()):
                     raise DataError(f"path {name!r} leaves the data folder {self._folder}.")
                 there = path.is_file()
-            except OSError as error:
-                raise DataError(f"path {name!r} cannot be looked for ({error.strerror}).") from error
+            except (OSError, ValueError) as error:
+                raise DataError(f"path {name!r} cannot be looked for ({error}).") from error
             if there:
                 return file_image(path)
         for archive in self._archives:
