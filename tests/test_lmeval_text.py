@@ -24,6 +24,7 @@ from text_data import (
 
 from aloe_bench import runlog
 from aloe_bench.cli.main import cli
+from aloe_bench.core import samples_of
 from aloe_bench.errors import AloeError, DataError
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 
@@ -101,6 +102,7 @@ def test_40_real_questions_get_the_log_likelihoods_and_scores_of_lmevals_own_mod
     right = sum(sample["acc"] for sample in expected.values())
     assert summary["cells"]["overall"]["value"] == right / 40 and 0 < right < 40
     assert (header["protocol"], header["engine"]["name"], header["partial"]) == ("logprob", "lm-eval", True)
+    assert header["absent"] == summary["absent"] == {"files": 49}
     assert "The following are multiple choice questions (with answers) about anatomy." in records[0].question
 
 
@@ -186,7 +188,7 @@ def test_a_whole_multimedqa_is_7045_questions_and_its_accuracy_the_share_of_righ
 
 def test_prompts_are_byte_for_byte_those_of_lmevals_definitions(multimedqa, tmp_path):
     first = {}
-    for sample in MULTIMEDQA.load(multimedqa):
+    for sample in samples_of(MULTIMEDQA.load(multimedqa)):
         first.setdefault(sample.tags["category"], MULTIMEDQA.prompt(sample))
 
     assert first["pubmedqa"].startswith("Abstract: We asked 7482275.\nYes.\nQuestion: Does it help, 7482275?\nAnswer:")
@@ -282,14 +284,14 @@ def test_line_separators_inside_a_text_do_not_end_its_line(tmp_path):
     path = lines(tmp_path / "medqa" / "test.json", rows)
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows), newline="")
 
-    assert len(list(MULTIMEDQA.load(tmp_path))) == 2
+    assert len(list(samples_of(MULTIMEDQA.load(tmp_path)))) == 2
 
 
 def test_options_that_read_none_or_nothing_survive(tmp_path):
     rows = [mmlu_row("Which?", "None", "NA", "nan", "", subject="anatomy", answer=0)] * 2
     parquet(tmp_path / "mmlu" / "anatomy" / "test-00000-of-00001.parquet", rows)
 
-    samples = list(MMLU.load(tmp_path))
+    samples = list(samples_of(MMLU.load(tmp_path)))
 
     assert samples[0].question.endswith("Which?\nA. None\nB. NA\nC. nan\nD. \nAnswer:")
     assert len({sample.id for sample in samples}) == 2  # the data set repeats a few questions; both count
@@ -307,7 +309,7 @@ def test_every_layout_gives_the_same_samples(tmp_path):
         lines(tmp_path / "two" / "mmlu" / subject / "test.jsonl", own)
         parquet(tmp_path / "three" / subject / "test-00000-of-00001.parquet", own)
 
-    one, two, three = (list(MMLU.load(tmp_path / name)) for name in ("one", "two", "three"))
+    one, two, three = (list(samples_of(MMLU.load(tmp_path / name))) for name in ("one", "two", "three"))
 
     assert one == two == three
     assert len(one) == 6
@@ -324,7 +326,7 @@ def test_pubmedqa_is_the_official_test_set_in_either_layout(tmp_path):
     (tmp_path / "git" / "pubmedqa" / "data").mkdir(parents=True)
     (tmp_path / "git" / "pubmedqa" / "data" / "ori_pqal.json").write_text(json.dumps(original))
 
-    hub, git = (list(MULTIMEDQA.load(tmp_path / name)) for name in ("hub", "git"))
+    hub, git = (list(samples_of(MULTIMEDQA.load(tmp_path / name))) for name in ("hub", "git"))
 
     assert hub == git
     assert len(hub) == 500
@@ -419,5 +421,5 @@ def test_our_pubmedqa_loads_in_lmevals_own_command_line(tmp_path):
 
     prompts = [task.fewshot_context(doc, num_fewshot=0) for doc in task.eval_docs]
     parquet(tmp_path / "pubmedqa" / "pqa_labeled" / "train-00000-of-00001.parquet", pubmedqa_rows(500))
-    assert prompts == [MULTIMEDQA.prompt(sample) for sample in MULTIMEDQA.load(tmp_path)]
+    assert prompts == [MULTIMEDQA.prompt(sample) for sample in samples_of(MULTIMEDQA.load(tmp_path))]
     assert "aloe_multimedqa" in manager.all_groups

@@ -15,7 +15,7 @@ from typing import Any
 from aloe_bench.bridges import lmeval_rows
 from aloe_bench.bridges.lmeval_docs import Docs
 from aloe_bench.bridges.lmeval_rows import Source, TextRow
-from aloe_bench.core import LETTERS, Sample
+from aloe_bench.core import LETTERS, Absent, Sample
 from aloe_bench.errors import DataError, DependencyError, MissingDataError
 from aloe_bench.tasks.fetch import Fetch
 from aloe_bench.tasks.fetched import commits, refuse_changed
@@ -92,8 +92,8 @@ class TextTask:
         """Return hub id -> commit of the parts' folders that were fetched."""
         return commits(root / part.source.folder for part in self.parts)
 
-    def load(self, root: Path) -> Iterator[Sample]:
-        """Yield the samples of the parts that `root` has, and warn of those that it lacks or has in another size.
+    def load(self, root: Path) -> Iterator[Sample | Absent]:
+        """Yield the samples of the parts that `root` has, and the files it lacks; warn of parts of another size.
 
         Raises DataError if it has none, if a row is broken, or if the total only fits by chance.
         """
@@ -107,6 +107,9 @@ class TextTask:
         for part, part_rows in found.items():
             for row in part_rows:
                 yield _sample(self, part, row, tasks[part.lm_task])
+        for part in self.parts:
+            if part not in found:
+                yield Absent(f"{self.name}/{part.lm_task}", "files", f"that of {part.lm_task}")
 
     def prompt(self, sample: Sample) -> str:
         """Return the prompt, which `load` had lm-eval build."""
