@@ -103,10 +103,22 @@ class Task(Protocol):
 
 @runtime_checkable
 class PaperScored(Protocol):
-    """A task of which it is known how many rows the paper scored; None where its figures do not tell."""
+    """A task of which it is known how many rows the paper scored; None where its figures do not tell.
+
+    Where these are fewer than the whole, `paper_lacks` is the one group that the others are missing from.
+    """
 
     @property
     def paper_scored_rows(self) -> int | None: ...
+    @property
+    def paper_lacks(self) -> str | None: ...
+
+
+@runtime_checkable
+class Fetchable(Protocol):
+    """A task whose data may have been fetched, which then says from which commits."""
+
+    def commits(self, root: Path) -> Mapping[str, str]: ...
 
 
 @dataclass(frozen=True, slots=True)

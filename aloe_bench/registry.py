@@ -59,6 +59,7 @@ def task_names(tasks: str | None, suite: str | None) -> list[str]:
     """Return the tasks asked for, in order, each once."""
     names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
     if suite:
+        suite = suite.replace("-", "_")
         if suite not in SUITES:
             raise UsageError(f"Unknown suite {suite!r}.{did_you_mean(suite, SUITES)} Known: {', '.join(SUITES)}.")
         names = [*SUITES[suite], *names]

@@ -20,6 +20,7 @@ from aloe_bench.core import (
     AnswerForm,
     AnswerProtocol,
     Decoding,
+    Fetchable,
     Model,
     OptionScorer,
     PaperScored,
@@ -64,7 +65,8 @@ class Settings:
 class Plan:
     """A task's samples after `limit` and `shard`, with what identifies the whole.
 
-    `absent` counts, by group, what the data names and does not hold; `absent_told` says it in a sentence.
+    `absent` counts, by group, what the data names and does not hold; `absent_told` says it in a sentence. `commits` are
+    those of the fetched data sets by hub id, empty for a copy of the user's own.
     """
 
     task: Task
@@ -75,6 +77,7 @@ class Plan:
     prompt_sha256: str
     absent: Mapping[str, int] = field(default_factory=dict)
     absent_told: str = ""
+    commits: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +98,12 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     """
     samples, lacking = _split(task.load(root))
     known = dict.fromkeys(count for count in (task.expected_rows, paper_rows(task)) if count is not None)
-    partial = len(samples) not in known
+    other = _fits_by_chance(task, len(samples), lacking)
+    partial = len(samples) not in known or other is not None
     if not samples or (partial and not settings.allow_partial):
         raise DataError(
-            f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}.{_told(lacking)} "
+            f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}{other or ''}."
+            f"{_told(lacking)} "
             "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
         )
     refuse_unreadable(settings.parser, {sample.kind for sample in samples}, task.name)
@@ -118,12 +123,23 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         index, count = settings.shard
         chosen = [(i, sample) for i, sample in chosen if _bucket(sample.cluster, count) == index - 1]
     absent = dict(Counter(item.group for item in lacking))
-    return Plan(task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent, _told(lacking))
+    commits = task.commits(root) if isinstance(task, Fetchable) else {}
+    return Plan(
+        task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent, _told(lacking), commits
+    )
 
 
 def paper_rows(task: Task) -> int | None:
     """Return how many rows of `task` the paper scored, None where that is not known."""
     return task.paper_scored_rows if isinstance(task, PaperScored) else None
+
+
+def _fits_by_chance(task: Task, count: int, lacking: Sequence[Absent]) -> str | None:
+    """Return in words why as many rows as the paper scored are not the paper's; None if they are, or are more."""
+    if count == task.expected_rows or not isinstance(task, PaperScored) or task.paper_lacks is None:
+        return None
+    others = any(item.group != task.paper_lacks for item in lacking)
+    return f" (the latter with only {task.paper_lacks} short)" if others else None
 
 
 def _split(rows: Iterable[Sample | Absent]) -> tuple[list[Sample], list[Absent]]:
@@ -296,6 +312,7 @@ def _header(
             "version": task.version,
             "source": task.source,
             "revision": task.revision,
+            "commits": dict(plan.commits),
             "licence": task.licence,
             "expected_rows": task.expected_rows,
             "paper_scored_rows": paper_rows(task),

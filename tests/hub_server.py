@@ -17,7 +17,8 @@ from urllib.parse import unquote, urlparse
 class Hub:
     """One data set with its commits, newest first; `large` files are stored as the hub stores those over 10 MB.
 
-    `stall_after` bytes of a file the server falls silent; `served` and `ranges` tell what was asked for.
+    `stall_after` bytes of a file the server falls silent; with `slow` it sends 100 kB ten times a second. `served` and
+    `ranges` tell what was asked for.
     """
 
     repo: str
@@ -25,6 +26,7 @@ class Hub:
     large: set[str] = field(default_factory=set)
     gated: bool = False
     stall_after: int | None = None
+    slow: bool = False
     corrupt: set[str] = field(default_factory=set)
     served: dict[str, int] = field(default_factory=dict)
     ranges: list[str] = field(default_factory=list)
@@ -110,8 +112,10 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 return
             stall = hub.stall_after if name else None
             sent = data if stall is None else data[:stall]
-            self.wfile.write(sent)
-            self.wfile.flush()
+            for start in range(0, len(sent), 100_000 if name and hub.slow else max(1, len(sent))):
+                self.wfile.write(sent[start : start + 100_000] if name and hub.slow else sent)
+                self.wfile.flush()
+                time.sleep(0.1 if name and hub.slow else 0)
             if name:
                 hub.served[name] = hub.served.get(name, 0) + len(sent)
             while stall is not None and len(sent) < len(data) and hub.stall_after is not None:

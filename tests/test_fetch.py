@@ -56,6 +56,8 @@ def test_a_task_is_fetched_at_its_commit_checked_and_runs(aloe, hub, tmp_path):
     assert not (tmp_path / "data/slake/train.json").exists()
     asked = aloe("run", "--model", "mock", "--tasks", "slake", "--allow-partial", "--data-root", "data")
     assert asked.returncode == 0, asked.stderr
+    (header,) = (tmp_path / "runs").rglob("run.json")
+    assert json.loads(header.read_text())["task"]["commits"] == {"BoKelvin/SLAKE": PINNED}
 
 
 def test_what_is_there_is_not_fetched_again(aloe, hub, tmp_path):
@@ -101,6 +103,27 @@ def test_a_download_that_was_killed_goes_on_where_it_was(aloe, tmp_path):
         assert (tmp_path / "data/slake/imgs.zip").read_bytes() == whole["imgs.zip"]
 
 
+def test_ctrl_c_ends_a_long_download_and_keeps_what_came(tmp_path):
+    whole = files(size=60_000_000)  # a minute at the server's pace
+    with serving(Hub("BoKelvin/SLAKE", {PINNED: whole}, large={"imgs.zip"}, slow=True)) as hub:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "aloe_bench.cli.main", *FETCH], cwd=tmp_path, env={**os.environ, **online(hub)},
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
+        deadline = time.monotonic() + 120
+
+        def part() -> int:
+            return sum(path.stat().st_size for path in (tmp_path / "data/slake").rglob("*.part"))
+
+        while not part() and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+
+        assert child.wait(timeout=120) == 130
+        assert 0 < part() < 30_000_000
+
+
 @pytest.mark.parametrize("name", ["imgs.zip", "test.json"])
 def test_bytes_that_are_not_what_the_hub_lists_are_deleted_and_named(aloe, hub, tmp_path, name):
     hub.corrupt.add(name)
@@ -128,6 +151,10 @@ def test_a_pinned_commit_that_is_gone_is_one_message_and_another_can_be_taken(al
     asked = aloe("run", "--model", "mock", "--tasks", "slake", "--allow-partial", "--data-root", "data")
     assert asked.returncode == 3
     assert f"slake: data/slake: holds revision {LATER} of BoKelvin/SLAKE, expected a9083ce6." in asked.stderr
+    assert "or delete aloe-fetch.json in it" in asked.stderr
+    (tmp_path / "data/slake/aloe-fetch.json").unlink()
+    own = aloe("run", "--model", "mock", "--tasks", "slake", "--allow-partial", "--data-root", "data")
+    assert own.returncode == 0, own.stderr
 
 
 def test_a_data_set_that_moved_on_leaves_the_folder_as_it_is(aloe, tmp_path):
@@ -204,6 +231,7 @@ def test_a_gated_set_an_absent_hub_and_offline_mode_are_one_line_each(aloe, hub,
     [
         (("data", "fetch", "slak"), "Did you mean slake?"),
         (("data", "fetch", "slake", "mmmu", "--revision", "main"), "fetch the tasks one by one"),
+        (("data", "fetch", "medical-images", "--revision", "main"), "fetch the tasks one by one"),
         (("data", "fetch"), "Missing argument"),
     ],
 )

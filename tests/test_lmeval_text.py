@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from text_data import (
     lines,
     made_mmlu,
     made_multimedqa,
+    medqa_row,
     mmlu_row,
     parquet,
     pubmedqa_rows,
@@ -22,6 +24,7 @@ from text_data import (
 
 from aloe_bench import runlog
 from aloe_bench.cli.main import cli
+from aloe_bench.core import samples_of
 from aloe_bench.errors import AloeError, DataError
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 
@@ -99,6 +102,7 @@ def test_40_real_questions_get_the_log_likelihoods_and_scores_of_lmevals_own_mod
     right = sum(sample["acc"] for sample in expected.values())
     assert summary["cells"]["overall"]["value"] == right / 40 and 0 < right < 40
     assert (header["protocol"], header["engine"]["name"], header["partial"]) == ("logprob", "lm-eval", True)
+    assert header["absent"] == summary["absent"] == {"files": 49}
     assert "The following are multiple choice questions (with answers) about anatomy." in records[0].question
 
 
@@ -110,6 +114,8 @@ def test_a_tokenizer_that_marks_the_start_of_a_text_scores_as_in_lmeval(tmp_path
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
     from aloe_bench.bridges.lmeval import AloeLM
+    from aloe_bench.core import Message, Request
+    from aloe_bench.models import vllm_options
 
     bpe = Tokenizer(models.BPE(unk_token="<unk>"))
     bpe.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])  # as Llama 2's
@@ -133,6 +139,9 @@ def test_a_tokenizer_that_marks_the_start_of_a_text_scores_as_in_lmeval(tmp_path
 
     alone, after = (tokenizer(text, add_special_tokens=False)["input_ids"] for text in (" A", "Answer: A"))
     assert alone != after[-len(alone) :]
+    raw = Request("t", (Message("user", "Answer:"),), options=(" A",), chat=False)
+    (in_vllm,) = vllm_options._ids(SimpleNamespace(tokenizer=tokenizer), raw)  # the one door without vLLM
+    assert in_vllm == after[-len(in_vllm) :]
     assert [value for value, _ in ours] == pytest.approx([value for value, _ in expected], abs=1e-4)
     assert [greedy for _, greedy in ours] == [greedy for _, greedy in expected]
 
@@ -168,6 +177,10 @@ def test_a_whole_multimedqa_is_7045_questions_and_its_accuracy_the_share_of_righ
     right = sum(record.score.parsed == record.target for record in records)
     assert summary["cells"]["overall"]["value"] == pytest.approx(right / 7045)
     assert 0.57 < right / 7045 < 0.63
+    cells = summary["cells"]
+    parts = [cell["value"] for name, cell in cells.items() if name not in ("overall", "macro over parts")]
+    assert len(parts) == 9
+    assert cells["macro over parts"]["value"] == pytest.approx(sum(parts) / 9)
     sizes = {c: sum(r.tags["category"] == c for r in records) for c in ("pubmedqa", "medmcqa", "medqa_4options")}
     assert sizes == {"pubmedqa": 500, "medmcqa": 4183, "medqa_4options": 1273}
     assert {r.target for r in records if r.tags["category"] == "pubmedqa"} == {"A", "B", "C"}
@@ -175,7 +188,7 @@ def test_a_whole_multimedqa_is_7045_questions_and_its_accuracy_the_share_of_righ
 
 def test_prompts_are_byte_for_byte_those_of_lmevals_definitions(multimedqa, tmp_path):
     first = {}
-    for sample in MULTIMEDQA.load(multimedqa):
+    for sample in samples_of(MULTIMEDQA.load(multimedqa)):
         first.setdefault(sample.tags["category"], MULTIMEDQA.prompt(sample))
 
     assert first["pubmedqa"].startswith("Abstract: We asked 7482275.\nYes.\nQuestion: Does it help, 7482275?\nAnswer:")
@@ -252,14 +265,33 @@ def test_a_broken_row_is_named(tmp_path, change, said):
     error = refused(*MOCK, "--tasks", "mmlu", "--data-root", tmp_path, "--allow-partial")
 
     assert error.exit_code == 3
-    assert f"{path}: row 2" in str(error) and said in str(error)
+    assert str(error).startswith(f"mmlu: {path}: row 2") and said in str(error)
+
+
+def test_a_context_of_another_shape_and_a_fetched_file_that_changed_name_the_task(tmp_path):
+    path = parquet(tmp_path / "pubmedqa/pqa_labeled/train-0.parquet", [pubmedqa_rows(0)[0] | {"context": "We asked."}])
+    words = (*MOCK, "--tasks", "multimedqa", "--data-root", tmp_path, "--allow-partial")
+    assert str(refused(*words)) == f"multimedqa: {path}: row 1: no list of texts in CONTEXTS or context.contexts."
+
+    file = {"size": path.stat().st_size + 1, "sha256": ""}
+    manifest = {"repo": "qiaojin/PubMedQA", "revision": "a" * 40, "files": {"pqa_labeled/train-0.parquet": file}}
+    (tmp_path / "pubmedqa/aloe-fetch.json").write_text(json.dumps(manifest))
+    assert f"multimedqa: {path}: has {file['size'] - 1} bytes, expected {file['size']}" in str(refused(*words))
+
+
+def test_line_separators_inside_a_text_do_not_end_its_line(tmp_path):
+    rows = [medqa_row(i) | {"sent1": f"Fever\u2028and\u0085rash {i}."} for i in range(2)]
+    path = lines(tmp_path / "medqa" / "test.json", rows)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\r\n" for row in rows), newline="")
+
+    assert len(list(samples_of(MULTIMEDQA.load(tmp_path)))) == 2
 
 
 def test_options_that_read_none_or_nothing_survive(tmp_path):
     rows = [mmlu_row("Which?", "None", "NA", "nan", "", subject="anatomy", answer=0)] * 2
     parquet(tmp_path / "mmlu" / "anatomy" / "test-00000-of-00001.parquet", rows)
 
-    samples = list(MMLU.load(tmp_path))
+    samples = list(samples_of(MMLU.load(tmp_path)))
 
     assert samples[0].question.endswith("Which?\nA. None\nB. NA\nC. nan\nD. \nAnswer:")
     assert len({sample.id for sample in samples}) == 2  # the data set repeats a few questions; both count
@@ -277,7 +309,7 @@ def test_every_layout_gives_the_same_samples(tmp_path):
         lines(tmp_path / "two" / "mmlu" / subject / "test.jsonl", own)
         parquet(tmp_path / "three" / subject / "test-00000-of-00001.parquet", own)
 
-    one, two, three = (list(MMLU.load(tmp_path / name)) for name in ("one", "two", "three"))
+    one, two, three = (list(samples_of(MMLU.load(tmp_path / name))) for name in ("one", "two", "three"))
 
     assert one == two == three
     assert len(one) == 6
@@ -294,7 +326,7 @@ def test_pubmedqa_is_the_official_test_set_in_either_layout(tmp_path):
     (tmp_path / "git" / "pubmedqa" / "data").mkdir(parents=True)
     (tmp_path / "git" / "pubmedqa" / "data" / "ori_pqal.json").write_text(json.dumps(original))
 
-    hub, git = (list(MULTIMEDQA.load(tmp_path / name)) for name in ("hub", "git"))
+    hub, git = (list(samples_of(MULTIMEDQA.load(tmp_path / name))) for name in ("hub", "git"))
 
     assert hub == git
     assert len(hub) == 500
@@ -389,5 +421,5 @@ def test_our_pubmedqa_loads_in_lmevals_own_command_line(tmp_path):
 
     prompts = [task.fewshot_context(doc, num_fewshot=0) for doc in task.eval_docs]
     parquet(tmp_path / "pubmedqa" / "pqa_labeled" / "train-00000-of-00001.parquet", pubmedqa_rows(500))
-    assert prompts == [MULTIMEDQA.prompt(sample) for sample in MULTIMEDQA.load(tmp_path)]
+    assert prompts == [MULTIMEDQA.prompt(sample) for sample in samples_of(MULTIMEDQA.load(tmp_path))]
     assert "aloe_multimedqa" in manager.all_groups

@@ -72,6 +72,22 @@ def test_probmed_scores_questions_pairs_and_the_benchmark_s_own_units(tmp_path):
     assert found["qa_type: entity"] == (7 / 8, 8)
 
 
+def test_probmed_s_own_figure_weighs_grounding_by_all_images_of_a_kind(tmp_path):
+    rows = [row for image in (0, 2, 4, 1) for row in made.probmed_image(image, pairs=1)]
+    shared = {key: rows[0][key] for key in ("id", "image", "image_type", "src_dataset")}  # im0 alone has grounding
+    for i, (half, answer) in enumerate([("gt", "yes"), ("hallu", "no")], 9001):
+        rows.append({**shared, "i": i, "qa_type": f"grounding_{half}_0", "answer": answer, "question": "Is it left?"})
+    made.probmed(tmp_path, rows)
+
+    header, records = answered("probmed", tmp_path, lambda s: "no" if s.tags["qa_type"] == "grounding" else s.target)
+    official = task_cells(header, records)["official"]
+
+    # As calculate_score.py counts: 3 chest images and 1 brain, so that grounding's 0 % stands for 3 of 4 * 4 + 3.
+    assert (official.exact, official.n) == ("16/19", 17)
+    assert official.value == pytest.approx(16 / 19)
+    assert official.interval[0] < 16 / 19 < official.interval[1]
+
+
 def test_a_pair_with_a_failed_half_has_no_value_and_an_unread_half_is_wrong(tmp_path):
     made.probmed(tmp_path, made.probmed_image(0))
     header, records = answered("probmed", tmp_path, lambda s: "well" if s.id.endswith("/0") else s.target)
@@ -94,6 +110,17 @@ def test_omnimedvqa_gives_every_source_the_same_weight_in_its_macro_average(tmp_
 
     assert found["overall"] == (12 / 13, 13)
     assert found["macro over sources"] == (0.5, 13)
+
+
+def test_omnimedvqa_without_its_sources_has_no_average_over_them(tmp_path):
+    rows = [made.omni_table_row(i, image="", dataset="", image_path=f"{i}.png") for i in range(2)]
+    made.table(tmp_path / "omnimedvqa/OpenMMMedical.tsv", rows)
+    made.zipped(tmp_path / "omnimedvqa/Images.zip", {f"{i}.png": made.png(i) for i in range(2)})
+
+    found = values("omnimedvqa", tmp_path, lambda sample: "A")
+
+    assert found["overall"] == (0.5, 2)
+    assert "macro over sources" not in found
 
 
 def test_slake_closed_questions_have_an_exact_match_beside_the_jury(tmp_path):
@@ -170,6 +197,8 @@ def test_reasoning_that_never_ends_is_unread(tmp_path):
         ("yes.", "yes", 1.0, 1.0),
         ("yes, clearly", "yes", 1.0, 0.0),
         ("no, nothing", "no", 1.0, 0.0),
+        ("no", "no", 1.0, 1.0),
+        ("no.", "no", 1.0, 1.0),
         ("Normal", "no", 0.0, 1.0),
         ("Yes and No", "no", 0.0, 1.0),
         ("Yes and No", "yes", 0.0, 1.0),
@@ -235,7 +264,7 @@ def test_allow_missing_runs_the_rest_and_marks_every_table(aloe, medical, tmp_pa
 
 
 def test_nothing_at_all_is_refused_even_with_allow_missing(aloe, tmp_path):
-    refused = aloe(*MOCK, "--allow-missing")
+    refused = aloe("run", "--model", "mock", "--suite", "medical-images", "--allow-missing")
 
     assert refused.returncode == 3
     assert "8 of 8 tasks have no data" in refused.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,16 @@ def test_pathmmu_is_whole_with_all_images_or_with_those_the_paper_had(tmp_path, 
         assert plan.absent == ({"SocialPath": 14} if gone else {})
 
 
+def test_as_many_rows_as_the_paper_had_are_not_the_paper_s_if_others_are_absent(tmp_path):
+    data = made.pathmmu_data(WHOLE)
+    lost = [row["img"] for category in ("SocialPath", "Atlas") for row in data[category]["test_tiny"][:7]]
+    made.pathmmu(tmp_path, data, without=lost)
+
+    with pytest.raises(DataError, match=r"1142 rows in .*1142 \(the latter with only SocialPath short\).*Atlas 7 "):
+        load_plan(task("pathmmu"), tmp_path, Settings())
+    assert load_plan(task("pathmmu"), tmp_path, Settings(allow_partial=True)).partial
+
+
 def test_slake_is_whole_with_645_open_and_416_closed_english_questions(tmp_path):
     english = [made.slake_row(i, answer_type="OPEN" if i < 645 else "CLOSED") for i in range(1061)]
     made.slake(tmp_path, english + [made.slake_row(2000 + i, q_lang="zh") for i in range(33)])
@@ -144,6 +155,21 @@ def test_a_corrupt_image_is_named_with_its_task(tmp_path, name, file):
     (tmp_path / file).write_bytes(b"not a picture")
 
     assert Path(file).name in refusal(name, tmp_path)
+
+
+def test_a_corrupt_picture_in_a_zip_and_a_name_that_no_disk_takes_are_one_message(tmp_path):
+    folder = made.slake(tmp_path, [made.slake_row(0)], "zip")
+    with zipfile.ZipFile(folder / "imgs.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("imgs/xmlab0/source.jpg", made.png(1) + b"x" * 5000)
+    content = bytearray((folder / "imgs.zip").read_bytes())
+    content[70:90] = b"\xff" * 20
+    (folder / "imgs.zip").write_bytes(content)
+    assert "imgs/xmlab0/source.jpg cannot be read" in refusal("slake", tmp_path)
+
+    made.write(folder / "test.json", [made.slake_row(0, img_name="x" * 300)])
+    assert "File name too long" in refusal("slake", tmp_path)
+    made.write(folder / "test.json", [made.slake_row(0, img_name="\ud800.jpg")])
+    assert "surrogates not allowed" in refusal("slake", tmp_path)
 
 
 def test_a_corrupt_image_in_a_table_or_a_parquet_file_names_its_row(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ def test_pathmmu_takes_a_whole_option_or_a_bare_letter_for_the_answer(tmp_path):
 
     assert pathmmu_one(tmp_path, options=options, answer="C) Gamma").target == "C"
     assert pathmmu_one(tmp_path, options=options, answer="B").target == "B"
+    assert pathmmu_one(tmp_path, options=["A) Alpha", "B) Beta", "D) Delta"], answer="D").target == "C"
+    assert pathmmu_one(tmp_path, options=["B) Beta", "A) Alpha"], answer="A").target == "B"
     made.pathmmu(tmp_path, made.pathmmu_data({}) | {
         "PubMed": {"test_tiny": [made.pathmmu_row(0, options=options, answer="Delta")]}})  # fmt: skip
     assert "answer 'Delta' is none of the options" in refusal("pathmmu", tmp_path)
@@ -189,6 +192,15 @@ def test_omnimedvqa_finds_the_letter_by_the_option_s_text_exactly_before_roughly
     assert omni_one(tmp_path, option_C=None, option_D=None).choices == ("Liver", "Kidney")
 
 
+@pytest.mark.parametrize("answer", ["BC", "ABCD"])
+def test_several_letters_are_no_answer(tmp_path, answer):
+    made.table(tmp_path / "omnimedvqa/OpenMMMedical.tsv", [made.omni_table_row(0, answer=answer)])
+    made.mmmu(tmp_path, {"Art": [made.mmmu_row("Art", 1, answer=answer)]})
+
+    assert f"answer {answer!r} equals no option" in refusal("omnimedvqa", tmp_path)
+    assert f"answer {answer!r} names none of the 4 options" in refusal("mmmu", tmp_path)
+
+
 def test_omnimedvqa_takes_the_one_row_that_says_modality(tmp_path):
     assert omni_one(tmp_path, modality_type=None, modality="CT").tags["modality"] == "CT"
 
@@ -257,6 +269,14 @@ def test_slake_finds_its_pictures_in_a_folder_or_a_zip_with_or_without_imgs(tmp_
     assert (first.target, second.target) == ("Yes", "Left Lung")
     assert first.images[0].open().tobytes() != second.images[0].open().tobytes()
     assert (first.cluster, second.id) == ("xmlab0/source.jpg", "slake/11936")
+
+
+def test_json_lines_may_hold_line_separators(tmp_path):
+    folder = made.slake(tmp_path, [made.slake_row(0), made.slake_row(1)])
+    rows = [made.slake_row(i, question="Heart\u2028or lung?") for i in range(2)]
+    (folder / "test.json").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8")
+
+    assert [sample.question for sample in samples("slake", tmp_path)] == ["Heart\u2028or lung?"] * 2
 
 
 # MMMU

@@ -44,7 +44,7 @@ def test_a_suite_killed_midway_goes_on_and_equals_an_uninterrupted_one(aloe, med
     subprocess.run(words, cwd=tmp_path, check=True, capture_output=True)
     subprocess.run([*words, "--output", "whole"], cwd=tmp_path, check=True, capture_output=True)
 
-    assert len(before) == 6
+    assert 6 <= len(before) < 8  # the task it died in, or the next on a machine that was busy
     after = {path.parent for path in (tmp_path / "runs").rglob("run.json")}
     assert before < after and len(after) == 8
     assert finished(tmp_path / "runs") == finished(tmp_path / "whole")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+import suite_data as made
 from many_rows import write_many_rows
 from standin_vlmeval import write_standin
 
@@ -68,6 +69,16 @@ def test_our_checkpoint_gives_the_records_of_a_native_run(vlmeval, aloe, tmp_pat
         name: [(r.sample_id, r.prediction.text, r.score) for r in records(tmp_path / "runs" / name)[1]] for name in "nv"
     }
     assert rows["n"] == rows["v"]
+
+
+def test_a_compat_parser_is_labelled_whoever_asked(vlmeval, tmp_path):
+    model = ("--engine", "vlmeval", "--backend", "hf", "--model", "AlwaysB", "--name", "b", "--parser", "vlmeval")
+
+    done = vlmeval("run", *model, "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--allow-partial")
+    assert done.returncode == 0, done.stderr
+    assert vlmeval("leaderboard", "build", "runs", "--output", "boards").returncode == 0
+
+    assert "| b [vlmeval parser] †" in (tmp_path / "boards/careqa_vision.md").read_text()
 
 
 @pytest.mark.parametrize(
@@ -212,3 +223,16 @@ def test_mistakes_are_one_line(vlmeval, words, said):
     done = vlmeval("vlmeval", *words)
     assert done.returncode == 2
     assert said in done.stderr and "Traceback" not in done.stderr
+
+
+def test_parity_of_a_set_with_absent_pictures(vlmeval, tmp_path):
+    data = made.pathmmu_data({"PubMed": 3})
+    made.pathmmu(tmp_path / "data", data, without=[data["PubMed"]["test_tiny"][0]["img"]])
+    done = vlmeval("run", "--model", "mock", "--tasks", "pathmmu", "--data-root", "data", "--allow-partial")
+    assert done.returncode == 0, done.stderr
+    (run,) = (tmp_path / "runs").rglob("run.json")
+
+    done = vlmeval("vlmeval", "--parity", run.parent, "--data-root", "data", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["n"] == 2

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.errors import DataError
+from aloe_bench.tasks.rows import json_lines
 
 Fields = Mapping[str, Any]
 
@@ -99,7 +100,7 @@ def _objects(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:
-        return [json.loads(line) for line in text.splitlines() if line.strip()]
+        return json_lines(text)
 
 
 def _text(row: Fields, field: str, where: str) -> str:
@@ -160,7 +161,8 @@ DECISIONS = ("yes", "no", "maybe")
 
 
 def _pubmedqa(row: Fields, where: str) -> TextRow:
-    context = row.get("CONTEXTS") or (row.get("context") or {}).get("contexts")
+    nested = row.get("context")
+    context = row.get("CONTEXTS") or (nested.get("contexts") if isinstance(nested, dict) else None)
     if not isinstance(context, list) or not context or not all(isinstance(text, str) for text in context):
         raise DataError(f"{where}: no list of texts in CONTEXTS or context.contexts.")
     question = _text(row, "QUESTION" if "QUESTION" in row else "question", where)

@@ -15,9 +15,10 @@ from typing import Any
 from aloe_bench.bridges import lmeval_rows
 from aloe_bench.bridges.lmeval_docs import Docs
 from aloe_bench.bridges.lmeval_rows import Source, TextRow
-from aloe_bench.core import LETTERS, Sample
+from aloe_bench.core import LETTERS, Absent, Sample
 from aloe_bench.errors import DataError, DependencyError, MissingDataError
 from aloe_bench.tasks.fetch import Fetch
+from aloe_bench.tasks.fetched import commits, refuse_changed
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +88,12 @@ class TextTask:
             )
         return tuple(Fetch(each.hub, "main", each.folder, tuple(dict.fromkeys(found))) for each, found in files.items())
 
-    def load(self, root: Path) -> Iterator[Sample]:
-        """Yield the samples of the parts that `root` has, and warn of those that it lacks or has in another size.
+    def commits(self, root: Path) -> dict[str, str]:
+        """Return hub id -> commit of the parts' folders that were fetched."""
+        return commits(root / part.source.folder for part in self.parts)
+
+    def load(self, root: Path) -> Iterator[Sample | Absent]:
+        """Yield the samples of the parts that `root` has, and the files it lacks; warn of parts of another size.
 
         Raises DataError if it has none, if a row is broken, or if the total only fits by chance.
         """
@@ -102,19 +107,33 @@ class TextTask:
         for part, part_rows in found.items():
             for row in part_rows:
                 yield _sample(self, part, row, tasks[part.lm_task])
+        for part in self.parts:
+            if part not in found:
+                yield Absent(f"{self.name}/{part.lm_task}", "files", f"that of {part.lm_task}")
 
     def prompt(self, sample: Sample) -> str:
         """Return the prompt, which `load` had lm-eval build."""
         return sample.question
 
     def find(self, root: Path) -> dict[Part, list[TextRow]]:
-        """Return the rows of each part that `root` has; raises DataError, with what to fetch, if it has none."""
-        found = {part: lmeval_rows.read_rows(part.source, root, part.category, part.split) for part in self.parts}
+        """Return the rows of each part that `root` has; raises DataError, with what to fetch, if it has none.
+
+        It also raises for what is broken, or no longer as it was fetched.
+        """
+        found = {part: self.rows(part, root, part.split) for part in self.parts}
         there = {part: part_rows for part, part_rows in found.items() if part_rows is not None}
         if not there:
             wanted = [(part.source, part.category, part.split) for part in self.parts]
             raise MissingDataError(self.name, lmeval_rows.missing_message(self.name, wanted, root))
         return there
+
+    def rows(self, part: Part, root: Path, split: str) -> list[TextRow] | None:
+        """Return the rows of one split of a part, None if it is not there."""
+        try:
+            refuse_changed(root / part.source.folder, self.revision)
+            return lmeval_rows.read_rows(part.source, root, part.category, split)
+        except DataError as error:
+            raise DataError(f"{self.name}: {error}") from error
 
     def _odd_parts(self, found: Mapping[Part, Sequence[TextRow]]) -> str:
         """Return the parts whose row count is not their own, the first ten by name; empty if there are none."""
@@ -159,7 +178,7 @@ def _member(task: TextTask, part: Part, part_rows: Sequence[TextRow], root: Path
     """Return what of lm-eval's definition is replaced: where the rows come from, and no more."""
     splits = {"test": Docs(dict(row.doc) for row in part_rows)}
     if task.shots:
-        shown = lmeval_rows.read_rows(part.source, root, part.category, "dev")
+        shown = task.rows(part, root, "dev")
         if shown is None:
             wanted = [(part.source, part.category, "dev")]
             raise MissingDataError(task.name, lmeval_rows.missing_message(task.name, wanted, root))

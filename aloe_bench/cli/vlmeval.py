@@ -71,12 +71,13 @@ def _task_name(name: str, heart: Path | None) -> str:
 def _compared(folder: Path, data_root: Path, heart: Path | None) -> Parity:
     from aloe_bench import registry
     from aloe_bench.bridges.vlmeval_parity import compare
+    from aloe_bench.core import samples_of
     from aloe_bench.runlog import read_run
 
     header, records = read_run(folder)
     name = header["task"]["name"]
     task = registry.task(f"heart:{heart}" if heart else name)
-    choices = {sample.id: sample.choices for sample in task.load(data_root)}
+    choices = {sample.id: sample.choices for sample in samples_of(task.load(data_root))}
     return compare(records, choices)
 
 

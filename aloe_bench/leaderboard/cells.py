@@ -8,7 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from aloe_bench.core import Cell, Record, Score
-from aloe_bench.stats.intervals import clustered_mean
+from aloe_bench.stats.intervals import clustered_mean, weighted_mean
 from aloe_bench.stats.macro import macro_interval
 
 
@@ -80,6 +80,18 @@ def macro_cell(records: Sequence[Record], run: str, stratum: Callable[[Record], 
         interval=macro_interval([part.value or 0.0 for part in parts], [part.interval for part in parts]),
         exact=f"{exact.numerator}/{exact.denominator}",
     )
+
+
+def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: str) -> Cell:
+    """Return the mean score by `weights`, one a record; else as `cell`."""
+    plain = cell(records, run)
+    if plain.value is None or len(set(weights)) == 1:
+        return plain
+    values = [Fraction(record.score.value or 0) for record in records]
+    exact = sum((w * value for w, value in zip(weights, values, strict=True)), Fraction(0)) / sum(weights, Fraction(0))
+    clusters = [record.cluster for record in records]
+    value, interval = weighted_mean(list(map(float, values)), list(map(float, weights)), clusters)
+    return replace(plain, value=value, interval=interval, exact=f"{exact.numerator}/{exact.denominator}")
 
 
 def all_right(records: Sequence[Record]) -> Record:

@@ -107,9 +107,9 @@ def is_miniature(result: Mapping[str, Any]) -> bool:
 def protocol_label(result: Mapping[str, Any]) -> str:
     """Return what sets a row apart from the strict parser on generated text; empty for that.
 
-    A task that another harness asks has its one protocol, which sets nothing apart.
+    A text task, which lm-eval asks, has its one protocol, which sets nothing apart.
     """
-    if result.get("engine"):
+    if (result.get("engine") or {}).get("name") == "lm-eval":
         return ""
     parser = str(result.get("parser") or "strict").partition("-")[0]
     marks = ["logprob"] if result["protocol"] == "logprob" else []

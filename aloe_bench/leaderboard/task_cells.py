@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from typing import Any
 
 from aloe_bench.core import Cell, Record, Score
 from aloe_bench.leaderboard import heart
-from aloe_bench.leaderboard.cells import all_right, cell, macro_cell
+from aloe_bench.leaderboard.cells import all_right, cell, macro_cell, weighted_cell
 from aloe_bench.tasks.slake import exact_match
 
 Cells = dict[str, Cell]
@@ -76,27 +78,36 @@ def _grouped(records: Sequence[Record], key: Callable[[Record], str]) -> dict[st
 
 
 def omnimedvqa_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
-    """Return the micro-average, the average over source data sets, and cells by question type and modality."""
+    """Return the micro-average, the average over source data sets if all are told, and cells by type and modality."""
     made = by_tags("question_type", "modality")(header, records)
-    macro = macro_cell(records, str(header["run_id"]), partial(_tag, "source"))
-    return {"overall": made.pop("overall"), "macro over sources": macro, **made}
+    cells = {"overall": made.pop("overall")}
+    if all(record.tags.get("source") for record in records):
+        cells["macro over sources"] = macro_cell(records, str(header["run_id"]), partial(_tag, "source"))
+    return cells | made
+
+
+def multimedqa_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
+    """Return the average weighted by size, as lm-eval gives it, the average over the nine parts, and each part."""
+    made = by_tag("category")(header, records)
+    macro = macro_cell(records, str(header["run_id"]), partial(_tag, "category"))
+    return {"overall": made.pop("overall"), "macro over parts": macro, **made}
 
 
 def probmed_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
     """Return accuracy by question, by pair of a true and an adversarial question, and the benchmark's own figure.
 
     `official` counts an image's modality, body part, entities and grounding each as right if all their questions are,
-    and every abnormality question by itself. Source: ProbMed's eval/calculate_score.py, weighted by its counts.
+    and every abnormality question by itself. Source: ProbMed's eval/calculate_score.py, with its weights.
     """
     run = str(header["run_id"])
     made = by_tags("qa_type")(header, records)
     pairs = _grouped([r for r in records if r.tags.get("half")], lambda r: f"{r.cluster}\0{r.tags['pair']}")
     whole = [pair for pair in pairs.values() if {r.tags["half"] for r in pair} == {"true", "adversarial"}]
-    units = _grouped(records, _probmed_unit)
+    units = [all_right(unit) for unit in _grouped(records, _probmed_unit).values()]
     return {
         "overall": made.pop("overall"),
         "pairs": cell([all_right(pair) for pair in whole], run),
-        "official": cell([all_right(unit) for unit in units.values()], run),
+        "official": weighted_cell(units, _probmed_weights(records, units), run),
         **made,
     }
 
@@ -104,6 +115,25 @@ def probmed_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells
 def _probmed_unit(record: Record) -> str:
     kind = record.tags.get("qa_type", "")
     return f"{record.cluster}\0{kind}" + (f"\0{record.sample_id}" if kind == "abnormality" else "")
+
+
+def _probmed_weights(records: Sequence[Record], units: Sequence[Record]) -> list[Fraction]:
+    """Return the weight of each unit in the benchmark's overall figure.
+
+    Its script weighs entities and grounding of an image type by all images of that type, also those that have none.
+    """
+
+    def kind(record: Record) -> tuple[str, str]:
+        return record.tags.get("image_type", ""), record.tags.get("qa_type", "")
+
+    of_type = {
+        organ: len({r.cluster for r in members}) for organ, members in _grouped(records, lambda r: kind(r)[0]).items()
+    }
+    asked = Counter(map(kind, units))
+    return [
+        Fraction(of_type[kind(unit)[0]], asked[kind(unit)]) if kind(unit)[1] in ("entity", "grounding") else Fraction(1)
+        for unit in units
+    ]
 
 
 def slake_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
@@ -135,7 +165,7 @@ TASK_CELLS: dict[str, TaskCells] = {
     "probmed": probmed_cells,
     "slake": slake_cells,
     "mmmu": by_tags("question_type", "subject"),
-    "multimedqa": by_tag("category"),
+    "multimedqa": multimedqa_cells,
     "heart": heart.cells,
 }
 TASK_SECTIONS: dict[str, Callable[[Sequence[Record]], dict[str, Any]]] = {"heart": heart.section}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
 from aloe_bench.models.opening import IMAGE_ERRORS, failed, open_images
+from aloe_bench.models.option_tokens import option_ids
 
 if TYPE_CHECKING:
     from aloe_bench.models.hf import HFModel
@@ -94,22 +95,9 @@ def _prediction(request: Request, tokens: int, scored: list[Scored], seconds: fl
 
 
 def _option_ids(model: HFModel, request: Request) -> list[list[int]]:
-    """Return each option's tokens: on their own after a chat prompt, which ends in a closed turn.
-
-    After a raw prompt they are what the tokenizer adds for prompt and option together, as in lm-eval: some
-    tokenizers give a text another first token when nothing stands before it.
-    """
-    if request.chat:
-        ids = [list(model.tokenizer.encode(option, add_special_tokens=False)) for option in request.options]
-    else:
-        text = model.render(request)
-        special = model.adds_special_tokens(request, text)
-        start = len(model.tokenizer(text, add_special_tokens=special)["input_ids"])
-        wholes = model.tokenizer([text + option for option in request.options], add_special_tokens=special)
-        ids = [list(whole[start:]) for whole in wholes["input_ids"]]
-    if not all(ids):
-        raise ValueError(f"an option of {request.options!r} has no tokens")
-    return ids
+    text = model.render(request)
+    special = model.adds_special_tokens(request, text)
+    return option_ids(model.tokenizer, request.options, None if request.chat else text, special)
 
 
 def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, list[Scored]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
 from aloe_bench.models.opening import failed, open_each
+from aloe_bench.models.option_tokens import option_ids
 
 if TYPE_CHECKING:
     from aloe_bench.models.vllm_engine import VLLMModel
@@ -65,7 +66,7 @@ def _log_probabilities(model: VLLMModel, opened: Sequence[Opened]) -> list[tuple
     """Return the prompt's length in tokens and the score of each option, a request."""
     from vllm import SamplingParams
 
-    options = [[_ids(model, option) for option in request.options] for request, _ in opened]
+    options = [_ids(model, request) for request, _ in opened]
     first = SamplingParams(temperature=0.0, max_tokens=1, logprobs=LIKELIEST)
     outputs = model.ask(opened, [first] * len(opened))
     known: dict[tuple[int, int], float] = {}
@@ -86,8 +87,6 @@ def _log_probabilities(model: VLLMModel, opened: Sequence[Opened]) -> list[tuple
     return [(lengths[r], [known[r, c] for c in range(len(choices))]) for r, choices in enumerate(options)]
 
 
-def _ids(model: VLLMModel, option: str) -> list[int]:
-    ids = list(model.tokenizer.encode(option, add_special_tokens=False))
-    if not ids:
-        raise ValueError(f"option {option!r} has no tokens")
-    return ids
+def _ids(model: VLLMModel, request: Request) -> list[list[int]]:
+    raw = None if request.chat else "".join(message.text for message in request.messages)
+    return option_ids(model.tokenizer, request.options, raw, special=not request.chat)

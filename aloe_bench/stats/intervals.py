@@ -77,6 +77,23 @@ def clustered_mean(values: Sequence[float], clusters: Sequence[str]) -> tuple[fl
     return share.value, share.interval
 
 
+def weighted_mean(
+    values: Sequence[float], weights: Sequence[float], clusters: Sequence[str]
+) -> tuple[float, Interval | None]:
+    """Return the mean of `values` (each in [0, 1]) by `weights` and its 95 % interval over `clusters`.
+
+    The weights are taken as fixed; the interval is the modified Wilson one of `clustered_share`.
+    """
+    import numpy as np
+
+    scale = np.asarray(weights, dtype=float) / np.mean(weights)
+    codes = np.unique(np.asarray(clusters), return_inverse=True)[1]
+    value, groups = float(np.mean(scale * np.asarray(values))), int(codes.max()) + 1
+    if groups < 2:
+        return value, None
+    return value, _modified_wilson(value, standard_error(scale * (np.asarray(values) - value), codes), groups)
+
+
 def clustered_share(hits: ArrayLike, eligible: ArrayLike, clusters: ArrayLike) -> Share:
     """Return sum(`hits`) / sum(`eligible`) and its 95 % interval over `clusters`; one entry an item each.
 

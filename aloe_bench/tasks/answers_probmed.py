@@ -11,10 +11,11 @@ def parse_yes_no_probmed(reply: str) -> Parsed:
     """Return what ProbMed's eval/calculate_score.py accepts: compat, never to score anew.
 
     Its faults are kept: "Yes" and "No" count inside words ("Normal", "None" and "Not" say no), a reply with both is
-    right whatever the answer (`letter` is BOTH), a lower-case "no" is unread, and so is a lower-case "yes" with more.
+    right whatever the answer (`letter` is BOTH), and a lower-case "yes" or "no" with more than a full stop is unread.
     """
-    yes = "Yes" in reply or reply.strip().lower() in ("yes", "yes.")
-    no = "No" in reply
+    alone = reply.strip().lower().removesuffix(".")
+    yes = "Yes" in reply or alone == "yes"
+    no = "No" in reply or alone == "no"
     if yes and no:
         return Parsed(BOTH, "probmed-both")
     if yes or no:

@@ -10,7 +10,7 @@ from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError, MissingDataError
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.fetch import Fetch
-from aloe_bench.tasks.fetched import refuse_changed
+from aloe_bench.tasks.fetched import commits, refuse_changed
 
 Rows = Iterator[Sample | Absent]
 
@@ -45,6 +45,7 @@ class Benchmark:
     layouts: tuple[Layout, ...]
     files: tuple[str, ...]
     version: int = 1
+    paper_lacks: str | None = None
 
     def load(self, root: Path) -> Rows:
         """Yield samples, and what is absent, from the first folder with a known layout.
@@ -66,6 +67,10 @@ class Benchmark:
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
         return formats.prompt(sample)
+
+    def commits(self, root: Path) -> dict[str, str]:
+        """Return hub id -> commit of the folder that is loaded; empty if it was not fetched."""
+        return commits([self._locate(root)[1]])
 
     @property
     def fetches(self) -> tuple[Fetch, ...]:

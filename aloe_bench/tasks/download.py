@@ -59,7 +59,7 @@ def _append(url: str, headers: Mapping[str, str], part: Path, held: int, told: C
             held > 0 and reply.status == 206 and reply.headers.get("Content-Range", "").startswith(f"bytes {held}-")
         )
         with part.open("ab" if goes_on else "wb") as file:
-            while block := reply.read(BLOCK):
+            while block := reply.read1(BLOCK):
                 file.write(block)
                 told(len(block))
         if reply.length:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -113,10 +113,12 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _bring(wanted: Fetch, revision: str, folder: Path, entries: Sequence[Any], progress: Progress) -> None:
     """Bring `entries` into `folder`, several at a time; each is checked before it gets its name."""
-    total, came, lock = sum(entry.size for entry in entries), 0, Lock()
+    total, came, lock, stopped = sum(entry.size for entry in entries), 0, Lock(), Event()
 
     def told(count: int) -> None:
         nonlocal came
+        if stopped.is_set():
+            raise DataError(f"{folder}: broken off; what has come is kept.")
         with lock:
             came += count
             progress(came // MB, total // MB)
@@ -127,6 +129,7 @@ def _bring(wanted: Fetch, revision: str, folder: Path, entries: Sequence[Any], p
             for job in jobs:
                 job.result()
         except BaseException:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -43,6 +43,12 @@ def read_fetched(folder: Path) -> Fetched | None:
         raise DataError(f"{path}: broken ({error}). Delete it and fetch again; whole files are kept.") from error
 
 
+def commits(folders: Iterable[Path]) -> dict[str, str]:
+    """Return hub id -> commit of those folders that were fetched."""
+    found = map(read_fetched, folders)
+    return {fetched.repo: fetched.revision for fetched in found if fetched is not None}
+
+
 def write_fetched(folder: Path, fetched: Fetched) -> None:
     """Write the folder's manifest."""
     write_json(folder / MANIFEST, asdict(fetched))
@@ -69,7 +75,7 @@ def refuse_changed(folder: Path, pin: str) -> None:
     if not is_pinned(fetched.revision, pin):
         raise DataError(
             f"{folder}: holds revision {fetched.revision} of {fetched.repo}, expected {pin}. "
-            "Move the folder away and fetch again."
+            f"Move the folder away and fetch again, or delete {MANIFEST} in it to run it as a copy of your own."
         )
     for name, file in fetched.files.items():
         path = folder / name

@@ -115,7 +115,7 @@ def _listed(row: Mapping[str, Any], key: str, where: str) -> list[str]:
 
 def _letter(row: Mapping[str, Any], options: list[str], where: str) -> str:
     answer = text_of(row, "answer", where).strip()
-    if len(options) < 2 or answer not in LETTERS[: len(options)]:
+    if len(options) < 2 or answer not in tuple(LETTERS[: len(options)]):
         raise DataError(
             f"{where}: answer {answer!r} names none of the {len(options)} options. Pin the earlier revision."
         )

@@ -100,7 +100,7 @@ def _sample(
     tags: Mapping[str, str],
 ) -> Sample | Absent:
     if image is None:
-        return Absent(name, tags["source"], file)
+        return Absent(name, tags["source"] or "unknown source", file or "picture")
     return Sample(
         id=name,
         kind="choice",
@@ -119,10 +119,10 @@ def _read_table(file: str, folder: Path) -> Rows:
     for row in read_table(folder / file, ("index", "question", "a", "b", "answer")):
         options = list(options_of(row, "abcdefgh").values())
         answer = row.text("answer").strip()
-        letter = answer if answer in LETTERS[: len(options)] else _letter(answer, options, row.where)
+        letter = answer if answer in tuple(LETTERS[: len(options)]) else _letter(answer, options, row.where)
         path = row.cells.get("image_path", "")
         image = row.image or (pictures.find(path, f"Images/{path}") if path else None)
-        source = row.cells.get("dataset") or next(iter(PurePosixPath(path.removeprefix("Images/")).parts), "unknown")
+        source = row.cells.get("dataset") or next(iter(PurePosixPath(path.removeprefix("Images/")).parts[:-1]), "")
         tags = {
             "source": source,
             "question_type": row.cells.get("question_type") or row.cells.get("category", ""),

@@ -34,6 +34,8 @@ def _read(folder: Path) -> Rows:
 
 def _row(row: Any, category: str, where: str, pictures: Pictures) -> Sample | Absent:
     options = [str(option) for option in field_of(row, "options", where, list)]
+    if len(options) < 2:
+        raise DataError(f"{where}: options {options}; expected at least two. Correct the row.")
     name = f"pathmmu/{category}/{SPLIT}/{text_of(row, 'No', where)}"
     answer, file = text_of(row, "answer", where), text_of(row, "img", where)
     target = _target(answer, options, where)
@@ -53,12 +55,13 @@ def _row(row: Any, category: str, where: str, pictures: Pictures) -> Sample | Ab
 
 
 def _target(answer: str, options: list[str], where: str) -> str:
-    """Return the letter of the answer, which is a whole option or, in a few rows, the bare letter."""
+    """Return the letter of the answer, which is a whole option or, in a few rows, the bare letter of its mark."""
     if answer in options:
         return LETTERS[options.index(answer)]
     bare = re.fullmatch(r"\s*([A-Z])\s*[).]?\s*", answer)
-    if bare and bare.group(1) in LETTERS[: len(options)]:
-        return bare.group(1)
+    marks = [mark.group(1) if (mark := _MARK.match(option)) else LETTERS[i] for i, option in enumerate(options)]
+    if bare and marks.count(bare.group(1)) == 1:
+        return LETTERS[marks.index(bare.group(1))]
     raise DataError(f"{where}: answer {answer!r} is none of the options {options}. Correct the row.")
 
 
@@ -80,4 +83,5 @@ PATHMMU = Benchmark(
     folder="pathmmu",
     layouts=(Layout("data.json", _read), Layout("PathMMU_*.tsv", _refuse)),
     files=("data.json", "images.zip"),
+    paper_lacks="SocialPath",
 )

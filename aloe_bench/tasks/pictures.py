@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,7 +38,7 @@ class Member:
         """Return its bytes."""
         try:
             return _archive(self.archive).read(self.name)
-        except (KeyError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+        except (KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
             raise DataError(f"{self.archive}: {self.name} cannot be read ({error}). Fetch the file again.") from error
 
 
@@ -109,9 +110,13 @@ class Pictures:
     def _look_for(self, names: tuple[str, ...]) -> ImageRef | None:
         for name in names:
             path = self._folder / name
-            if "\0" in name or not path.resolve().is_relative_to(self._folder.resolve()):
-                raise DataError(f"path {name!r} leaves the data folder {self._folder}.")
-            if path.is_file():
+            try:
+                if "\0" in name or not path.resolve().is_relative_to(self._folder.resolve()):
+                    raise DataError(f"path {name!r} leaves the data folder {self._folder}.")
+                there = path.is_file()
+            except (OSError, ValueError) as error:
+                raise DataError(f"path {name!r} cannot be looked for ({error}).") from error
+            if there:
                 return file_image(path)
         for archive in self._archives:
             for name in names:

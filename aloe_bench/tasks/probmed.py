@@ -23,9 +23,9 @@ _QA_TYPE = re.compile(r"(modality|body_part|abnormality|entity|grounding)(?:_(gt
 
 
 def _read(file: str, folder: Path) -> Rows:
-    path, pictures = folder / file, Pictures(folder, ("*.zip",))
-    for number, row in enumerate(read_rows(path), 1):
-        yield _sample(row, f"{path}: row {number}", pictures)
+    pictures = Pictures(folder, ("*.zip",))
+    for where, row in read_rows(folder / file):
+        yield _sample(row, where, pictures)
 
 
 def _sample(row: dict[str, Any], where: str, pictures: Pictures) -> Sample | Absent:

@@ -19,16 +19,21 @@ IMAGE_FIELDS = ("image", "images", "image_path", "base64", "image_base64")
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the objects of a JSON list or of JSON lines."""
+def read_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Return the objects of a JSON list or of JSON lines, each with where it stands, for messages."""
     try:
         text = path.read_text(encoding="utf-8")
-        parsed = json.loads(text) if text.lstrip().startswith("[") else [json.loads(x) for x in text.splitlines() if x]
+        parsed = json.loads(text) if text.lstrip().startswith("[") else json_lines(text)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}). Download the file again.") from error
     if not parsed or not all(isinstance(row, dict) for row in parsed):
         raise DataError(f"{path}: expected a non-empty list of objects, one a question.")
-    return parsed
+    return [(f"{path}: row {number}", row) for number, row in enumerate(parsed, 1)]
+
+
+def json_lines(text: str) -> list[Any]:
+    """Return the values of JSON lines; what else breaks a line (U+2028, U+0085) may stand inside their strings."""
+    return [json.loads(line) for line in text.split("\n") if line.strip()]
 
 
 def read_json(path: Path) -> Any:

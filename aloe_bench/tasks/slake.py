@@ -22,9 +22,8 @@ LANGUAGES = ("en", "zh")
 
 
 def _read(folder: Path) -> Rows:
-    path, pictures = folder / "test.json", Pictures(folder, ("imgs.zip",))
-    for number, row in enumerate(read_rows(path), 1):
-        where = f"{path}: row {number}"
+    pictures = Pictures(folder, ("imgs.zip",))
+    for where, row in read_rows(folder / "test.json"):
         language = text_of(row, "q_lang", where)
         if language not in LANGUAGES:
             raise DataError(f"{where}: q_lang {language!r} is not one of {', '.join(LANGUAGES)}.")

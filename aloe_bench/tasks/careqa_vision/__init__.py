@@ -17,9 +17,8 @@ from aloe_bench.tasks.rows import images_of, read_rows, text_of
 
 
 def _read(file: str, kind: Kind, folder: Path) -> Rows:
-    path = folder / file
-    for number, row in enumerate(read_rows(path), 1):
-        yield _sample(row, kind, f"{path}: row {number}", folder)
+    for where, row in read_rows(folder / file):
+        yield _sample(row, kind, where, folder)
 
 
 def _sample(row: dict[str, Any], kind: Kind, where: str, folder: Path) -> Sample:
