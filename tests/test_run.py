@@ -80,6 +80,21 @@ def test_refusals_are_wrong_and_counted_as_unread(aloe, closed):
 
 
 @pytest.mark.parametrize(
+    ("words", "named"), [("follow=often", "follow is 'often'"), ("accuracy=1.5", "accuracy is 1.5")]
+)
+def test_a_mock_that_cannot_be_is_refused_before_a_run_begins(words, named, aloe, closed, tmp_path):
+    done = aloe(*MOCK, "--data-root", closed(closed_rows(8)), "--model-args", words)
+    assert done.returncode == 3 and named in done.stderr
+    assert not list(tmp_path.rglob("run.json"))
+
+
+def test_a_number_may_begin_with_its_point(aloe, closed, tmp_path):
+    aloe(*MOCK, "--data-root", closed(closed_rows(8)), "--model-args", "accuracy=.5")
+    (header,) = tmp_path.rglob("run.json")
+    assert json.loads(header.read_text())["model"]["accuracy"] == 0.5
+
+
+@pytest.mark.parametrize(
     ("words", "said"),
     [
         (("--max-new-tokens", "7"), "decoding"),

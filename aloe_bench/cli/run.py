@@ -170,17 +170,21 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 
 
 def model_args(text: str) -> dict[str, Any]:
-    """Return `k=v,...` as values: JSON where it is, else text."""
+    """Return `k=v,...` as values: JSON where it is (and .5 as 0.5), else text."""
     values: dict[str, Any] = {}
     for pair in filter(None, text.split(",")):
         key, equals, value = pair.partition("=")
         if not equals:
             raise click.UsageError(f"--model-args {pair!r}: expected k=v.")
-        try:
-            values[key.strip().replace("-", "_")] = json.loads(value)
-        except ValueError:
-            values[key.strip().replace("-", "_")] = value
+        values[key.strip().replace("-", "_")] = _value(value.strip())
     return values
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(f"0{text}" if text.startswith(".") else text)
+    except ValueError:
+        return text
 
 
 def _model(options: dict[str, Any], plans: list[Plan], engines: Engines) -> tuple[Model, dict[str, Any]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from aloe_bench.core import LETTERS, Decoding, Prediction, Request
-from aloe_bench.errors import AloeError
+from aloe_bench.errors import AloeError, ModelError
 from aloe_bench.seeds import rng_for
 
 AnswerKey = Mapping[str, tuple[str, str | None]]
@@ -32,6 +32,12 @@ class Behaviour:
     latency: float = 0.0
     seed: int = 0
     decode: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            share = name not in ("latency", "seed", "decode")
+            if not isinstance(value, int | float) or not 0 <= value <= (1 if share else math.inf) and name != "seed":
+                raise ModelError(f"mock: {name} is {value!r}; expected a number{' from 0 to 1' if share else ''}.")
 
 
 class MockModel:
