@@ -100,6 +100,11 @@ def _dataset_class(table: Table, judge: Judge | None) -> Any:
         DATASET_MD5: Mapping[str, str] = {}
         force_use_dataset_prompt = True
 
+        def __init__(self, *words: Any, **named: Any) -> None:
+            super().__init__(*words, **named)
+            # Upstream names a decoded picture by its row alone, and keeps one that an earlier table left there.
+            self.img_root = f"{self.img_root}-{table.facts['sha256'][:12]}"
+
         def load_data(self, dataset: str) -> Any:
             import pandas
 
