@@ -206,7 +206,7 @@ def test_two_tables_of_one_name_are_not_written_over_each_other(aloe, tmp_path):
     for name, place in (("x-ray", "a"), ("x_ray", "b"), ("x-ray", "c")):
         write_source(tmp_path / name / place, "mri", pictures=4, seed=0)
         toml = tmp_path / name / place / "dataset.toml"
-        toml.write_text(re.sub(r'^name = .*$', f'name = "{name}"', toml.read_text(), flags=re.MULTILINE))
+        toml.write_text(re.sub(r"^name = .*$", f'name = "{name}"', toml.read_text(), flags=re.MULTILINE))
         assert aloe("attack", "--source", toml.parent, "--output", place, "--workers", "1").returncode == 0
 
     both = aloe("export", "--tasks", "heart:a,heart:c", "--output", "lmu")

@@ -99,6 +99,7 @@ def _dataset_class(table: Table, judge: Judge | None) -> Any:
         DATASET_URL: Mapping[str, str] = {table.name: ""}
         DATASET_MD5: Mapping[str, str] = {}
         force_use_dataset_prompt = True
+        img_root: str
 
         def __init__(self, *words: Any, **named: Any) -> None:
             super().__init__(*words, **named)
