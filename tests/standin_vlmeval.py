@@ -26,7 +26,12 @@ FILES = {
             def generate_inner(self, message, dataset=None):
                 raise RuntimeError("out of memory")
 
-        supported_VLM = {"AlwaysB": AlwaysB, "Fails": Fails}
+        class NamesTheCache(BaseModel):
+            def generate_inner(self, message, dataset=None):
+                from huggingface_hub.constants import HF_HUB_CACHE
+                return HF_HUB_CACHE
+
+        supported_VLM = {"AlwaysB": AlwaysB, "Fails": Fails, "NamesTheCache": NamesTheCache}
         """,
     "vlm/__init__.py": "",
     "vlm/base.py": """

@@ -216,6 +216,48 @@ def test_two_tables_of_one_name_are_not_written_over_each_other(aloe, tmp_path):
     assert other.returncode == 3 and "already stands for heart-x-ray" in other.stderr
 
 
+def test_upstreams_own_models_find_the_weights_that_are_here_already(vlmeval, tmp_path):
+    words = [*MCQ, "--model", "NamesTheCache", "--output", "runs", "--limit", "1"]
+    assert vlmeval("vlmeval", *words, "--name", "home", HOME=str(tmp_path), HF_HOME="").returncode == 0
+    assert vlmeval("vlmeval", *words, "--name", "set", HF_HUB_CACHE="weights").returncode == 0
+
+    said = {name: records(tmp_path / "runs" / name)[1][0].prediction.text for name in ("home", "set")}
+    assert said["set"] == str(tmp_path / "weights")
+    assert said["home"] and "vlmeval-work" not in said["home"]
+
+
+def test_each_question_is_sampled_with_a_seed_of_its_own(tmp_path):
+    import subprocess
+
+    write_standin(tmp_path)
+    code = (
+        "from pathlib import Path\n"
+        "from aloe_bench.bridges.vlmevalkit import model_class\n"
+        "from aloe_bench.core import Decoding, Prediction\n"
+        "class SaysWhatSeedsIt:\n"
+        "    def generate(self, requests, decoding):\n"
+        "        return (Prediction(request.id, request.id, 'stop') for request in requests)\n"
+        "model = model_class(SaysWhatSeedsIt, Decoding(temperature=1.0), Path('receipts'))()\n"
+        f"pictures = sorted(map(str, Path({str(MINI)!r}, 'images').iterdir()))[:3]\n"
+        "image, text = ({'type': kind} for kind in ('image', 'text'))\n"
+        "asked = [[image | {'value': p}, text | {'value': t}] for p in pictures for t in ('a', 'b')]\n"
+        "said = [model.generate_inner(message) for message in asked * 2]\n"
+        "print(len(set(said)), said[:6] == said[6:])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["6", "True"], done.stderr
+
+
+def test_a_folder_that_is_no_checkpoint_ends_before_upstream_is_started(vlmeval, tmp_path):
+    folder = build_tiny_checkpoint(tmp_path / "tiny")
+    (folder / "config.json").write_text("{")
+    done = vlmeval("vlmeval", *MCQ, "--model", folder, "--output", "runs")
+
+    assert done.returncode == 3
+    assert "config.json: not JSON" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_heart_folder_goes_through_upstream(vlmeval, tmp_path):
     write_source(tmp_path / "source", "mri", pictures=6, seed=0)
     assert vlmeval("attack", "--source", "source", "--output", "heart", "--workers", "1").returncode == 0
@@ -251,6 +293,10 @@ def test_both_readings_of_the_same_replies(vlmeval, tmp_path):
     assert all(row["upstream"] is None and row["strict"] for row in parity["disagreements"])
     assert "replies are read differently" in vlmeval("vlmeval", "--parity", run.parent, "--data-root", MINI).stdout
 
+    root = write_many_rows(tmp_path / "other", 16)  # its options in another order would read other letters
+    other = vlmeval("vlmeval", "--parity", run.parent, "--data-root", root)
+    assert other.returncode == 3 and "Pass the data that the run was made on" in other.stderr
+
 
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -259,6 +305,9 @@ def test_both_readings_of_the_same_replies(vlmeval, tmp_path):
         (["--data", "HEART", "--model", "m"], "--heart FOLDER"),
         (["--model", "m"], "No data set given"),
         ([*MCQ, "--model", "AlwaysB", "--protocol", "logprob"], "no logprob protocol"),
+        ([*MCQ, "--model", "AlwaysB", "--base-url", "http://127.0.0.1:9/v1"], "a model of upstream's own"),
+        ([*MCQ, "--model", "AlwaysB", "--model-args", "dtype=bfloat16"], "takes no --model-args"),
+        ([*MCQ, "--model", "AlwaysB", "--ray"], "leave --ray out"),
     ],
 )
 def test_mistakes_are_one_line(vlmeval, words, said):

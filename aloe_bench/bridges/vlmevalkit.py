@@ -187,7 +187,9 @@ def model_class(make: Callable[[], Model], decoding: Decoding, receipts: Path) -
         def generate_inner(self, message: list[dict[str, str]], dataset: str | None = None) -> str:
             images = tuple(file_image(Path(part["value"])) for part in message if part["type"] == "image")
             text = "\n".join(part["value"] for part in message if part["type"] == "text")
-            request = Request("vlmeval", (Message("user", text),), images)
+            # A sampled reply is seeded by the request's id, and upstream does not tell which question this is.
+            which = digest("+".join([text, *(image.sha256 for image in images)]))[:12]
+            request = Request(f"prompt {which}", (Message("user", text),), images)
             (prediction,) = self.model.generate([request], decoding)
             if prediction.text is None:
                 raise DataError(f"{self.model.name}: {prediction.error}")
