@@ -106,8 +106,7 @@ class Engines:
         text = [task.name for task in tasks if is_text(task)]
         if text:
             raise click.UsageError(f"--ray does not spread what lm-eval asks: {', '.join(text)}. Run these without it.")
-        address = None if options["ray"] == "local" else options["ray"]
-        self.cluster = Cluster(address, options["replicas"], gpus=options["gpus_per_replica"])
+        self.cluster = Cluster(options["ray"], options["replicas"], gpus=options["gpus_per_replica"])
 
 
 def is_text(task: Task) -> bool:
