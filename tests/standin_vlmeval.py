@@ -1,7 +1,7 @@
 """A stand-in for VLMEvalKit with the extension points that ours uses, and its faults on demand.
 
 Written from what its runner was seen to do: it switches off TLS checks and raises Pillow's limit on import, asks one
-prompt at a time, goes on after a failure, and ends with 0 whatever happened.
+prompt at a time, keeps a picture that it decoded before, goes on after a failure, and ends with 0 whatever happened.
 """
 
 from __future__ import annotations
@@ -26,7 +26,12 @@ FILES = {
             def generate_inner(self, message, dataset=None):
                 raise RuntimeError("out of memory")
 
-        supported_VLM = {"AlwaysB": AlwaysB, "Fails": Fails}
+        class NamesTheCache(BaseModel):
+            def generate_inner(self, message, dataset=None):
+                from huggingface_hub.constants import HF_HUB_CACHE
+                return HF_HUB_CACHE
+
+        supported_VLM = {"AlwaysB": AlwaysB, "Fails": Fails, "NamesTheCache": NamesTheCache}
         """,
     "vlm/__init__.py": "",
     "vlm/base.py": """
@@ -59,17 +64,18 @@ FILES = {
         class ImageBaseDataset:
             def __init__(self, dataset):
                 self.dataset_name = dataset
-                self.root = os.path.join(os.environ["LMUData"], "images", dataset)
-                os.makedirs(self.root, exist_ok=True)
+                self.img_root = os.path.join(os.environ["LMUData"], "images", dataset)
                 data = self.load_data(dataset)
                 cells = dict(zip(data["index"], data["image"]))
                 data["image"] = [cells[c] if len(c) <= 64 else c for c in data["image"]]
                 self.data = data
 
             def dump_image(self, line):
-                path = os.path.join(self.root, line["index"] + ".png")
-                with open(path, "wb") as file:
-                    file.write(base64.b64decode(line["image"]))
+                os.makedirs(self.img_root, exist_ok=True)
+                path = os.path.join(self.img_root, line["index"] + ".png")
+                if not os.path.exists(path):
+                    with open(path, "wb") as file:
+                        file.write(base64.b64decode(line["image"]))
                 return [path]
         """,
     "utils/__init__.py": "",

@@ -19,6 +19,7 @@ STAND_INS = {
     "srun": 'echo "$@" >> "$OUT/started"',
     "scontrol": "printf 'node1\\nnode2\\nnode3\\nnode4\\n'",
     "sleep": ":",
+    "ray": 'echo "$RAY_AUTH_MODE $@" > "$OUT/token"',
 }
 
 
@@ -47,6 +48,7 @@ def test_an_example_ends_in_a_command_that_we_know(script, tmp_path):
             time.sleep(0.1)
         assert parsed["ray"] == "node1:6379"
         assert "ray start --head --port=6379" in started and f"ray start --address={parsed['ray']}" in started
+        assert (tmp_path / "token").read_text() == "token get-auth-token --generate\n"
         gpus = dict(directives)["gres"].removeprefix("gpu:")
         assert parsed["replicas"] * parsed["gpus_per_replica"] == 4 * int(gpus)
     else:

@@ -20,6 +20,7 @@ from aloe_bench.core import Decoding, Message, Model, OptionScorer, Request  # n
 from aloe_bench.errors import ModelError  # noqa: E402
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint, main, tiny_tokenizer  # noqa: E402
 from aloe_bench.models.hf import HFModel, fingerprint_folder  # noqa: E402
+from aloe_bench.models.hf_folder import generation_ids  # noqa: E402
 from aloe_bench.models.opening import open_images  # noqa: E402
 
 # torch.jit and SWIG-built modules deprecate themselves on newer Pythons while transformers imports them.
@@ -201,6 +202,30 @@ def test_penalties_of_the_checkpoint_are_not_inherited(tiny, tiny_folder, tmp_pa
 
     assert ids_of(HFModel(str(folder), device="cpu"), requests) == ids_of(tiny, requests)
     assert fingerprint_folder(folder) != fingerprint_folder(tiny_folder)
+
+
+def test_vllm_ends_at_the_tokens_that_hf_ends_at(tiny_folder, tmp_path):
+    written = json.loads((tiny_folder / "config.json").read_text())
+    inner = {**written, "text_config": {**written["text_config"], "eos_token_id": [5, 7]}}
+    for number, (config, generation) in enumerate(
+        [(written, True), (written, False), (inner, False), ({**inner, "eos_token_id": [9]}, False)]
+    ):
+        folder = Path(shutil.copytree(tiny_folder, tmp_path / str(number)))
+        (folder / "config.json").write_text(json.dumps(config))
+        if not generation:
+            (folder / "generation_config.json").unlink()
+        model = HFModel(str(folder), device="cpu")
+        assert generation_ids(folder, model.tokenizer.eos_token_id) == model.eos
+
+
+def test_code_of_the_checkpoint_is_part_of_its_fingerprint(tiny_folder, tmp_path):
+    folder = Path(shutil.copytree(tiny_folder, tmp_path / "coded"))
+    assert fingerprint_folder(folder) == fingerprint_folder(tiny_folder)
+    seen = set()
+    for line in ("SCALE = 1\n", "SCALE = 2\n"):
+        (folder / "modeling_own.py").write_text(line)
+        seen.add(fingerprint_folder(folder))
+    assert len(seen | {fingerprint_folder(tiny_folder)}) == 3
 
 
 def test_sharing_images_does_not_change_the_reply(tiny, tiny_folder):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from aloe_bench.runlog import read_run
 pytestmark = pytest.mark.slow
 MOCK = ["--model", "mock", "--model-args", "accuracy=0.6,refusal=0.1,latency=0.15", "--tasks", "careqa_vision_mcq"]
 LIMIT_S = 300
+MINI = Path(__file__).parent / "data" / "careqa_mini"
 
 
 def answered(root: Path) -> list[Record]:
@@ -70,3 +74,45 @@ def test_no_cluster_at_that_address_is_one_line(aloe, tmp_path):
     assert done.returncode == 3
     assert "No Ray cluster at '127.0.0.1:1'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_what_ends_a_replicas_work_is_one_line(aloe, tmp_path):
+    words = ["run", *MOCK[-2:], "--data-root", MINI, "--allow-partial", "--output", "runs", "--ray", "--replicas", "1"]
+    # An address that the environment names is not what `--ray` without one asks for.
+    down = aloe(*words, "--model", "m", "--base-url", "http://127.0.0.1:1/v1", RAY_ADDRESS="127.0.0.1:1")
+    assert down.returncode == 3, down.stderr
+    assert "http://127.0.0.1:1/v1 cannot be reached" in down.stderr and "Traceback" not in down.stderr
+
+    large = aloe(*words, "--model", "mock", "--gpus-per-replica", "1000", timeout_s=LIMIT_S)
+    assert large.returncode == 3
+    assert "no node has room for a replica of 1000 GPUs" in large.stderr
+
+
+@pytest.fixture
+def cluster(tmp_path) -> Iterator[str]:
+    """Start a cluster in a folder of its own and yield its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--num-cpus=3"]
+    command += [f"--port={port}", "--include-dashboard=false", "--disable-usage-stats"]
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
+    with (tmp_path / "head").open("wb") as log:
+        head = subprocess.Popen(command, cwd=elsewhere, env=environment, stdout=log, stderr=log)
+        started = time.monotonic()
+        while "Ray runtime started" not in (tmp_path / "head").read_text():
+            assert head.poll() is None and time.monotonic() - started < LIMIT_S, (tmp_path / "head").read_text()
+            time.sleep(0.5)
+        yield f"127.0.0.1:{port}"
+        head.terminate()
+        head.wait(60)
+
+
+def test_relative_paths_start_where_the_command_was_given(aloe, cluster, tmp_path):
+    shutil.copytree(MINI, tmp_path / "data")
+    words = ["run", "--model", "mock", "--model-args", "decode=true", *MOCK[-2:], "--data-root", "data"]
+    done = aloe(*words, "--allow-partial", "--output", "runs", "--ray", cluster, RAY_AUTH_MODE="disabled")
+
+    assert done.returncode == 0, done.stderr
+    assert [record.prediction.error for record in answered(tmp_path / "runs")] == [None] * 16

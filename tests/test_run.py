@@ -91,7 +91,7 @@ def test_a_mock_that_cannot_be_is_refused_before_a_run_begins(words, named, aloe
 def test_a_number_may_begin_with_its_point(aloe, closed, tmp_path):
     aloe(*MOCK, "--data-root", closed(closed_rows(8)), "--model-args", "accuracy=.5")
     (header,) = tmp_path.rglob("run.json")
-    assert json.loads(header.read_text())["model"]["accuracy"] == 0.5
+    assert json.loads(header.read_text())["model"]["settings"]["accuracy"] == 0.5
 
 
 @pytest.mark.parametrize(

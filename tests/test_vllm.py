@@ -124,6 +124,22 @@ def test_option_scores_agree(hf, engine, requests):
         assert (mine.text, mine.prompt_tokens) == (other.text, other.prompt_tokens)
 
 
+def test_options_after_a_raw_prompt_are_tokenized_together_with_it(hf, engine):
+    raw = [
+        Request(str(n), (Message("user", text),), (), ("cough never", "fever and pain", " A"), chat=False)
+        for n, text in enumerate(("Answer: ", "The finding is", "The patient has fever. Answer: "))
+    ]
+    ids = hf.tokenizer
+    alone, after = (len(ids(text)["input_ids"]) for text in ("cough never", "Answer: cough never"))
+    assert after - len(ids("Answer: ")["input_ids"]) != alone
+
+    ours, theirs = by_id(hf.option_logprobs(raw)), by_id(engine.option_logprobs(raw))
+
+    for request in raw:
+        mine, other = ours[request.id], theirs[request.id]
+        assert other.option_logprobs == pytest.approx(mine.option_logprobs, abs=1e-3)
+
+
 def test_one_refused_request_does_not_take_the_others_along(engine, requests):
     long = replace(requests[0], id="long", messages=(Message("user", "word " * 4000),))
     gone = replace(requests[0], id="gone", images=(file_image(MINI / "images" / "cell.png"),))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from many_rows import write_many_rows
 from standin_vlmeval import write_standin
 
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
+from aloe_bench.miniature.source import write_source
 from aloe_bench.runlog import read_run
 
 MINI = Path(__file__).parent / "data" / "careqa_mini"
@@ -172,9 +174,102 @@ def test_the_export_holds_each_picture_once_and_every_option(aloe, tmp_path):
     assert listed["CareQA_Vision_MCQ"]["rows"] == 40
 
 
-def test_a_heart_folder_goes_through_upstream(vlmeval, tmp_path):
-    from aloe_bench.miniature.source import write_source
+def test_pictures_decoded_from_an_earlier_table_are_not_shown_with_a_new_one(aloe, tmp_path):
+    import shutil
+    import subprocess
 
+    write_standin(tmp_path)
+    code = (
+        "from pathlib import Path\n"
+        "from aloe_bench.bridges.vlmevalkit import register\n"
+        "from aloe_bench.images import file_image\n"
+        "from aloe_bench.tasks.careqa_vision import MCQ\n"
+        "register(Path('lmu'))\n"
+        "import vlmeval.dataset\n"
+        "data = vlmeval.dataset.build_dataset('CareQA_Vision_MCQ')\n"
+        "for row, sample in enumerate(MCQ.load(Path('data'))):\n"
+        "    shown = file_image(Path(data.build_prompt(row)[0]['value']))\n"
+        "    assert shown.open().tobytes() == sample.images[0].open().tobytes(), row\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)]), "LMUData": "lmu"}
+    export = ["export", "--tasks", "careqa_vision_mcq", "--data-root", "data", "--allow-partial", "--output", "lmu"]
+    root = write_many_rows(tmp_path / "data", 12)
+    file = root / "CareQA-Vis_close.json"
+    rows = json.loads(file.read_text())
+    assert rows[0]["image"] != rows[-1]["image"]
+    for pictures in ([row["image"] for row in rows], [row["image"] for row in rows[::-1]]):
+        file.write_text(json.dumps([{**row, "image": image} for row, image in zip(rows, pictures, strict=True)]))
+        assert aloe(*export).returncode == 0
+        command = [sys.executable, "-c", code]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    (decoded := tmp_path / "lmu" / "images" / "CareQA_Vision_MCQ").mkdir()  # as plain upstream calls it
+    assert aloe(*export).returncode == 0  # the same table
+    file.write_text(json.dumps(rows))
+    refused = aloe(*export)
+    assert refused.returncode == 3 and "Delete that folder" in refused.stderr
+    shutil.rmtree(decoded)
+    assert aloe(*export).returncode == 0
+
+
+def test_two_tables_of_one_name_are_not_written_over_each_other(aloe, tmp_path):
+    for name, place in (("x-ray", "a"), ("x_ray", "b"), ("x-ray", "c")):
+        write_source(tmp_path / name / place, "mri", pictures=4, seed=0)
+        toml = tmp_path / name / place / "dataset.toml"
+        toml.write_text(re.sub(r"^name = .*$", f'name = "{name}"', toml.read_text(), flags=re.MULTILINE))
+        assert aloe("attack", "--source", toml.parent, "--output", place, "--workers", "1").returncode == 0
+
+    both = aloe("export", "--tasks", "heart:a,heart:c", "--output", "lmu")
+    assert both.returncode == 2 and "HEART_x_ray" in both.stderr
+    assert aloe("export", "--tasks", "heart:a", "--output", "lmu").returncode == 0
+    other = aloe("export", "--tasks", "heart:b", "--output", "lmu")
+    assert other.returncode == 3 and "already stands for heart-x-ray" in other.stderr
+
+
+def test_upstreams_own_models_find_the_weights_that_are_here_already(vlmeval, tmp_path):
+    words = [*MCQ, "--model", "NamesTheCache", "--output", "runs", "--limit", "1"]
+    assert vlmeval("vlmeval", *words, "--name", "home", HOME=str(tmp_path), HF_HOME="").returncode == 0
+    assert vlmeval("vlmeval", *words, "--name", "set", HF_HUB_CACHE="weights").returncode == 0
+
+    said = {name: records(tmp_path / "runs" / name)[1][0].prediction.text for name in ("home", "set")}
+    assert said["set"] == str(tmp_path / "weights")
+    assert said["home"] and "vlmeval-work" not in said["home"]
+
+
+def test_each_question_is_sampled_with_a_seed_of_its_own(tmp_path):
+    import subprocess
+
+    write_standin(tmp_path)
+    code = (
+        "from pathlib import Path\n"
+        "from aloe_bench.bridges.vlmevalkit import model_class\n"
+        "from aloe_bench.core import Decoding, Prediction\n"
+        "class SaysWhatSeedsIt:\n"
+        "    def generate(self, requests, decoding):\n"
+        "        return (Prediction(request.id, request.id, 'stop') for request in requests)\n"
+        "model = model_class(SaysWhatSeedsIt, Decoding(temperature=1.0), Path('receipts'))()\n"
+        f"pictures = sorted(map(str, Path({str(MINI)!r}, 'images').iterdir()))[:3]\n"
+        "image, text = ({'type': kind} for kind in ('image', 'text'))\n"
+        "asked = [[image | {'value': p}, text | {'value': t}] for p in pictures for t in ('a', 'b')]\n"
+        "said = [model.generate_inner(message) for message in asked * 2]\n"
+        "print(len(set(said)), said[:6] == said[6:])\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)])}
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["6", "True"], done.stderr
+
+
+def test_a_folder_that_is_no_checkpoint_ends_before_upstream_is_started(vlmeval, tmp_path):
+    folder = build_tiny_checkpoint(tmp_path / "tiny")
+    (folder / "config.json").write_text("{")
+    done = vlmeval("vlmeval", *MCQ, "--model", folder, "--output", "runs")
+
+    assert done.returncode == 3
+    assert "config.json: not JSON" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_a_heart_folder_goes_through_upstream(vlmeval, tmp_path):
     write_source(tmp_path / "source", "mri", pictures=6, seed=0)
     assert vlmeval("attack", "--source", "source", "--output", "heart", "--workers", "1").returncode == 0
     done = vlmeval("vlmeval", "--data", "HEART", "--heart", "heart", "--model", "AlwaysB", "--output", "runs")
@@ -209,6 +304,10 @@ def test_both_readings_of_the_same_replies(vlmeval, tmp_path):
     assert all(row["upstream"] is None and row["strict"] for row in parity["disagreements"])
     assert "replies are read differently" in vlmeval("vlmeval", "--parity", run.parent, "--data-root", MINI).stdout
 
+    root = write_many_rows(tmp_path / "other", 16)  # its options in another order would read other letters
+    other = vlmeval("vlmeval", "--parity", run.parent, "--data-root", root)
+    assert other.returncode == 3 and "Pass the data that the run was made on" in other.stderr
+
 
 @pytest.mark.parametrize(
     ("words", "said"),
@@ -217,6 +316,9 @@ def test_both_readings_of_the_same_replies(vlmeval, tmp_path):
         (["--data", "HEART", "--model", "m"], "--heart FOLDER"),
         (["--model", "m"], "No data set given"),
         ([*MCQ, "--model", "AlwaysB", "--protocol", "logprob"], "no logprob protocol"),
+        ([*MCQ, "--model", "AlwaysB", "--base-url", "http://127.0.0.1:9/v1"], "a model of upstream's own"),
+        ([*MCQ, "--model", "AlwaysB", "--model-args", "dtype=bfloat16"], "takes no --model-args"),
+        ([*MCQ, "--model", "AlwaysB", "--ray"], "leave --ray out"),
     ],
 )
 def test_mistakes_are_one_line(vlmeval, words, said):

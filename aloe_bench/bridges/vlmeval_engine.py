@@ -24,7 +24,7 @@ from aloe_bench.bridges.vlmeval_table import Table, read_rows, write_table
 from aloe_bench.bridges.vlmevalkit import MODEL_NAME, digest, read_predictions, record_of_row
 from aloe_bench.core import Decoding, Model, Prediction, Record, Request, Sample, Task
 from aloe_bench.errors import DataError, DependencyError, ModelError, UsageError
-from aloe_bench.models.hf_folder import fingerprint_folder
+from aloe_bench.models.hf_folder import check_folder, fingerprint_folder
 from aloe_bench.run import Engine, Keep, Settings, record_of
 from aloe_bench.tasks import formats
 
@@ -46,7 +46,7 @@ class Upstream:
 class UpstreamModel:
     """What the header holds of a model that answers in VLMEvalKit's process; it cannot be asked here.
 
-    A model of upstream's own is known by its name and upstream's version alone.
+    A model of upstream's own is known by its name and upstream's version alone, and decodes as upstream has it.
     """
 
     def __init__(self, upstream: Upstream, name: str) -> None:
@@ -54,11 +54,14 @@ class UpstreamModel:
         self._upstream = upstream
         what = f"{installed_version()}/{upstream.name}"
         own = hashlib.sha256(what.encode()).hexdigest()
+        if upstream.path:
+            check_folder(upstream.path)
         self.fingerprint = fingerprint_folder(upstream.path) if upstream.path else own
 
     def describe(self) -> Mapping[str, object]:
         """Return what a run header records."""
-        return {"backend": "vlmeval", "one_at_a_time": True, "dtype": self._upstream.model_args.get("dtype")}
+        facts = {"backend": "vlmeval", "one_at_a_time": True, "dtype": self._upstream.model_args.get("dtype")}
+        return facts if self._upstream.path else {**facts, "generation": "VLMEvalKit's own for this model"}
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
         """Raise: only the child process answers."""
@@ -136,9 +139,15 @@ def _launch(work: Path) -> None:
 
 
 def child_environment(work: Path) -> dict[str, str]:
-    """Return what a child is given of this process's environment: no key, no proxy, no switch of upstream's."""
+    """Return what a child is given of this process's environment: no key, no proxy, no switch of upstream's.
+
+    Its home is `work`, so the hub's cache of weights is named to it: it would fetch them anew into each `work`.
+    """
+    from huggingface_hub.constants import HF_HUB_CACHE
+
     passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     own = {"HOME": str(work), "LMUData": str(work / "data"), "PRED_FORMAT": "tsv", "PYTHONUNBUFFERED": "1"}
+    own["HF_HUB_CACHE"] = str(Path(HF_HUB_CACHE).absolute())
     return passed | own
 
 

@@ -52,7 +52,8 @@ def write_table(
 ) -> Table:
     """Write `<folder>/<name>.tsv` and enter it in the folder's list of tables; return it.
 
-    Raises DataError for a sample without images: upstream's image data sets leave such rows out.
+    Raises DataError for a sample without images, as upstream's image data sets leave such rows out; and in place of
+    another table of this name, if upstream would show its pictures or it is another task's.
     """
     name = dataset_name(task_name)
     options = max((len(sample.choices) for _, sample in samples), default=0)
@@ -66,17 +67,31 @@ def write_table(
         writer.writerow(_row(index, sample, prompt(sample), first))
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.tsv"
-    write_atomic(path, text.getvalue())
     facts = {
         "task": task_name,
         "rows": len(samples),
         "pictures": len(first),
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": hashlib.sha256(text.getvalue().encode()).hexdigest(),
         "options_read_as_missing": sum(o in READ_AS_MISSING for _, sample in samples for o in sample.choices),
     }
     known = json.loads((folder / INDEX_FILE).read_text("utf-8")) if (folder / INDEX_FILE).exists() else {}
+    _refuse_mixture(folder, name, known.get(name, {}), facts)
+    write_atomic(path, text.getvalue())
     write_json(folder / INDEX_FILE, {**known, name: facts})
     return Table(name, path, facts)
+
+
+def _refuse_mixture(folder: Path, name: str, known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    if known.get("task", facts["task"]) != facts["task"]:
+        raise DataError(
+            f"{folder}: {name} already stands for {known['task']}, not {facts['task']}. Export into another folder."
+        )
+    decoded = folder / "images" / name
+    if decoded.exists() and known.get("sha256") != facts["sha256"]:
+        raise DataError(
+            f"{decoded}: pictures that VLMEvalKit decoded from an earlier table of this name; it would show them with "
+            "the new questions. Delete that folder, or export into another."
+        )
 
 
 def read_tables(folder: Path) -> list[Table]:

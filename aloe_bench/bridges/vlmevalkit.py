@@ -99,6 +99,12 @@ def _dataset_class(table: Table, judge: Judge | None) -> Any:
         DATASET_URL: Mapping[str, str] = {table.name: ""}
         DATASET_MD5: Mapping[str, str] = {}
         force_use_dataset_prompt = True
+        img_root: str
+
+        def __init__(self, *words: Any, **named: Any) -> None:
+            super().__init__(*words, **named)
+            # Upstream names a decoded picture by its row alone, and keeps one that an earlier table left there.
+            self.img_root = f"{self.img_root}-{table.facts['sha256'][:12]}"
 
         def load_data(self, dataset: str) -> Any:
             import pandas
@@ -181,7 +187,9 @@ def model_class(make: Callable[[], Model], decoding: Decoding, receipts: Path) -
         def generate_inner(self, message: list[dict[str, str]], dataset: str | None = None) -> str:
             images = tuple(file_image(Path(part["value"])) for part in message if part["type"] == "image")
             text = "\n".join(part["value"] for part in message if part["type"] == "text")
-            request = Request("vlmeval", (Message("user", text),), images)
+            # A sampled reply is seeded by the request's id, and upstream does not tell which question this is.
+            which = digest("+".join([text, *(image.sha256 for image in images)]))[:12]
+            request = Request(f"prompt {which}", (Message("user", text),), images)
             (prediction,) = self.model.generate([request], decoding)
             if prediction.text is None:
                 raise DataError(f"{self.model.name}: {prediction.error}")

@@ -46,7 +46,7 @@ class Engines:
         if self.upstream is not None:
             from aloe_bench.bridges.vlmeval_engine import UpstreamModel
 
-            if self.upstream.path is not None and backend != "hf":
+            if backend != "hf":
                 raise click.UsageError("--engine vlmeval runs a folder with back end hf, or a model of upstream's own.")
             return UpstreamModel(self.upstream, name)
         if self.cluster is not None:
@@ -87,11 +87,18 @@ class Engines:
         from aloe_bench.cli.run import model_args
 
         text = [task.name for task in tasks if is_text(task)]
-        if text or options["ray"] is not None:
-            raise click.UsageError(f"--engine vlmeval is for questions with images, on this machine: {', '.join(text)}")
+        if text:
+            raise click.UsageError(f"--engine vlmeval is for questions with images, not for {', '.join(text)}.")
+        if options["ray"] is not None:
+            raise click.UsageError("--engine vlmeval runs on this machine alone; leave --ray out.")
         folder = Path(options["model"])
         path = folder if folder.is_dir() else None
-        self.upstream = Upstream(options["model"], path, model_args(options["model_args"]))
+        extra = model_args(options["model_args"])
+        if extra and path is None:
+            raise click.UsageError(
+                f"{options['model']} is no folder here, and VLMEvalKit takes no --model-args for its own models."
+            )
+        self.upstream = Upstream(options["model"], path, extra)
 
     def _take_cluster(self, options: Mapping[str, Any], tasks: Sequence[Task]) -> None:
         from aloe_bench.bridges.ray_engine import Cluster
@@ -99,8 +106,7 @@ class Engines:
         text = [task.name for task in tasks if is_text(task)]
         if text:
             raise click.UsageError(f"--ray does not spread what lm-eval asks: {', '.join(text)}. Run these without it.")
-        address = None if options["ray"] == "local" else options["ray"]
-        self.cluster = Cluster(address, options["replicas"], gpus=options["gpus_per_replica"])
+        self.cluster = Cluster(options["ray"], options["replicas"], gpus=options["gpus_per_replica"])
 
 
 def is_text(task: Task) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -30,12 +31,17 @@ def export(
     exact_matching ...`, with its own prompt and matcher. `aloe-bench vlmeval` runs it with ours.
     """
     from aloe_bench import registry
-    from aloe_bench.bridges.vlmeval_table import write_table
+    from aloe_bench.bridges.vlmeval_table import dataset_name, write_table
+    from aloe_bench.errors import UsageError
     from aloe_bench.run import Settings, load_plan
 
     settings = Settings(limit=limit, allow_partial=allow_partial)
-    for name in registry.task_names(tasks, suite):
-        plan = load_plan(registry.task(name), data_root, settings)
+    chosen = [registry.task(name) for name in registry.task_names(tasks, suite)]
+    called = Counter(dataset_name(task.name) for task in chosen)
+    if twice := [name for name, count in called.items() if count > 1]:
+        raise UsageError(f"Several of these would be called {', '.join(twice)}: export them into a folder each.")
+    for task in chosen:
+        plan = load_plan(task, data_root, settings)
         table = write_table(output, plan.task.name, plan.samples, plan.task.prompt)
         click.echo(f"{table.path}: {table.facts['rows']} rows, {table.facts['pictures']} pictures")
         lost = table.facts["options_read_as_missing"]

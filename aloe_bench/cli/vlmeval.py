@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aloe_bench.errors import UsageError, did_you_mean
+from aloe_bench.errors import RunMismatchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from aloe_bench.bridges.vlmeval_parity import Parity
@@ -71,14 +71,22 @@ def _task_name(name: str, heart: Path | None) -> str:
 def _compared(folder: Path, data_root: Path, heart: Path | None) -> Parity:
     from aloe_bench import registry
     from aloe_bench.bridges.vlmeval_parity import compare
-    from aloe_bench.core import samples_of
+    from aloe_bench.run import Settings, load_plan
     from aloe_bench.runlog import read_run
 
     header, records = read_run(folder)
-    name = header["task"]["name"]
-    task = registry.task(f"heart:{heart}" if heart else name)
-    choices = {sample.id: sample.choices for sample in samples_of(task.load(data_root))}
-    return compare(records, choices)
+    then = header["task"]
+    if heart is None and then["name"] not in registry.TASKS:
+        raise UsageError(f"{then['name']} is a folder of yours: name it with --heart FOLDER.")
+    task = registry.task(f"heart:{heart}" if heart else then["name"])
+    plan = load_plan(task, data_root, Settings(allow_partial=True))
+    # Options of another table, or in another order, would read the same replies otherwise.
+    if (task.name, plan.data_sha256) != (then["name"], then["data_sha256"]):
+        raise RunMismatchError(
+            f"{folder}: the run was made on {then['name']} {then['data_sha256'][:12]}, and {heart or data_root} holds "
+            f"{task.name} {plan.data_sha256[:12]}. Pass the data that the run was made on."
+        )
+    return compare(records, {sample.id: sample.choices for _, sample in plan.samples})
 
 
 def _show(parity: Parity, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, gguf_f
 from aloe_bench.models.hf_generate import answer_batch
 from aloe_bench.models.hf_options import score_options
 from aloe_bench.models.opening import failed, open_each
+from aloe_bench.models.options import adds_special_tokens
 
 __all__ = ["HFModel", "fingerprint_folder"]
 
@@ -134,15 +135,10 @@ class HFModel:
         source = self.processor if self.sees_images else self.tokenizer
         return str(source.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
 
-    def adds_special_tokens(self, request: Request, text: str) -> bool:
-        """Return whether the tokenizer adds its own first token; chat templates bring theirs."""
-        bos = self.tokenizer.bos_token
-        return not request.chat and not (bos and text.startswith(bos))
-
     def prepare(self, batch: Sequence[Request], images: Sequence[list[Any]]) -> dict[str, Any]:
         """Return the left-padded inputs of requests that agree in `chat` and in having images."""
         texts = [self.render(request) for request in batch]
-        special = self.adds_special_tokens(batch[0], texts[0])
+        special = adds_special_tokens(self.tokenizer, batch[0], texts[0])
         options = {"padding": True, "return_tensors": "pt", "add_special_tokens": special}
         if any(images):
             for request, text in zip(batch, texts, strict=True):

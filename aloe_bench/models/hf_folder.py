@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from aloe_bench.errors import ModelError
 
 _CHUNK_BYTES = 1 << 20
-_MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".json", ".gguf", ".jinja", ".txt", ".model"})
+# .py and .tiktoken: what trust_remote_code runs, and the vocabulary of the first Qwen models.
+_MODEL_SUFFIXES = frozenset({".safetensors", ".bin", ".json", ".gguf", ".jinja", ".txt", ".model", ".tiktoken", ".py"})
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -34,7 +36,7 @@ def local_folder(path: str) -> Path:
 def fingerprint_folder(path: str | Path) -> str:
     """Return the SHA-256 over the names and contents of the folder's model files.
 
-    Model files are weights, tokenizer, processor, template and configuration, by suffix.
+    Model files are weights, tokenizer, processor, template, configuration and code of its own, by suffix.
     Raises ModelError if there are none.
     """
     folder = Path(path)
@@ -89,11 +91,21 @@ def check_folder(path: str | Path) -> dict[str, object]:
 
 
 def generation_ids(folder: Path, eos: int | None) -> tuple[int, ...]:
-    """Return the end tokens that the folder's generation_config.json names, else `eos`."""
-    path = folder / "generation_config.json"
-    named = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+    """Return the end tokens that the folder's generation_config.json names, or config.json if it has none, else `eos`.
+
+    These are what transformers, and so `hf`, ends at.
+    """
+    written = _read_json(folder / "generation_config.json")
+    if written is None:
+        config = _read_json(folder / "config.json") or {}
+        written = config if config.get("eos_token_id") is not None else config.get("text_config") or {}
+    named = written.get("eos_token_id")
     named = eos if named is None else named
     return () if named is None else (named,) if isinstance(named, int) else tuple(named)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
 def gguf_file(folder: Path) -> str | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
 from aloe_bench.models.opening import IMAGE_ERRORS, failed, open_images
-from aloe_bench.models.option_tokens import option_ids
+from aloe_bench.models.options import adds_special_tokens, option_ids, scored
 
 if TYPE_CHECKING:
     from aloe_bench.models.hf import HFModel
@@ -58,13 +58,13 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
     with torch.inference_mode():
         if len(group) > 1:
             try:
-                scored = _shared(model, group, images)
+                found = _shared(model, group, images)
             except model.batch_errors as error:
                 if not model.may_split(error):
                     raise
             else:
                 share = (time.perf_counter() - started) / len(group)
-                for request, (tokens, scores) in zip(group, scored, strict=True):
+                for request, (tokens, scores) in zip(group, found, strict=True):
                     yield _prediction(request, tokens, scores, share)
                 return
         for request in group:
@@ -79,32 +79,16 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
             yield _prediction(request, tokens, scores, time.perf_counter() - started)
 
 
-def _prediction(request: Request, tokens: int, scored: list[Scored], seconds: float) -> Prediction:
-    scores, greedy = zip(*scored, strict=True)
-    best = max(range(len(scores)), key=scores.__getitem__)
-    return Prediction(
-        request.id,
-        request.options[best].strip(),
-        "stop",
-        prompt_tokens=tokens,
-        output_tokens=0,
-        seconds=seconds,
-        option_logprobs=scores,
-        option_greedy=greedy,
-    )
-
-
-def _option_ids(model: HFModel, request: Request) -> list[list[int]]:
-    text = model.render(request)
-    special = model.adds_special_tokens(request, text)
-    return option_ids(model.tokenizer, request.options, None if request.chat else text, special)
+def _prediction(request: Request, tokens: int, found: list[Scored], seconds: float) -> Prediction:
+    scores, greedy = zip(*found, strict=True)
+    return scored(request, tokens, scores, seconds, greedy)
 
 
 def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, list[Scored]]:
     """Score one request with nothing shared; an option of several tokens costs one more pass."""
     inputs = model.prepare([request], [images])
     tokens = int(inputs["input_ids"].shape[1])
-    options = _option_ids(model, request)
+    options = option_ids(model.tokenizer, request, model.render)
     first = _log_softmax(_logits(model, inputs, 1))[-1]
     scores = []
     for ids in options:
@@ -157,7 +141,7 @@ def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tup
     grid = vision["image_grid_thw"]
     pads = (grid.prod(-1) // config.vision_config.spatial_merge_size**2).tolist()
     prompts = [token_ids(model, request, pads) for request in group]
-    options = [_option_ids(model, request) for request in group]
+    options = [option_ids(model.tokenizer, request, model.render) for request in group]
     common = _common_length(prompts)
     if config.image_token_id in prompts[0][common:]:
         raise ValueError("the prompts part before the end of their images")
@@ -184,7 +168,7 @@ def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tup
         inputs = {"input_ids": ids, "position_ids": where}
         return _log_softmax(_logits(model, inputs, keep, past_key_values=cache, use_cache=True))
 
-    scored = []
+    found = []
     for prompt, choices in zip(prompts, options, strict=True):
         row, _, places = positions(prompt)
         first = step(row[:, common:], places[..., common:], 1)[-1]
@@ -198,8 +182,8 @@ def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tup
                 cache.crop(-(len(ids) - 1))
             scores.append(_followed([first, *rest], ids))
         cache.crop(-(len(prompt) - common))
-        scored.append((len(prompt), scores))
-    return scored
+        found.append((len(prompt), scores))
+    return found
 
 
 def token_ids(model: HFModel, request: Request, pads: list[int]) -> list[int]:
@@ -210,7 +194,8 @@ def token_ids(model: HFModel, request: Request, pads: list[int]) -> list[int]:
     text = pieces[0]
     for count, piece in zip(pads, pieces[1:], strict=True):
         text += model.image_token * count + piece
-    return list(model.tokenizer(text, add_special_tokens=model.adds_special_tokens(request, text))["input_ids"])
+    special = adds_special_tokens(model.tokenizer, request, text)
+    return list(model.tokenizer(text, add_special_tokens=special)["input_ids"])
 
 
 def _common_length(prompts: list[list[int]]) -> int:

@@ -35,9 +35,9 @@ class Behaviour:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            share = name not in ("latency", "seed", "decode")
-            if not isinstance(value, int | float) or not 0 <= value <= (1 if share else math.inf) and name != "seed":
-                raise ModelError(f"mock: {name} is {value!r}; expected a number{' from 0 to 1' if share else ''}.")
+            most = math.inf if name in ("latency", "seed", "decode") else 1.0
+            if not isinstance(value, int | float) or not (0 <= value <= most or name == "seed"):
+                raise ModelError(f"mock: {name} is {value!r}; expected a number{' from 0 to 1' if most == 1 else ''}.")
 
 
 class MockModel:

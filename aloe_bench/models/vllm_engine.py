@@ -12,6 +12,7 @@ from aloe_bench.core import Decoding, Prediction, Request
 from aloe_bench.errors import DependencyError, ModelError
 from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, generation_ids, local_folder
 from aloe_bench.models.opening import failed, open_each
+from aloe_bench.models.options import adds_special_tokens
 from aloe_bench.seeds import rng_for
 
 log = logging.getLogger(__name__)
@@ -144,19 +145,22 @@ class VLLMModel:
         chats = [self.conversation(request, images) for request, images in opened]
         return list(self.engine.chat(chats, list(settings), use_tqdm=False))
 
+    def text(self, request: Request) -> str:
+        """Return the prompt as text, with one placeholder an image."""
+        if not request.chat:
+            if request.images:
+                raise ValueError("a request without chat template cannot hold images here")
+            return "".join(message.text for message in request.messages)
+        turns = self.conversation(request, [{}] * len(request.images))
+        for turn in turns:
+            if isinstance(turn["content"], list):
+                turn["content"] = [{"type": "image"} if "image_pil" in part else part for part in turn["content"]]
+        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+
     def prompt(self, request: Request, images: Sequence[Any], more: Sequence[int] = ()) -> dict[str, Any]:
         """Return the request as tokens, with `more` after them, and its images beside them."""
-        if request.chat:
-            turns = self.conversation(request, [{}] * len(images))
-            for turn in turns:
-                if isinstance(turn["content"], list):
-                    turn["content"] = [{"type": "image"} if "image_pil" in part else part for part in turn["content"]]
-            text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        elif images:
-            raise ValueError("a request without chat template cannot hold images here")
-        else:
-            text = "".join(message.text for message in request.messages)
-        ids = self.tokenizer(text, add_special_tokens=not request.chat)["input_ids"]
+        text = self.text(request)
+        ids = self.tokenizer(text, add_special_tokens=adds_special_tokens(self.tokenizer, request, text))["input_ids"]
         return {"prompt_token_ids": [*ids, *more], **({"multi_modal_data": {"image": list(images)}} if images else {})}
 
     def _answer(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> Iterator[Prediction]:

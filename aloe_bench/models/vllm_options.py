@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
 from aloe_bench.models.opening import failed, open_each
-from aloe_bench.models.option_tokens import option_ids
+from aloe_bench.models.options import option_ids, scored
 
 if TYPE_CHECKING:
     from aloe_bench.models.vllm_engine import VLLMModel
@@ -50,23 +50,14 @@ def _scored(opened: Sequence[Opened], model: VLLMModel) -> Iterator[Prediction]:
         return
     share = (time.perf_counter() - started) / len(opened)
     for (request, _), (tokens, scores) in zip(opened, found, strict=True):
-        best = max(range(len(scores)), key=scores.__getitem__)
-        yield Prediction(
-            request.id,
-            request.options[best].strip(),
-            "stop",
-            prompt_tokens=tokens,
-            output_tokens=0,
-            seconds=share,
-            option_logprobs=tuple(scores),
-        )
+        yield scored(request, tokens, scores, share)
 
 
 def _log_probabilities(model: VLLMModel, opened: Sequence[Opened]) -> list[tuple[int, list[float]]]:
     """Return the prompt's length in tokens and the score of each option, a request."""
     from vllm import SamplingParams
 
-    options = [_ids(model, request) for request, _ in opened]
+    options = [option_ids(model.tokenizer, request, model.text) for request, _ in opened]
     first = SamplingParams(temperature=0.0, max_tokens=1, logprobs=LIKELIEST)
     outputs = model.ask(opened, [first] * len(opened))
     known: dict[tuple[int, int], float] = {}
@@ -85,8 +76,3 @@ def _log_probabilities(model: VLLMModel, opened: Sequence[Opened]) -> list[tuple
         known[row, column] = sum(float(step[token].logprob) for step, token in zip(steps, ids, strict=True))
     lengths = [len(output.prompt_token_ids) for output in outputs]
     return [(lengths[r], [known[r, c] for c in range(len(choices))]) for r, choices in enumerate(options)]
-
-
-def _ids(model: VLLMModel, request: Request) -> list[list[int]]:
-    raw = None if request.chat else "".join(message.text for message in request.messages)
-    return option_ids(model.tokenizer, request.options, raw, special=not request.chat)

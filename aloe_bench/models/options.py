@@ -1,0 +1,50 @@
+"""What the `logprob` protocol is in hf and vllm: the tokens of an option, and the Prediction made of its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from aloe_bench.core import Prediction, Request
+
+
+def adds_special_tokens(tokenizer: Any, request: Request, text: str) -> bool:
+    """Return whether the tokenizer adds its own first token; chat templates bring theirs."""
+    bos = tokenizer.bos_token
+    return not request.chat and not (bos and text.startswith(bos))
+
+
+def option_ids(tokenizer: Any, request: Request, render: Callable[[Request], str]) -> list[list[int]]:
+    """Return each option's tokens: on their own after a chat prompt, which ends in a closed turn.
+
+    After a raw prompt, the text that `render` gives, they are what the tokenizer adds for prompt and option
+    together, as in lm-eval: some tokenizers give a text another first token when nothing stands before it.
+    """
+    if request.chat:
+        ids = [list(tokenizer.encode(option, add_special_tokens=False)) for option in request.options]
+    else:
+        text = render(request)
+        special = adds_special_tokens(tokenizer, request, text)
+        start = len(tokenizer(text, add_special_tokens=special)["input_ids"])
+        wholes = tokenizer([text + option for option in request.options], add_special_tokens=special)
+        ids = [list(whole[start:]) for whole in wholes["input_ids"]]
+    if not all(ids):
+        raise ValueError(f"an option of {request.options!r} has no tokens")
+    return ids
+
+
+def scored(
+    request: Request, tokens: int, scores: Sequence[float], seconds: float, greedy: Sequence[bool] = ()
+) -> Prediction:
+    """Return the reply of a request whose options were scored: the likeliest one, ties going to the first."""
+    best = max(range(len(scores)), key=scores.__getitem__)
+    return Prediction(
+        request.id,
+        request.options[best].strip(),
+        "stop",
+        prompt_tokens=tokens,
+        output_tokens=0,
+        seconds=seconds,
+        option_logprobs=tuple(scores),
+        option_greedy=tuple(greedy),
+    )
