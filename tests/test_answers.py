@@ -127,6 +127,23 @@ def test_the_rule_that_fired_is_kept(reply, letter, rule):
     assert parse_choice(reply, BRAIN) == Parsed(letter, rule)
 
 
+@pytest.mark.parametrize(
+    ("reply", "word"),
+    [
+        ("Is there a nodule? No", "no"),
+        ("Q: Is there a nodule? A: No.", "no"),
+        ("The lungs are clear.\n**No**", "no"),
+        ("Is there a nodule? Yes", "yes"),
+        ("There is no nodule.", None),
+        ("Are there any? No nodules are seen", None),
+        ("Grade: no. 3", None),
+        ("Yes or no? No", None),
+    ],
+)
+def test_a_sentence_of_the_one_word_answers_a_yes_no_question(reply, word):
+    assert parse_yes_no(reply).letter == word
+
+
 HEDGING = ["Glioma", "Either ovary", "May-Thurner syndrome", "None of the above"]
 
 

@@ -35,7 +35,7 @@ from aloe_bench.tasks.answer_patterns import (
     THINK,
 )  # fmt: skip  # isort: skip
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -337,6 +337,8 @@ _YN_PHRASE = re.compile(
     r"(?:answer|respuesta)\s{0,3}(?:is|es|:)\s{0,3}:?\s{0,3}[\"'(]?(yes|no|sí)(?=\s{0,3}(?:[.,;:!)\"'\n]|$|because|since))",
     re.I,
 )
+# A sentence of that one word: "Is there a nodule? No", "A: no.". Elsewhere "no" is mostly a quantity.
+_NO_SENTENCE = re.compile(r"(?:^|[.?!:;\n])[\s\"'(*]{0,3}no[\"')*]{0,3}\s{0,3}(?:[!\n]|\.(?!\s*\d)|$)", re.I)
 
 
 def parse_yes_no(reply: str) -> Parsed:
@@ -370,7 +372,7 @@ def parse_yes_no(reply: str) -> Parsed:
             return Parsed(None, "yes-and-no")
         if yes:
             return Parsed(None, "negated") if _denied(text, yes.start(), yes.end()) else Parsed("yes", "only-word")
-        if no and core[:3].lower().strip() == "no":
+        if no and (core[:3].lower().strip() == "no" or _NO_SENTENCE.search(text)):
             return Parsed("no", "only-word")
         return Parsed(None, "nothing-found")
 
