@@ -98,7 +98,7 @@ def served(run: Path, *options: object, data_root: Path = MINI, port: int = 0) -
         yield Served(process, links)
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=20)
+            out, err = process.communicate(timeout=60)
             assert process.returncode == 0, err
             assert "Stopped" in out
             assert "Traceback" not in err, err

@@ -229,6 +229,30 @@ def test_another_jury_is_refused_unless_asked_for_and_then_keeps_the_old_verdict
     assert [len(list(read_replies(path))) for path in folder.glob("verdicts*.jsonl")] == [27, 27]
 
 
+def test_a_fresh_sitting_that_is_interrupted_leaves_no_grades_of_the_old_jury(aloe, tmp_path):
+    folder = run_folder(tmp_path / "r1", cases(40))
+    old = judges_file(tmp_path / "old.toml", *(mock_table(name) for name in "abc"))
+    assert aloe("judge", folder, "--judges", old).returncode == 0
+    before = json.loads((folder / "summary.json").read_text())
+    with judge_server(delay_s=0.3) as server:
+        new = judges_file(tmp_path / "new.toml", *(served_table(name, server.url) for name in "abc"))
+        command = [sys.executable, "-m", "aloe_bench.cli.main", "judge", str(folder), "--judges", str(new)]
+        child = subprocess.Popen(
+            [*command, "--fresh-verdicts"],
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        deadline = time.monotonic() + 120
+        while stored(folder) in (0, 120) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        child.send_signal(signal.SIGINT)
+        said = child.communicate(timeout=120)[1].decode()
+
+    assert child.returncode == 130, said
+    after = json.loads((folder / "summary.json").read_text())
+    assert before["unjudged"] == 0 and after["unjudged"] == 40 and after["jury"] is None
+
+
 def test_no_answer_is_wrong_and_a_failed_call_stays_a_failure(aloe, tmp_path):
     folder = run_folder(tmp_path / "r1", cases(4))
     records = runlog.read_records(folder)

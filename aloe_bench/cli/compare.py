@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
+from aloe_bench.cli.numbers import FiniteRange
+
 TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "MDE", "n")
 
 
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--by", help="Also one row for each value of this tag, e.g. category or modality (exploratory).")
-@click.option("--margin", type=click.FloatRange(0, 100, min_open=True), help="Points that may be lost, e.g. 2.")
+@click.option("--margin", type=FiniteRange(0, 100, min_open=True), help="Points that may be lost, e.g. 2.")
 @click.option("--dose", metavar="SETTING", help="RUNS of one model at several strengths, e.g. of caption.size.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
 def compare(runs: tuple[Path, ...], by: str | None, margin: float | None, dose: str | None, as_json: bool) -> None:

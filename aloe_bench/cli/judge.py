@@ -144,7 +144,12 @@ def judge(
         raise click.UsageError("Missing argument RUN: the folder that `aloe-bench run` printed.")
     runlog.read_header(run)
     jury = Jury.read(judges)
-    jury.grade(run, as_json, fresh_verdicts)
+    try:
+        jury.grade(run, as_json, fresh_verdicts)
+    except BaseException:
+        if runlog.is_finished(run):
+            finish(run)  # of an interrupted sitting too: what an earlier jury said may no longer stand
+        raise
     summary = finish(run)
     if as_json:
         click.echo(json.dumps(summary, indent=2))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from aloe_bench.cli.numbers import FiniteRange
+
 if TYPE_CHECKING:
     from aloe_bench.training.recipes import Recipe
     from aloe_bench.training.sft import Job, Trained
@@ -21,7 +23,7 @@ CLUSTERS = ("leonardo", "marenostrum5")
 _SHARED = (
     click.option("--set", "settings", multiple=True, help="Change a setting of the recipe: --set learning_rate=1e-5."),
     click.option("--save-every", type=click.IntRange(1), default=500, show_default=True, help="Steps between saves."),
-    click.option("--stop-after", type=click.FloatRange(0), help="Save and stop after this many minutes."),
+    click.option("--stop-after", type=FiniteRange(0), help="Save and stop after this many minutes."),
     click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read rows."),
     click.option("--plan", "only_plan", is_flag=True, help="Print the arithmetic of the recipe and train nothing."),
     click.option("--fresh", is_flag=True, help="Start over instead of going on from the newest checkpoint."),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench.cli.numbers import FiniteRange
 from aloe_bench.cli.train import CLUSTERS, PATH, job_of, need, print_plan, run_job, shared, show_trained
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--attacks", default="all", show_default=True, help="Comma-separated attacks to learn from.")
 @click.option("--templates", type=PATH, help="Wordings of questions and cues; they must not be the evaluation's.")
 @click.option("--target-size", type=click.IntRange(1), help="Cut to so many conversations (FracAtlas: 17200).")
-@click.option("--held-out", type=click.FloatRange(0, 0.9), default=0.1, show_default=True, help="Share of pictures.")
+@click.option("--held-out", type=FiniteRange(0, 0.9), default=0.1, show_default=True, help="Share of pictures.")
 @click.option("--clean-only", is_flag=True, help="The control: the same rows and steps without any cue.")
 @click.option("--reading", is_flag=True, help="Also ask what a drawn cue says, so that reading is not unlearnt.")
 @click.option("--answer", type=click.Choice(["letter", "text"]), default="letter", show_default=True)
