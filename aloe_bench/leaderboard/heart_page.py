@@ -20,6 +20,7 @@ from aloe_bench.leaderboard.tables import (
     best_two,
     escape,
     is_miniature,
+    marked,
     percent,
     protocol_label,
 )
@@ -199,13 +200,7 @@ def _number(row: Row, column: str, podium: Sequence[Decimal], ties: Mapping[tupl
     value, small = row.shown.get(column), row.small_print.get(column, "")
     if value is None:
         return small or "–"
-    text = str(value)
-    if column in row.unranked:
-        text += "†"
-    elif podium and value == podium[0]:
-        text = f"**{text}**"
-    elif value in podium:
-        text = f"<u>{text}</u>"
+    text = marked(str(value), row, column, podium)
     if ties.get((row.name, column)):
         text += " ≈"
     return f"{text}<br><small>{small}</small>" if small else text

@@ -222,16 +222,20 @@ def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
     return sorted((value for value in ranked if value is not None), reverse=True)[:2]
 
 
+def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
+    """Return `text` with the mark of its value: bold if best, underlined if second, a dagger if it is not ranked."""
+    value = row.shown[column]
+    if column in row.unranked:
+        return text + "†"
+    if podium and value == podium[0]:
+        return f"**{text}**"
+    return f"<u>{text}</u>" if value in podium else text
+
+
 def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
     value = row.shown.get(column)
     small = row.small_print.get(column, "")
     if value is None:
         return small or "–"
-    text = f"{value:.2f}"
-    if column in row.unranked:
-        text += "†"
-    elif podium and value == podium[0]:
-        text = f"**{text}**"
-    elif value in podium:
-        text = f"<u>{text}</u>"
+    text = marked(f"{value:.2f}", row, column, podium)
     return f"{text}<br><small>{small}</small>" if small else text

@@ -114,12 +114,11 @@ def tiny_tokenizer(seed: int = 0) -> Any:
 
 
 def _save_model(folder: Path, tokenizer: Any, seed: int) -> None:
-    import torch
-    from transformers import GenerationConfig, Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
     token = tokenizer.convert_tokens_to_ids
     hidden, heads = 128, 4
-    config = Qwen2VLConfig(
+    model = seeded_network(
+        tokenizer,
+        seed,
         text_config={
             "vocab_size": -(-len(tokenizer) // 64) * 64,
             "hidden_size": hidden,
@@ -148,24 +147,36 @@ def _save_model(folder: Path, tokenizer: Any, seed: int) -> None:
             "mlp_ratio": 2,
             "initializer_range": 0.1,
         },
-        image_token_id=token("<|image_pad|>"),
-        video_token_id=token("<|video_pad|>"),
-        vision_start_token_id=token("<|vision_start|>"),
-        vision_end_token_id=token("<|vision_end|>"),
         tie_word_embeddings=False,
         # 0.1 and not 0.02: replies then differ from one another.
         initializer_range=0.1,
     )
+    model.save_pretrained(folder)
+    mark(folder)
+
+
+def seeded_network(tokenizer: Any, seed: int, **settings: Any) -> Any:
+    """Return an untrained, greedy Qwen2VLForConditionalGeneration with `settings`, its weights set by `seed`."""
+    import torch
+    from transformers import GenerationConfig, Qwen2VLConfig, Qwen2VLForConditionalGeneration
+
+    token = tokenizer.convert_tokens_to_ids
+    config = Qwen2VLConfig(
+        image_token_id=token("<|image_pad|>"),
+        video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"),
+        vision_end_token_id=token("<|vision_end|>"),
+        **settings,
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen2VLForConditionalGeneration(config).float()
-    model.generation_config = GenerationConfig(
+        network = Qwen2VLForConditionalGeneration(config).float()
+    network.generation_config = GenerationConfig(
         do_sample=False,
         eos_token_id=[token("<|im_end|>"), token("<|endoftext|>")],
         pad_token_id=token("<|endoftext|>"),
     )
-    model.save_pretrained(folder)
-    mark(folder)
+    return network
 
 
 def mark(folder: Path) -> None:

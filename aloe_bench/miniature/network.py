@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.miniature.checkpoint import CHAT_TEMPLATE, SPECIAL_TOKENS, mark
+from aloe_bench.miniature.checkpoint import CHAT_TEMPLATE, SPECIAL_TOKENS, mark, seeded_network
 
 PATCH_PX = 14
 MERGE = 2
@@ -51,12 +51,11 @@ def train_tokenizer(texts: Iterable[str]) -> Any:
 
 def build_network(tokenizer: Any, seed: int) -> Any:
     """Return an untrained Qwen2VLForConditionalGeneration for `tokenizer`, its weights set by `seed`."""
-    import torch
-    from transformers import GenerationConfig, Qwen2VLConfig, Qwen2VLForConditionalGeneration
-
     token = tokenizer.convert_tokens_to_ids
     section = 3 * _HEAD // 16
-    config = Qwen2VLConfig(
+    return seeded_network(
+        tokenizer,
+        seed,
         text_config={
             "vocab_size": len(tokenizer),
             "hidden_size": HIDDEN,
@@ -90,22 +89,9 @@ def build_network(tokenizer: Any, seed: int) -> Any:
             "mlp_ratio": 2,
             "initializer_range": 0.05,
         },
-        image_token_id=token("<|image_pad|>"),
-        video_token_id=token("<|video_pad|>"),
-        vision_start_token_id=token("<|vision_start|>"),
-        vision_end_token_id=token("<|vision_end|>"),
         tie_word_embeddings=True,
         initializer_range=0.05,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = Qwen2VLForConditionalGeneration(config).float()
-    network.generation_config = GenerationConfig(
-        do_sample=False,
-        eos_token_id=[token("<|im_end|>"), token("<|endoftext|>")],
-        pad_token_id=token("<|endoftext|>"),
-    )
-    return network
 
 
 def build_processor(tokenizer: Any) -> Any:
