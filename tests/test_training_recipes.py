@@ -207,7 +207,7 @@ def test_job_files_are_what_their_readers_expect(
     # The script as a node would run it: srun and accelerate only say what they were asked.
     for name, body in (
         ("srun", 'shift; "$@"'),
-        ("scontrol", "echo node1; echo node2"),
+        ("scontrol", "for n in {1..20000}; do echo node$n; done"),  # more than a pipe holds
         ("accelerate", 'printf "%s\\n" "$@"'),
     ):
         stub = tmp_path / name

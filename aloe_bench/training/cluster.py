@@ -99,7 +99,8 @@ def sbatch(planned: Plan, cluster: Cluster, accelerate_path: Path, command: Sequ
 set -euo pipefail
 export HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 export OMP_NUM_THREADS={cluster.cpus_a_node // cluster.gpus_a_node}
-MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+MASTER_ADDR=${{nodes[0]}}
 export MASTER_ADDR
 srun --kill-on-bad-exit=1 bash -c {shlex.quote(launch)}
 """
