@@ -13,12 +13,14 @@ from aloe_bench.tasks.answers import Parsed, parse_choice, parse_yes_no
 from aloe_bench.tasks.answers_vlmeval import parse_choice_vlmeval
 
 DATA = Path(__file__).parent / "data"
+SETS = ("replies_author.jsonl", "replies_blind.jsonl", "replies_blind2.jsonl")
 BRAIN = ["Glioma", "Meningioma", "Pituitary tumor", "No tumor"]
 
 
 def labelled() -> list[dict[str, Any]]:
+    """Return all labelled replies; the blind sets were blind once, before the rules were mended by them."""
     rows = []
-    for name in ("replies_author.jsonl", "replies_blind.jsonl"):
+    for name in SETS:
         lines = (DATA / name).read_text(encoding="utf-8").splitlines()
         rows += [{**json.loads(line), "at": f"{name}:{n}"} for n, line in enumerate(lines, 1) if line.strip()]
     return rows
@@ -35,9 +37,11 @@ def test_no_labelled_reply_gets_a_wrong_letter_and_few_are_missed():
     wrong = [(row["at"], row["reply"][:80], p) for row, p in got if p.letter not in (None, row["expected"])]
     missed = [(row["at"], row["reply"][:80], p) for row, p in got if p.letter is None and row["expected"]]
 
-    assert len(rows) >= 300
+    assert len(rows) >= 950
     assert wrong == []
-    assert len(missed) <= 0.05 * len(rows), missed
+    for name in SETS:
+        here = [one for one in missed if one[0].startswith(f"{name}:")]
+        assert len(here) <= 0.05 * sum(row["at"].startswith(f"{name}:") for row in rows), here
 
 
 PIECES = st.sampled_from(
@@ -100,6 +104,17 @@ def test_any_reply_gives_a_letter_of_the_item_or_none(reply, choices):
         "A. ",
         "'answer': '",
         "a",
+        "\nA",
+        "wait, ",
+        "so A ",
+        "the answer is glioma ",
+        "USER: ",
+        "\nQuestion: x",
+        "Answer with the letter of the correct option only.\nB ",
+        "<unused94>",
+        "~~a",
+        "是的，",
+        "option B is also ",
     ],
 )
 def test_long_replies_take_linear_time(unit):
