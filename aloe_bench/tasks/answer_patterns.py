@@ -20,7 +20,7 @@ NEGATION = re.compile(
     re.I,
 )
 NEGATED_AFTER = re.compile(
-    r"[\s)*\].\"':–—-]{0,6}(?:(?:option|choice|answer)\s)?(?:(?:is|are|was|seems?|appears?|looks?|can|could|would|should|does|do|has|have|may|es|no|be|been|therefore|also|clearly|most|likely|probably|very|less|highly|definitely)\s{1,3}){0,4}(?:not\b|no\b|never|incorrect|wrong|unlikely|false|(?:be\s)?(?:ruled out|excluded|eliminated|discarded|rejected)|less likely|impossible|absent|isn't|doesn't|can't|cannot|wouldn't|incorrect[ao]|不(?:是|对|正确))",
+    r"[\s)*\].\"':–—-]{0,6}(?:(?:option|choice|answer)\s)?(?:(?:is|are|was|seems?|appears?|looks?|can|could|would|should|does|do|has|have|may|es|no|be|been|therefore|also|clearly|most|likely|probably|very|less|highly|definitely)\s{1,3}){0,4}(?:not\b|no\b|never|incorrect|wrong|unlikely|false|(?:be\s)?(?:ruled out|excluded|eliminated|discarded|rejected)|less likely|inappropriate|contraindicated|impossible|absent|isn't|doesn't|can't|cannot|wouldn't|incorrect[ao]|不(?:是|对|正确))",
     re.I,
 )
 HEDGE = re.compile(
@@ -103,7 +103,8 @@ CONNECTIVE = re.compile(
 SECOND = re.compile(
     r"\s{0,3}(?:[(,;]\s?)?(?:,|/|&|或|和|\b(?:or|and|y|o|ou|oder|und|et|vs|versus)\b\.?|(?=\b(?:possibly|perhaps|maybe)\b))\s{0,3}"
     r"(?:(?:possibly|perhaps|maybe|probably|potentially|even|also|alternatively|else)\s{1,3}){0,2}(?:option\s|choice\s)?"
-    r"\(?(?-i:[AB-HJ-Zb-z]|I(?!\s{1,3}(?:think|believe|would|am|guess|suspect)\b|')|a(?!\s{1,3}\w))\)?(?![\w'])",
+    r"\(?(?-i:[AB-HJ-Zb-z]|I(?!\s{1,3}(?:think|believe|would|am|guess|suspect)\b|')|a(?!\s{1,3}\w))\)?(?![\w'])"
+    r"|\s{1,3}(?:or|and|vs)\s{0,3}\w{0,3}\Z",
     re.I,
 )
 HOWEVER = re.compile(r"\W{0,6}(?:however|alternatively)\b", re.I)
@@ -118,9 +119,10 @@ PRAISED = re.compile(
     r"(?:correct|right|best|better|most|answer|likely|preferred|ideal|true|appropriate|(?<=also )(?:possible|plausible|reasonable|valid|acceptable))\b"
 )
 # A letter with a remark behind a colon, dash or bracket; two of them are a list ("A: 20%, B: 20%"), not an answer.
+REMARK = re.compile(r".?\)?\s{0,2}(?:[:=(–—]|-\s)")
 REMARKED = re.compile(r"(?:^|[.,;\n])\s{0,3}\(?([A-Z])\)?\s{0,2}(?:[:=(–—]|-\s)")
 # Another bare letter right after the first: "A. B. C."
-RUN = re.compile(r"[\s.,;|)]{1,4}\(?([A-Z])\)?(?:[.,;|)](?!\s[a-z])|\s{0,3}$)")
+RUN = re.compile(r"[\s.,;|)]{1,4}\(?([A-Z])\)?(?:[.;|)](?!\s[a-z])|\s{0,3}$)")
 # A last sentence or line that is only a letter, after a sentence of words. A and I with no full stop may begin a sentence cut short.
 LAST_LETTER = re.compile(
     r"(?:[^\W\d_]{1,40}[\"')]?[.!]\s{1,3}(?:(?=\(?[AI]\)?[.!)])|(?!\(?[AI]))|\n\s{0,3})\(?([A-Z])\)?[.!]?\s{0,3}\Z"
@@ -134,10 +136,11 @@ ABBREVIATED = re.compile(
 SENTENCE_LETTER = re.compile(
     r"(?:^|[.!?;\n]\s{0,3})(?:option\s)?\(?([A-Z])\)?(?:[.):,\n]|\Z|\s(?:is|was|would|and|or|can|-)\b)"
 )
-GAP = re.compile(r"[ \t.;|]{1,4}")
+GAP = re.compile(r"(?:[ \t.;|]{1,4}\n?|\n)[ \t]{0,3}")
 # After an option's own text a negation in the next paragraph is about something else.
 NEW_PARAGRAPH = re.compile(r"\.?[ \t]{0,3}\n\s{0,3}\n\s{0,3}(?:not?|never)\s\w", re.I)
-NEXT_LINE = re.compile(r"\n[ \t]{0,4}\(?([A-Z])[.):]")
+NEXT_LINE = re.compile(r"\n[ \t]{0,4}\(?([A-Za-z])[.):]")
+NAMED = re.compile(r"[,:]\s{1,3}\(?([A-Z])[.)]{1,2}\s{1,3}")
 LISTED = re.compile(r"\s{0,3}(?:$|[.;,|)]|\(?[A-Z][.):])")
 MARKED = re.compile(
     r"\b(?:option|choice|opción|letter)\s{1,3}\(?([A-Za-z])\)?(?![\w'-])|\(([A-Z])\)|(?m:^)[ \t]{0,4}\(?([A-Z])(?:[.):](?=\s|$)|[ \t]{0,4}$)",
@@ -168,6 +171,7 @@ ADVERB_AFTER = re.compile(
 # An option's words held up beside others, which need be no option's: "type A or AB".
 OR_AFTER = re.compile(r"\s{0,2}[,(]?\s?(?:(?:or|vs|versus|oder|ou)\b|/)", re.I)
 OR_BEFORE = re.compile(r"(?:\b(?:or|vs\.?|versus|oder|ou)\s{1,3}(?:an?\s|the\s)?|/\s?)\Z", re.I)
+LETTERED = re.compile(r"(?<![\w'-])\(?([A-Za-z])\)?[.):]\s{1,3}\Z")
 CONTRAST = re.compile(
     r"\b(?:but|however|although|though|except|apart from|otherwise|whereas|while|despite|with|without|and)\b|[.;\n]\s{0,3}\w",
     re.I,

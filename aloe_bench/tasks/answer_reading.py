@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aloe_bench.tasks.answer_cleaning import cleaned, own_turn, without_reasoning
 from aloe_bench.tasks.answer_containers import boxed, contained
+from aloe_bench.tasks.answer_patterns import DOUBT
 from aloe_bench.tasks.formats import CHOICE_REQUEST, CHOICE_TEXT_REQUEST, YES_NO_REQUEST
 
 _ECHO = re.compile("|".join(map(re.escape, (CHOICE_REQUEST, CHOICE_TEXT_REQUEST, YES_NO_REQUEST))), re.I)
@@ -40,11 +41,13 @@ def _opened(text: str, plain: Callable[[str], Parsed]) -> Parsed:
     inners = [
         (k, deeper[1] if (deeper := boxed(inner)) else re.sub(r"<[^<>]{1,40}>", " ", inner)) for k, inner in contents
     ]
-    read = [(kind, plain(inner)) for kind, inner in inners]
+    read = [(kind, plain(own_turn(inner))) for kind, inner in inners]
     if len({p.letter for _, p in read}) > 1:
         return Parsed(None, "containers-differ")
     kind, first = read[0]
     rest = text[max(end for _, end, _ in found) :]
+    if DOUBT.search(rest):
+        return Parsed(None, "self-correction")
     after = plain(rest) if first.letter and re.search(r"final answer|answer is|answer:", rest, re.I) else first
     if after.letter not in (first.letter, None):
         return Parsed(None, "containers-differ")

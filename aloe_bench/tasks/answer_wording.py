@@ -9,13 +9,16 @@ from aloe_bench.tasks.answer_patterns import (
     ADVERB,
     ADVERB_AFTER,
     CONTRAST,
+    DOUBT,
     HEDGE,
+    LETTERED,
     NEGATED_AFTER,
     NEGATION,
     OR_AFTER,
     OR_BEFORE,
     OTHER_DIAGNOSIS,
     REFUSAL,
+    RETRACTED,
     TEXT_END,
     TEXT_PHRASE,
     UNCOMMITTED,
@@ -53,7 +56,12 @@ def announced_text(text: str, item: Item) -> Parsed | None:
     if any(not denied(low, span[1] + start, span[1] + end) for _, start, end in others):
         return None
     sentence = re.split(r"[.;]\s", low[span[1] :])[0]
-    if hedged(low, [span], REFUSAL) or HEDGE.search(sentence):
+    if (
+        DOUBT.search(low, span[1])
+        or RETRACTED.search(low, span[1])
+        or hedged(low, [span], REFUSAL)
+        or HEDGE.search(sentence)
+    ):
         return None
     return Parsed(letter, "announced-text")
 
@@ -70,6 +78,12 @@ def _short_name(shown: str, start: int, end: int) -> bool:
     return name.isalpha() and name.isupper() and name.lower() not in _ROMAN and bool(placed)
 
 
+def _has_other_letter(shown: str, option: str, start: int, item: Item) -> bool:
+    """Return whether another option's letter stands before `option`, as in "Here we see B. Glioma"."""
+    letter = LETTERED.search(shown, max(0, start - 6), start)
+    return letter is not None and item.texts.get(letter.group(1).upper(), option) != option
+
+
 def option_text(text: str, item: Item) -> Parsed:
     """Return the option that `text` is, word for word, or the only one that it mentions."""
     shown = flat(text)
@@ -84,13 +98,21 @@ def option_text(text: str, item: Item) -> Parsed:
             else None
         )
         return Parsed(told, "option-text-in-sentence") if told else Parsed(None, said.rule)
-    if REFUSAL.search(low) or HEDGE.search(low) or UNCOMMITTED.search(low):
+    if (
+        REFUSAL.search(low)
+        or HEDGE.search(low)
+        or UNCOMMITTED.search(low)
+        or DOUBT.search(low)
+        or RETRACTED.search(low)
+    ):
         return Parsed(None, "hedge")
     spots = [m for m in item.mentions(low) if not _says_no_side(low, *m)]
     if any(denied(low, start, end) for _, start, end in spots):
         return Parsed(None, "negated-text")
     if any(OR_AFTER.match(low, end) or OR_BEFORE.search(low, max(0, start - 20), start) for _, start, end in spots):
         return Parsed(None, "two-option-texts")
+    if any(_has_other_letter(shown, option, start, item) for option, start, _ in spots):
+        return Parsed(None, "letter-and-text-differ")
     present = {option for option, _, _ in spots}
     if len(present) != 1:
         return Parsed(None, "two-option-texts" if present else "nothing-found")

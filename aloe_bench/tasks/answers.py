@@ -25,6 +25,7 @@ from aloe_bench.tasks.answer_patterns import (
     LIKELY,
     LOOSE_LAST,
     MARKED,
+    NAMED,
     NEGATED_AFTER,
     NEGATION,
     NEW_PARAGRAPH,
@@ -32,6 +33,7 @@ from aloe_bench.tasks.answer_patterns import (
     PHRASE,
     PRAISED,
     REFUSAL,
+    REMARK,
     REMARKED,
     RETRACTED,
     REVISION,
@@ -63,12 +65,23 @@ def _wavers(letter: str, text: str, at: int, item: Item) -> bool:
     return bool((_named(ALTERNATIVE, text, at, item) | _named(PRAISED, text, at, item)) - {letter})
 
 
-def _opens_list(letter: str, text: str, phrase: re.Match[str], end: int, item: Item) -> bool:
-    """Return whether the letter on the line after `phrase` is but the first of the options' list."""
-    if "\n" not in phrase.group(0):
+def _opens_list(letter: str, text: str, phrase: re.Match[str], end: int) -> bool:
+    """Return whether the letter after `phrase` is but the first of the options' list, one a line."""
+    if "\n" not in phrase.group(0) and not phrase.group("so"):
         return False
     later = NEXT_LINE.search(text, end, end + 600)
-    return later is not None and ord(later.group(1)) == ord(letter) + 1
+    return later is not None and ord(later.group(1).upper()) == ord(letter) + 1
+
+
+def _beside_another(letter: str, text: str, end: int, item: Item) -> bool:
+    """Return whether the letter that ends at `end` is one of several: "B. Edema or C", "A. B. C.", "A: 20%, B: 80%"."""
+    if item.offers_another(letter, text, end):
+        return True
+    if item.stated(text[end : end + 600]) == letter:
+        return False
+    if (run := RUN.match(text, end)) and run.group(1) in item.letters and run.group(1) != letter:
+        return True
+    return bool(REMARK.match(text, end - 1) and _named(REMARKED, text[: end + 600], end, item) - {letter})
 
 
 def _announcement(text: str, item: Item, phrase: re.Match[str]) -> Parsed | tuple[str, int] | None:
@@ -79,11 +92,10 @@ def _announcement(text: str, item: Item, phrase: re.Match[str]) -> Parsed | tupl
     letter, end = read
     if NEGATED_AFTER.match(text, item.past(letter, text, end)) or RETRACTED.search(text, end, end + 90):
         return None
-    if _opens_list(letter, text, phrase, end, item):
+    if _opens_list(letter, text, phrase, end):
         return None
-    if SECOND.match(text, end) and item.stated(text[end : end + 600]) != letter:
-        return Parsed(None, "two-letters")
-    if item.offers_another(letter, text, end):
+    shared = SECOND.match(text, end) and item.stated(text[end : end + 600]) != letter
+    if shared or _beside_another(letter, text, end, item):
         return Parsed(None, "two-letters")
     return read if item.fits(letter, text, end) else Parsed(None, "letter-and-text-differ")
 
@@ -124,7 +136,7 @@ def _marked(text: str, item: Item) -> Parsed | None:
     passing: set[str] = set()
     stated: list[tuple[int, int]] = []
     last = 0
-    for match in [*MARKED.finditer(text), *IS_CORRECT.finditer(text)]:
+    for match in [*MARKED.finditer(text), *IS_CORRECT.finditer(text), *NAMED.finditer(text)]:
         raw = next(g for g in match.groups() if g)
         letter = raw.upper()
         own = item.stated(text[match.end() : match.end() + 600]) == letter
@@ -134,7 +146,9 @@ def _marked(text: str, item: Item) -> Parsed | None:
         if text[match.end() : match.end() + 1] == "?" or not _stands_out(match, text, item):
             passing.add(letter)
             continue
-        if raw.islower() and re.match(r"\s{1,3}\w", text[match.end() : match.end() + 6]) and not own:
+        if match.re is NAMED and not own:
+            continue
+        if raw.islower() and re.match(r"\s{1,3}(?!(?:or|and)\b)\w", text[match.end() : match.end() + 6]) and not own:
             continue
         lead, mine = text[max(0, match.start() - 300) : match.start()].lower().rstrip(" \t,:(-"), item.texts[letter]
         other_before = any(v and lead.endswith(v) for v in item.texts.values()) and not (mine and lead.endswith(mine))
@@ -144,7 +158,7 @@ def _marked(text: str, item: Item) -> Parsed | None:
             continue
         found.add(letter)
         last = max(last, match.end())
-        if own and item.offers_another(letter, text, match.end()):
+        if _beside_another(letter, text, match.end(), item):
             return Parsed(None, "two-letters")
         if own:
             stated.append((match.end(), item.past(letter, text, match.end())))
@@ -173,17 +187,15 @@ def _leading(text: str, item: Item) -> Parsed | None:
         return None
     if not item.fits(letter, text, end):
         return Parsed(None, "letter-and-text-differ")
-    if own and item.offers_another(letter, text, end):
-        return Parsed(None, "two-letters")
-    if not own and (run := RUN.match(text, end)) and run.group(1) in item.letters and run.group(1) != letter:
-        return Parsed(None, "two-letters")
-    if not own and REMARKED.match(text) and len(_named(REMARKED, text, 0, item)) > 1:
+    if _beside_another(letter, text, end, item):
         return Parsed(None, "two-letters")
     if _wavers(letter, text, end, item):
         return Parsed(None, "self-correction")
     others = _marked(text, item)
     stated = [(end, past)] if own else []
-    if others not in (None, Parsed(letter, "marked")) or hedged(text, stated, REFUSAL):
+    if others and others.letter not in (letter, None):
+        return Parsed(None, "two-letters")
+    if (others and not others.letter) or hedged(text, stated, REFUSAL):
         return None
     return Parsed(letter, "leading-letter")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from aloe_bench.tasks.answer_cleaning import plain_text
-from aloe_bench.tasks.answer_patterns import DOUBT, EDGE, HEDGE, NEGATION, REFUSAL, clause_before, denied
+from aloe_bench.tasks.answer_patterns import DOUBT, EDGE, HEDGE, NEGATION, REFUSAL, RETRACTED, clause_before, denied
 from aloe_bench.tasks.answer_reading import Parsed, parse
 
 # ruff: noqa: E501  (a word list broken over more lines is harder to check)
@@ -63,14 +63,20 @@ def _named(word: str) -> str:
     return _WORDS[word.lower()]
 
 
-def _announced(text: str) -> set[str]:
-    """Return what the answer is said to be, or probably to be, and what a later sentence of one word says."""
+def _announced(text: str, lead: str | None) -> Parsed | None:
+    """Return what the answer is said to be, or probably to be; unread if the first or a later clause differs."""
     phrases = [m for m in _PHRASE.finditer(text) if not NEGATION.search(clause_before(text, m.start()))]
     likely = _LIKELY.match(text)
     if likely and not HEDGE.search(text):
         phrases.append(likely)
-    later = _SENTENCE.finditer(text, phrases[-1].end()) if phrases else ()
-    return {_named(m.group(1)) for m in (*phrases, *later)}
+    if not phrases:
+        return None
+    end = phrases[-1].end()
+    said = {_named(m.group(1)) for m in (*phrases, *_CLAUSE.finditer(text, end))} | ({lead} if lead else set())
+    if len(said) > 1:
+        return Parsed(None, "yes-and-no")
+    corrected = DOUBT.search(text, end) or RETRACTED.search(text, end)
+    return Parsed(None, "self-correction") if corrected else Parsed(said.pop(), "announced")
 
 
 def _leading(core: str) -> Parsed | None:
@@ -89,14 +95,14 @@ def _leading(core: str) -> Parsed | None:
 
 def _only_word(text: str, core: str) -> Parsed:
     """Return the one of the two words that `text` holds, or that its last sentence is."""
-    if REFUSAL.search(text) or HEDGE.search(text) or _NO_ANSWER.match(core):
+    if any(p.search(text) for p in (REFUSAL, HEDGE, DOUBT, RETRACTED)) or _NO_ANSWER.match(core):
         return Parsed(None, "hedge")
     yes, no = _YES.search(text), _NO.search(text)
     sentences = [m.group(1) for m in _SENTENCE.finditer(text)]
     if yes and no:
         last = re.search(r"(?:[.?!:;\n])\s{0,3}(?:yes|sí)\W{0,3}\Z", text, re.I)
         alone = last and not _BOTH.search(text) and {_named(word) for word in sentences} == {"yes"}
-        return Parsed("yes", "last-word") if alone and not DOUBT.search(text) else Parsed(None, "yes-and-no")
+        return Parsed("yes", "last-word") if alone else Parsed(None, "yes-and-no")
     if yes:
         return Parsed(None, "negated") if denied(text, yes.start(), yes.end()) else Parsed("yes", "only-word")
     if no and (core[:3].lower().strip() == "no" or sentences):
@@ -110,11 +116,8 @@ def read_yes_no(raw: str) -> Parsed:
     core = text.lstrip(EDGE)
     if (word := core.strip(EDGE).lower()) in _WORDS:
         return Parsed(_WORDS[word], "word-alone")
-    said, lead = _announced(text), _leading(core)
-    if said:
-        both = len(said) > 1 or (lead is not None and lead.letter not in (None, *said))
-        return Parsed(None, "yes-and-no") if both else Parsed(said.pop(), "announced")
-    return lead or _only_word(text, core)
+    lead = _leading(core)
+    return _announced(text, lead.letter if lead else None) or lead or _only_word(text, core)
 
 
 def parse_yes_no(reply: str) -> Parsed:
