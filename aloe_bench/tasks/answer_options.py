@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from aloe_bench.tasks.answer_patterns import (
+    ARTICLE_LINE,
     CONNECTIVE,
     COPULA,
     EDGE,
@@ -53,6 +54,8 @@ class Item:
         self.letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[: len(choices)]
         normal = [bare(flat(unicodedata.normalize("NFKC", c).replace("’", "'"))).lower() for c in choices]
         self.texts = dict(zip(self.letters, normal, strict=False))
+        # The longest text and the words before it that `stated` skips, however they are spaced.
+        self._window = min(600, 2 * max(map(len, normal), default=0) + 160)
         self.longest_first = sorted(self.texts.items(), key=lambda kv: -len(kv[1]))
 
     def equal(self, text: str) -> str | None:
@@ -85,12 +88,13 @@ class Item:
     def text_at(self, low: str, at: int) -> tuple[str, int] | None:
         """Return the letter of the longest option text at `at` of `low`, and its end."""
         for letter, option in self.longest_first:
+            end = at + len(option)
             if (
-                len(option) > 1
+                (len(option) > 1 or option.isdigit())
                 and low.startswith(option, at)
-                and not low[at + len(option) : at + len(option) + 1].isalnum()
+                and not low[end : end + 1].isalnum()
             ):
-                return (letter, at + len(option)) if self.of_text(option) else None
+                return (letter, end) if self.of_text(option) else None
         return None
 
     def holds_another(self, letter: str) -> bool:
@@ -110,7 +114,7 @@ class Item:
 
     def stated(self, text: str) -> str | None:
         """Return the letter whose option text opens `text`, longest first; `None` if none does."""
-        low = bare(flat(text[:600]).lower(), right=False)
+        low = bare(flat(text[: self._window]).lower(), right=False)
         for skip in (0, m.end() if (m := SHOWS.match(low)) else 0):
             for letter, option in self.longest_first:
                 rest = low[skip:]
@@ -154,7 +158,7 @@ class Item:
             return letter, end
         tail = text[end : end + 60]
         own = self.stated(text[end : end + 600]) == letter
-        if own and letter == "A" and raw in "Aa" and re.match(r"\s{1,3}\w", tail):
+        if raw in "Aa" and (re.match(r"\s{1,3}\w", tail) if own else ARTICLE_LINE.match(tail)):
             return None  # An article: "a glioma" is read by its words.
         if re.match(r"\s{0,3}(?:$|[,;:!)\]\n。，]|\(|-\s|[–—/&]|or\b|and\b)|" + COPULA, tail) or own:
             return letter, end

@@ -63,9 +63,11 @@ TEXT_PHRASE = re.compile(
     r"(?:(?:most likely|clearly|likely|therefore|definitely|probably|indeed|thus)\s{1,3})?(?:(?:the|an?|la|el|un|una)\s{1,3})?[\"'(]?",
     re.I,
 )
-TEXT_END = re.compile(r"[\"')]?\s{0,2}(?:$|[.,;!(。]|(?:because|since|as|due|given|which|porque|weil)\b)", re.I)
+TEXT_END = re.compile(
+    r"[\"')]?\s{0,2}(?:$|[.,](?!\d)|[;!(。]|(?:because|since|as|due|given|which|porque|weil)\b)", re.I
+)
 WEAK_TEXT_END = re.compile(
-    r"[\"')]?\s{0,2}(?:[.!。]?\s{0,3}$|(?:is|would be) (?:the |most )?(?:best|correct|right|most likely|appropriate|next|preferred|answer)\b)",
+    r"[\"')]?\s{0,2}(?:[.!。]?\s{0,3}$|(?:is|would be) (?:the |most )?(?:best|correct|right|most likely|appropriate|next|preferred|answer)\b(?! to\b))",
     re.I,
 )
 OTHER_DIAGNOSIS = re.compile(
@@ -104,7 +106,7 @@ SECOND = re.compile(
     r"\s{0,3}(?:[(,;]\s?)?(?:,|/|&|或|和|\b(?:or|and|y|o|ou|oder|und|et|vs|versus)\b\.?|(?=\b(?:possibly|perhaps|maybe)\b))\s{0,3}"
     r"(?:(?:possibly|perhaps|maybe|probably|potentially|even|also|alternatively|else)\s{1,3}){0,2}(?:option\s|choice\s)?"
     r"\(?(?-i:[AB-HJ-Zb-z]|I(?!\s{1,3}(?:think|believe|would|am|guess|suspect)\b|')|a(?!\s{1,3}\w))\)?(?![\w'])"
-    r"|\s{1,3}(?:or|and|vs)\s{0,3}\w{0,3}\Z",
+    r"|\s{1,3}(?:or|and|vs)\s{0,3}\w{0,3}\Z|\s{0,2}[–—-]\s{0,2}\(?(?-i:[A-Z])\)?(?=\s{0,2}(?:[.,;)]|$))",
     re.I,
 )
 HOWEVER = re.compile(r"\W{0,6}(?:however|alternatively)\b", re.I)
@@ -112,10 +114,11 @@ HOWEVER = re.compile(r"\W{0,6}(?:however|alternatively)\b", re.I)
 ALTERNATIVE = re.compile(
     r"\b(?:[Oo]r|[Pp]ossibly|[Pp]erhaps|[Mm]aybe|[Aa]lternatively,?|(?:[Cc]ould|[Mm]ight|[Mm]ay) (?:also |well )?be)\s{1,3}"
     r"(?:[Oo]ption\s{1,3})?\(?([A-Z])\)?(?=\s{0,2}(?:[.,;:)!?\n]|$|is\b|if\b))|\b[Oo]ption\s{1,3}\(?([A-Z])\)? (?:is|would be|seems) (?:also|equally) "
+    r"|\b(?:is|hand|[Rr]ather|[Ii]nstead|but|so|then),?\s{1,3}\(?([A-Z])\)?(?=\s{0,2}(?:[.!\n]|$))"
 )
 # Another letter called right: "Option C would be the best choice."
 PRAISED = re.compile(
-    r"(?<![\w'-])\(?([A-Z])\)?,?\s{1,3}(?:is|would be|seems|appears|looks)\s{1,3}(?:(?:the|a|to be|indeed|actually|more|also|equally|very)\s{1,3}){0,3}"
+    r"(?<![\w'-])\(?([A-Z])\)?,?\s{1,3}(?:is|would be|seems|appears|looks|fits|suits|matches|explains)\s{1,3}(?:(?:the|a|to be|indeed|actually|more|also|equally|very)\s{1,3}){0,3}"
     r"(?:correct|right|best|better|most|answer|likely|preferred|ideal|true|appropriate|(?<=also )(?:possible|plausible|reasonable|valid|acceptable))\b"
 )
 # A letter with a remark behind a colon, dash or bracket; two of them are a list ("A: 20%, B: 20%"), not an answer.
@@ -139,6 +142,8 @@ SENTENCE_LETTER = re.compile(
 GAP = re.compile(r"(?:[ \t.;|]{1,4}\n?|\n)[ \t]{0,3}")
 # After an option's own text a negation in the next paragraph is about something else.
 NEW_PARAGRAPH = re.compile(r"\.?[ \t]{0,3}\n\s{0,3}\n\s{0,3}(?:not?|never)\s\w", re.I)
+# "A" alone on a line where the sentence goes on below.
+ARTICLE_LINE = re.compile(r"\s{0,3}\n\s{0,3}[a-z]")
 NEXT_LINE = re.compile(r"\n[ \t]{0,4}\(?([A-Za-z])[.):]")
 NAMED = re.compile(r"[,:]\s{1,3}\(?([A-Z])[.)]{1,2}\s{1,3}")
 LISTED = re.compile(r"\s{0,3}(?:$|[.;,|)]|\(?[A-Z][.):])")

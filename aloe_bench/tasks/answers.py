@@ -9,6 +9,7 @@ text. `rule` says which of these fired. Every pattern is bounded, so time is lin
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 
 from aloe_bench.tasks.answer_cleaning import plain_text, without_reasoning
@@ -16,6 +17,7 @@ from aloe_bench.tasks.answer_options import Item, bare, flat
 from aloe_bench.tasks.answer_patterns import (
     ABBREVIATED,
     ALTERNATIVE,
+    ARTICLE_LINE,
     DOUBT,
     EDGE,
     HEDGE,
@@ -53,9 +55,11 @@ __all__ = ["VERSION", "Parsed", "answer_text", "parse_choice", "parse_yes_no", "
 VERSION = 2
 
 
-def _named(pattern: re.Pattern[str], text: str, at: int, item: Item) -> set[str]:
-    """Return the letters of the item that `pattern` finds in `text` from `at` on."""
-    return {g for m in pattern.finditer(text, at) for g in m.groups() if g and g in item.letters}
+def _named(pattern: re.Pattern[str], text: str, at: int, item: Item, reach: int = sys.maxsize) -> set[str]:
+    """Return the letters of the item that `pattern` finds in `reach` characters of `text` from `at` on."""
+    return {
+        g for m in pattern.finditer(text, at, min(at + reach, len(text))) for g in m.groups() if g and g in item.letters
+    }
 
 
 def _wavers(letter: str, text: str, at: int, item: Item) -> bool:
@@ -81,7 +85,7 @@ def _beside_another(letter: str, text: str, end: int, item: Item) -> bool:
         return False
     if (run := RUN.match(text, end)) and run.group(1) in item.letters and run.group(1) != letter:
         return True
-    return bool(REMARK.match(text, end - 1) and _named(REMARKED, text[: end + 600], end, item) - {letter})
+    return bool(REMARK.match(text, end - 1) and _named(REMARKED, text, end, item, 600) - {letter})
 
 
 def _announcement(text: str, item: Item, phrase: re.Match[str]) -> Parsed | tuple[str, int] | None:
@@ -131,48 +135,54 @@ def _stands_out(match: re.Match[str], text: str, item: Item) -> bool:
     )
 
 
+def _mark(match: re.Match[str], text: str, item: Item) -> Parsed | tuple[str, bool] | None:
+    """Return the letter that a mark names and whether it stands out, why it is unread, or `None` if it names none."""
+    raw, end = next(g for g in match.groups() if g), match.end()
+    letter = raw.upper()
+    own = item.stated(text[end : end + 600]) == letter
+    denied_before = NEGATION.search(clause_before(text, match.start()))
+    if letter not in item.letters or denied_before or NEGATED_AFTER.match(text, item.past(letter, text, end)):
+        return None
+    if text[end : end + 1] == "?" or not _stands_out(match, text, item):
+        return letter, False
+    if (match.re is NAMED and not own) or (raw in "Aa" and ARTICLE_LINE.match(text, end)):
+        return None
+    if raw.islower() and re.match(r"\s{1,3}(?!(?:or|and)\b)\w", text[end : end + 6]) and not own:
+        return None
+    lead, mine = text[max(0, match.start() - 300) : match.start()].lower().rstrip(" \t,:(-"), item.texts[letter]
+    other_before = any(v and lead.endswith(v) for v in item.texts.values()) and not (mine and lead.endswith(mine))
+    if other_before or not item.fits(letter, text, end):
+        return Parsed(None, "letter-and-text-differ")
+    if match.group(0).endswith(".") and not own and re.match(r"\s[a-zà-ÿ]", text[end : end + 2]):
+        return None
+    return Parsed(None, "two-letters") if _beside_another(letter, text, end, item) else (letter, True)
+
+
 def _marked(text: str, item: Item) -> Parsed | None:
-    found: set[str] = set()
+    """Return the one letter that stands out in `text`, as "Option B", "(B)", "B." opening a line or "B is correct"."""
+    found: dict[str, int] = {}
     passing: set[str] = set()
     stated: list[tuple[int, int]] = []
-    last = 0
     for match in [*MARKED.finditer(text), *IS_CORRECT.finditer(text), *NAMED.finditer(text)]:
-        raw = next(g for g in match.groups() if g)
-        letter = raw.upper()
-        own = item.stated(text[match.end() : match.end() + 600]) == letter
-        before = NEGATION.search(clause_before(text, match.start()))
-        if letter not in item.letters or before or NEGATED_AFTER.match(text, item.past(letter, text, match.end())):
-            continue
-        if text[match.end() : match.end() + 1] == "?" or not _stands_out(match, text, item):
-            passing.add(letter)
-            continue
-        if match.re is NAMED and not own:
-            continue
-        if raw.islower() and re.match(r"\s{1,3}(?!(?:or|and)\b)\w", text[match.end() : match.end() + 6]) and not own:
-            continue
-        lead, mine = text[max(0, match.start() - 300) : match.start()].lower().rstrip(" \t,:(-"), item.texts[letter]
-        other_before = any(v and lead.endswith(v) for v in item.texts.values()) and not (mine and lead.endswith(mine))
-        if other_before or not item.fits(letter, text, match.end()):
-            return Parsed(None, "letter-and-text-differ")
-        if match.group(0).endswith(".") and not own and re.match(r"\s[a-zà-ÿ]", text[match.end() : match.end() + 2]):
-            continue
-        found.add(letter)
-        last = max(last, match.end())
-        if _beside_another(letter, text, match.end(), item):
-            return Parsed(None, "two-letters")
-        if own:
-            stated.append((match.end(), item.past(letter, text, match.end())))
-    if len(found | passing) > 1:
+        mark = _mark(match, text, item)
+        if isinstance(mark, Parsed):
+            return mark
+        if mark and mark[1]:
+            found[mark[0]] = max(match.end(), found.get(mark[0], 0))
+            stated.append((match.end(), item.past(mark[0], text, match.end())))
+        elif mark:
+            passing.add(mark[0])
+    if len(found.keys() | passing) > 1:
         return Parsed(None, "two-letters")
     if not found:
         return Parsed(None, "letter-in-passing") if passing else None
     if hedged(text, stated, REFUSAL, HEDGE):
         return Parsed(None, "hedge")
-    letter = found.pop()
+    (letter, last), *_ = found.items()
     return Parsed(None, "self-correction") if _wavers(letter, text, last, item) else Parsed(letter, "marked")
 
 
-def _leading(text: str, item: Item) -> Parsed | None:
+def _leading(text: str, item: Item, marked: Parsed | None) -> Parsed | None:
     """Return the letter that `text` begins with, perhaps after "most likely"; `None` if it is to be read otherwise."""
     likely = LIKELY.match(text)
     at = likely.end() if likely else 0
@@ -191,11 +201,10 @@ def _leading(text: str, item: Item) -> Parsed | None:
         return Parsed(None, "two-letters")
     if _wavers(letter, text, end, item):
         return Parsed(None, "self-correction")
-    others = _marked(text, item)
     stated = [(end, past)] if own else []
-    if others and others.letter not in (letter, None):
+    if marked and marked.letter not in (letter, None):
         return Parsed(None, "two-letters")
-    if (others and not others.letter) or hedged(text, stated, REFUSAL):
+    if (marked and not marked.letter) or hedged(text, stated, REFUSAL):
         return None
     return Parsed(letter, "leading-letter")
 
@@ -204,7 +213,9 @@ def _first_line(text: str, item: Item) -> tuple[str, str] | None:
     """Return the letter that is alone on the first line, and the lines after it."""
     head, _, rest = text.partition("\n")
     letter = bare(head).upper()
-    return (letter, rest.strip()) if len(letter) == 1 and letter in item.letters and "?" not in head else None
+    article = letter in "AI" and rest.strip()[:1].islower()
+    alone = len(letter) == 1 and letter in item.letters and "?" not in head and not article
+    return (letter, rest.strip()) if alone else None
 
 
 def _explained(letter: str, rest: str, item: Item) -> Parsed | None:
@@ -243,9 +254,9 @@ def _last_letter(text: str, item: Item) -> Parsed | None:
     return Parsed(letter, "last-letter") if same else Parsed(None, "letter-and-text-differ")
 
 
-def _by_position(text: str, item: Item) -> Parsed:
+def _by_position(text: str, item: Item, marked: Parsed | None) -> Parsed:
     """Return what a text says that neither announces nor begins with a letter."""
-    marked, last = _marked(text, item), _last_letter(text, item)
+    last = _last_letter(text, item)
     found = [p for p in (marked, announced_text(text, item), last) if p]
     said = [p for p in found if p.letter]
     if len({p.letter for p in said}) > 1 or (last and not last.letter):
@@ -276,10 +287,11 @@ def _plain(raw: str, item: Item) -> Parsed:
         return announced
     if first and (explained := _explained(*first, item)) is not None:
         return explained
-    if (leading := _leading(text, item)) is not None:
+    marked = _marked(text, item)
+    if (leading := _leading(text, item, marked)) is not None:
         told = announced_text(text, item) if leading.letter else None
         return Parsed(None, "letter-and-text-differ") if told and told.letter != leading.letter else leading
-    return _by_position(text, item)
+    return _by_position(text, item, marked)
 
 
 def parse_choice(reply: str, choices: Sequence[str]) -> Parsed:
