@@ -1,7 +1,9 @@
 """The strict parser against labelled replies by two people, and the compat parser against observed behaviour."""
 
 import json
+import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aloe_bench.core import LETTERS
 from aloe_bench.tasks.answers import Parsed, parse_choice, parse_yes_no
 from aloe_bench.tasks.answers_vlmeval import parse_choice_vlmeval
+from aloe_bench.tasks.formats import CHOICE_REQUEST, YES_NO_REQUEST
 
 DATA = Path(__file__).parent / "data"
+SETS = ("replies_author.jsonl", "replies_blind.jsonl", "replies_blind2.jsonl")
 BRAIN = ["Glioma", "Meningioma", "Pituitary tumor", "No tumor"]
 
 
 def labelled() -> list[dict[str, Any]]:
+    """Return all labelled replies; the blind sets were blind once, before the rules were mended by them."""
     rows = []
-    for name in ("replies_author.jsonl", "replies_blind.jsonl"):
+    for name in SETS:
         lines = (DATA / name).read_text(encoding="utf-8").splitlines()
         rows += [{**json.loads(line), "at": f"{name}:{n}"} for n, line in enumerate(lines, 1) if line.strip()]
     return rows
@@ -35,9 +41,45 @@ def test_no_labelled_reply_gets_a_wrong_letter_and_few_are_missed():
     wrong = [(row["at"], row["reply"][:80], p) for row, p in got if p.letter not in (None, row["expected"])]
     missed = [(row["at"], row["reply"][:80], p) for row, p in got if p.letter is None and row["expected"]]
 
-    assert len(rows) >= 300
+    assert len(rows) >= 950
     assert wrong == []
-    assert len(missed) <= 0.05 * len(rows), missed
+    for name in SETS:
+        here = [one for one in missed if one[0].startswith(f"{name}:")]
+        assert len(here) <= 0.05 * sum(row["at"].startswith(f"{name}:") for row in rows), here
+
+
+def echoed(row: dict[str, Any]) -> str:
+    if row.get("yes_no"):
+        return f"Is it there?\n{YES_NO_REQUEST}\n"
+    options = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, row["choices"], strict=False))
+    return f"What is it?\n{options}\n{CHOICE_REQUEST}\n"
+
+
+WRAPPED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "role": lambda row: f"Assistant: {row['reply']}",
+    "bold": lambda row: f"<b>{row['reply']}</b>",
+    "echo": lambda row: echoed(row) + row["reply"],
+    "user": lambda row: f"USER: Which? ASSISTANT: {row['reply']}",
+    "json": lambda row: json.dumps({"selected_option": row["reply"]}, ensure_ascii=False),
+    "before": lambda row: f"The film is of adequate quality.\n\n{row['reply']}",
+    "after": lambda row: f"{row['reply']}\n\nThe film is of adequate quality for this purpose.",
+    "so": lambda row: f"So, {row['reply']}",
+    "likely": lambda row: f"Most likely {row['reply']}",
+}
+
+
+@pytest.mark.parametrize("wrap", WRAPPED.values(), ids=WRAPPED)
+def test_no_labelled_reply_gets_a_wrong_letter_in_other_words_around_it(wrap):
+    got = [(row, read({**row, "reply": wrap(row)})) for row in labelled()]
+
+    assert [(wrap(row)[:120], p) for row, p in got if p.letter not in (None, row["expected"])] == []
+
+
+def test_no_labelled_answer_stands_when_it_is_taken_back():
+    rows = [row for row in labelled() if row["expected"] and not re.search(r"\n(?:Question|User):", row["reply"])]
+    got = [(row, read({**row, "reply": f"{row['reply']} Wait, that is not right."})) for row in rows]
+
+    assert [(row["reply"][:120], p) for row, p in got if p.letter] == []
 
 
 PIECES = st.sampled_from(
@@ -100,6 +142,17 @@ def test_any_reply_gives_a_letter_of_the_item_or_none(reply, choices):
         "A. ",
         "'answer': '",
         "a",
+        "\nA",
+        "wait, ",
+        "so A ",
+        "the answer is glioma ",
+        "USER: ",
+        "\nQuestion: x",
+        "Answer with the letter of the correct option only.\nB ",
+        "<unused94>",
+        "~~a",
+        "是的，",
+        "option B is also ",
     ],
 )
 def test_long_replies_take_linear_time(unit):

@@ -41,5 +41,7 @@ def contained(text: str) -> list[tuple[str, int, str]]:
     if last := boxed(text):
         found.append(("boxed", *last))
     if not found:
-        found = [("json", m.end(), m.group(1) or m.group(2) or "") for m in JSON.finditer(text)]
+        found = [
+            ("json", m.end(), next((g.replace("\\n", "\n") for g in m.groups() if g), "")) for m in JSON.finditer(text)
+        ]
     return found
