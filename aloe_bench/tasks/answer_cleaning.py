@@ -34,6 +34,9 @@ _NEXT_TURN = re.compile(
     re.I,
 )
 
+# NFKC leaves these as they are.
+_ONE_FORM = {ord(one): other for one, other in zip("’‘“”【】−", ("'", "'", '"', '"', " ", ": ", "-"), strict=True)}
+
 
 def without_reasoning(reply: str) -> str | None:
     """Return `reply` without its reasoning blocks, `None` if one is left open."""
@@ -62,9 +65,7 @@ def cleaned(text: str) -> str:
     """Return `text` without chat marks, struck-out words and simple HTML, in one form of each character."""
     text = unicodedata.normalize("NFKC", _MARKER.sub(" ", text))
     text = _TAG.sub("", _BREAK.sub("\n", _STRUCK.sub(" ", text)))
-    return text.translate(
-        str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "【": " ", "】": ": ", "−": "-"})
-    ).strip()
+    return text.translate(_ONE_FORM).strip()
 
 
 def plain_text(raw: str) -> str:
