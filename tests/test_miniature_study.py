@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from aloe_bench.miniature.loop import BASE
 from aloe_bench.miniature.measure import ATTACKS, Answers, Arm
 from aloe_bench.miniature.study import arms, read_results
 from aloe_bench.miniature.study_page import PLANNED, study_page
+from aloe_bench.models.hf_folder import fingerprint_folder
+
+EVIDENCE = Path(__file__).parent.parent / "leaderboards" / "miniature-study"
 
 N = 300
 
@@ -86,8 +91,15 @@ def test_the_plan_holds_three_bases_three_seeds_and_the_controls() -> None:
     assert {"base0-ar-text-only0", "base0-own-words", "base0-own-words-ar0"} <= set(names)
 
 
+def test_the_committed_evidence_is_of_the_base_that_ships() -> None:
+    """Its arms would be taken for done, and stand beside those of another base."""
+    base = json.loads((EVIDENCE / "base0.json").read_text(encoding="utf-8"))
+    assert base["checkpoint_sha256"] == fingerprint_folder(BASE)
+    assert {path.stem for path in EVIDENCE.glob("*.json")} == {arm.name for arm in arms()}
+
+
 def test_the_committed_page_is_what_the_committed_evidence_gives() -> None:
     root = Path(__file__).parent.parent
-    results = read_results(root / "leaderboards" / "miniature-study")
+    results = read_results(EVIDENCE)
     assert "base0" in results and "base0-ar0" in results
     assert study_page(results) == (root / "docs" / "miniature-study.md").read_text(encoding="utf-8")
