@@ -18,7 +18,7 @@ demo: $(VENV)/installed
 
 # Hours of one core. Killed, it goes on where it was; each arm's evidence and the page of all arms done are committed.
 miniature-study: $(VENV)/installed
-	$(BIN)/python -m aloe_bench.miniature.study miniature-study --evidence leaderboards/miniature-study \
+	$(BIN)/python -m studies.miniature.study miniature-study --evidence leaderboards/miniature-study \
 		--render docs/miniature-study.md
 
 test: $(VENV)/installed
@@ -27,19 +27,20 @@ test: $(VENV)/installed
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
 
-$(VENV)-vllm/installed: tests/vllm_env/make
-	PYTHON=$(PYTHON) tests/vllm_env/make $(VENV)-vllm
+$(VENV)-vllm/installed: tests/support/environments/make-vllm
+	PYTHON=$(PYTHON) tests/support/environments/make-vllm $(VENV)-vllm
 
 test-vllm: $(VENV)-vllm/installed
-	$(VENV)-vllm/bin/python -m pytest tests/test_vllm.py
+	$(VENV)-vllm/bin/python -m pytest tests/models/test_vllm.py
 
-$(VENV)-vlmeval/installed: $(VENV)/installed tests/vlmeval_env/make
-	tests/vlmeval_env/make $(VENV)-vlmeval $(VENV)
+$(VENV)-vlmeval/installed: $(VENV)/installed tests/support/environments/make-vlmeval
+	tests/support/environments/make-vlmeval $(VENV)-vlmeval $(VENV)
 
 test-vlmeval: $(VENV)-vlmeval/installed
-	$(VENV)-vlmeval/bin/python -m pytest tests/test_vlmeval_real.py
+	$(VENV)-vlmeval/bin/python -m pytest tests/bridges/test_vlmeval_real.py
 
 lint: $(VENV)/installed
-	$(BIN)/ruff check aloe_bench tests benchmarks
+	$(BIN)/ruff check aloe_bench studies tests benchmarks
+	$(BIN)/ruff format --check --quiet aloe_bench studies tests benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports

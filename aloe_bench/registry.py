@@ -17,9 +17,9 @@ TASKS = {
     "probmed": "aloe_bench.tasks.probmed:PROBMED",
     "slake": "aloe_bench.tasks.slake:SLAKE",
     "mmmu": "aloe_bench.tasks.mmmu:MMMU",
-    "multimedqa": "aloe_bench.bridges.lmeval_text:MULTIMEDQA",
-    "mmlu": "aloe_bench.bridges.lmeval_text:MMLU",
-    "mmlu_5shot": "aloe_bench.bridges.lmeval_text:MMLU_5SHOT",
+    "multimedqa": "aloe_bench.bridges.lmeval.text:MULTIMEDQA",
+    "mmlu": "aloe_bench.bridges.lmeval.text:MMLU",
+    "mmlu_5shot": "aloe_bench.bridges.lmeval.text:MMLU_5SHOT",
 }
 # A task that is a folder of the user's: `heart:FOLDER`.
 FOLDER_TASKS = {"heart": "aloe_bench.heart.task:open_task"}

@@ -1,6 +1,6 @@
 """How many greedy replies change with the batch size: none in float32, a measured share in bfloat16.
 
-    python benchmarks/bf16_batches.py
+python benchmarks/bf16_batches.py
 """
 
 from __future__ import annotations

@@ -63,9 +63,10 @@ def measure(n_rows: int) -> dict[str, float]:
     """Return milliseconds a row, wall and CPU, and the peak RSS in MB of one run in this process."""
     from PIL import Image
 
+    from aloe_bench.evaluation.loop import run_plan
+    from aloe_bench.evaluation.plan import Settings, answer_key, load_plan
     from aloe_bench.images import open_image
     from aloe_bench.models.mock import Behaviour, MockModel
-    from aloe_bench.run import Settings, answer_key, load_plan, run_plan
 
     with tempfile.TemporaryDirectory(prefix="aloe-harness-") as folder:
         root = Path(folder)

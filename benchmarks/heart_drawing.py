@@ -21,7 +21,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from aloe_bench.heart.draw import Rendering, caption, content_name, legend, numbered_boxes, png_bytes
+from aloe_bench.heart.draw.overlays import Rendering, caption, content_name, legend, numbered_boxes, png_bytes
 from aloe_bench.images import open_image
 
 PICTURES = Path(__file__).parent.parent / "tests" / "data" / "careqa_mini" / "images"

@@ -26,8 +26,8 @@ import torch
 from logprob_reuse import NEW_TOKENS, SIDE_PX, ask, build_checkpoint
 from PIL import Image
 
-from aloe_bench.bridges.vlmeval_table import write_table
-from aloe_bench.bridges.vlmevalkit import model_class, register
+from aloe_bench.bridges.vlmeval.kit import model_class, register
+from aloe_bench.bridges.vlmeval.table import write_table
 from aloe_bench.core import Decoding, Request, Sample
 from aloe_bench.models.hf import HFModel
 from aloe_bench.tasks import formats
@@ -66,7 +66,7 @@ def upstream_loop(root: Path, samples: list[Sample], model: HFModel) -> tuple[fl
     started = time.process_time()
     infer_data_job(wrapped, str(root), "aloe", dataset)
     seconds = time.process_time() - started
-    from aloe_bench.bridges.vlmeval_table import read_rows
+    from aloe_bench.bridges.vlmeval.table import read_rows
 
     return seconds, {row["id"]: row["prediction"] for row in read_rows(root / f"aloe_{table.name}.tsv")}
 

@@ -12,7 +12,7 @@ import click
 from aloe_bench.cli.numbers import FiniteRange
 
 if TYPE_CHECKING:
-    from aloe_bench.judges.agreement import Agreement, Mode
+    from aloe_bench.judges.agreement.measure import Agreement, Mode
     from aloe_bench.stats.agreement import Level
 
 
@@ -73,19 +73,19 @@ def agreement(
     from dataclasses import asdict
 
     from aloe_bench import __version__
-    from aloe_bench.grading import open_answer
-    from aloe_bench.judges.agreement import agreement as measure
-    from aloe_bench.judges.annotations import read_annotations
-    from aloe_bench.judges.study import study_of
+    from aloe_bench.answers.score import open_answer
+    from aloe_bench.judges.agreement.measure import agreement as measure
+    from aloe_bench.judges.agreement.study import study_of
+    from aloe_bench.judges.experts.annotations import read_annotations
 
     if report is not None:
-        from aloe_bench.judges.report import check_matplotlib
+        from aloe_bench.judges.agreement.report import check_matplotlib
 
         check_matplotlib()
     labels = read_annotations(annotations, values)
     header, records = None, None
     if run_folder is not None:
-        from aloe_bench.runlog import read_run
+        from aloe_bench.evaluation.runlog import read_run
 
         header, records = read_run(run_folder)
     study = study_of(labels, records, open_answer)
@@ -96,7 +96,7 @@ def agreement(
     else:
         _print(result)
     if report is not None:
-        from aloe_bench.judges.report import write_report
+        from aloe_bench.judges.agreement.report import write_report
 
         for path in write_report(result, source, report):
             click.echo(str(path), err=as_json)
@@ -126,7 +126,7 @@ def _run(folder: Path | None, header: dict[str, Any] | None) -> dict[str, Any] |
 
 
 def _print(result: Agreement) -> None:
-    from aloe_bench.judges.trust_tables import counts_line, plain, tables, visible
+    from aloe_bench.judges.agreement.tables import counts_line, plain, tables, visible
 
     click.echo(counts_line(result) + "\n")
     for table in tables(result):

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from aloe_bench.judges.annotate.assign import PerItem
-    from aloe_bench.judges.annotate.item import Item
-    from aloe_bench.judges.annotate.store import Store
+    from aloe_bench.judges.experts.assign import PerItem
+    from aloe_bench.judges.experts.item import Item
+    from aloe_bench.judges.experts.store import Store
 
 FILE = "annotations.sqlite"
 
@@ -33,8 +33,8 @@ def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
     Start it again, with or without --raters, --per-item and --seed, to go on: links and ratings stay in
     RUN/annotations.sqlite.
     """
-    from aloe_bench.judges.annotate.store import Store
-    from aloe_bench.runlog import read_header
+    from aloe_bench.evaluation.runlog import read_header
+    from aloe_bench.judges.experts.store import Store
 
     header = read_header(run)
     if csv_file is not None:
@@ -72,7 +72,7 @@ def _need_web_packages() -> None:
 
 
 def _per_item(text: str) -> PerItem:
-    from aloe_bench.judges.annotate.assign import PerItem
+    from aloe_bench.judges.experts.assign import PerItem
 
     found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text.strip())
     least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
@@ -97,11 +97,11 @@ def _names(text: str | None) -> list[str]:
 def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[Item]:
     """Return the answered open items of `run`; question and images come from the data it was made on."""
     from aloe_bench import registry
+    from aloe_bench.answers.score import open_answer
     from aloe_bench.errors import DataError, RunMismatchError
-    from aloe_bench.grading import open_answer
-    from aloe_bench.judges.annotate.item import Item
-    from aloe_bench.run import Settings, load_plan
-    from aloe_bench.runlog import read_records
+    from aloe_bench.evaluation.plan import Settings, load_plan
+    from aloe_bench.evaluation.runlog import read_records
+    from aloe_bench.judges.experts.item import Item
 
     records = [record for record in read_records(run) if record.kind == "open"]
     # As the judges see it, without reasoning: raters of one study must have read the same text.
@@ -137,10 +137,11 @@ def _study(header: dict[str, Any]) -> dict[str, str]:
 
 
 def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
-    from aloe_bench.grading import open_answer
-    from aloe_bench.judges.annotate.export import to_csv
-    from aloe_bench.judges.annotate.store import Store
-    from aloe_bench.runlog import read_records, write_atomic
+    from aloe_bench.answers.score import open_answer
+    from aloe_bench.evaluation.runlog import read_records
+    from aloe_bench.files import write_atomic
+    from aloe_bench.judges.experts.export import to_csv
+    from aloe_bench.judges.experts.store import Store
 
     store = Store(run / FILE, create=False)
     try:
@@ -161,7 +162,7 @@ def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
 def _serve(store: Store, items: list[Item], host: str, port: int) -> None:
     import uvicorn
 
-    from aloe_bench.judges.annotate.app import create_app
+    from aloe_bench.judges.experts.app import create_app
 
     listener = _listener(host, port)
     if not _is_loopback(listener):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from aloe_bench.attack import Work
     from aloe_bench.heart.build import Recipe
-    from aloe_bench.heart.source import Source
+    from aloe_bench.heart.make import Work
+    from aloe_bench.heart.sources.source import Source
 
 
 @click.command()
@@ -36,7 +36,7 @@ def attack(new_source: Path | None, source: tuple[Path, ...], **options: Any) ->
     Measure it with `aloe-bench run --tasks heart:OUTPUT`. The folder appears whole or not at all.
     """
     if new_source is not None:
-        from aloe_bench.heart.newsource import write_new_source
+        from aloe_bench.heart.sources.new_source import write_new_source
 
         write_new_source(new_source)
         click.echo(f"{new_source}: fill in dataset.toml, labels.csv, images/ and annotations/, then try --dry-run.")
@@ -65,15 +65,15 @@ def _recipe(options: dict[str, Any]) -> Recipe:
 
 
 def _load(folders: tuple[Path, ...]) -> list[Source]:
-    from aloe_bench.heart.source import load_source
+    from aloe_bench.heart.sources.source import load_source
 
     return [load_source(folder) for folder in folders]
 
 
 def _act(sources: list[Source], recipe: Recipe, options: dict[str, Any]) -> None:
-    from aloe_bench.attack import build, check_pictures, plan_work
     from aloe_bench.cli.progress import progress_of
-    from aloe_bench.newfolder import NewFolder
+    from aloe_bench.files import NewFolder
+    from aloe_bench.heart.make import build, check_pictures, plan_work
     from aloe_bench.workers import available
 
     output, quiet = options["output"], options["as_json"]

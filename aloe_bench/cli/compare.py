@@ -35,7 +35,7 @@ def compare(runs: tuple[Path, ...], by: str | None, margin: float | None, dose: 
         return
     if len(runs) != 2:
         raise click.UsageError(f"{len(runs)} run folders; expected two, the first and the second.")
-    from aloe_bench.leaderboard.compare import compare as compare_runs
+    from aloe_bench.boards.compare import compare as compare_runs
 
     result = compare_runs(*runs, by=by, margin=None if margin is None else margin / 100)
     if as_json:
@@ -48,7 +48,7 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from aloe_bench.leaderboard.dose import dose_rows
+    from aloe_bench.boards.dose import dose_rows
 
     result = dose_rows(runs, setting)
     if as_json:

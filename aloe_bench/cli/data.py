@@ -23,8 +23,8 @@ def data() -> None:
 def fetch(tasks: tuple[str, ...], data_root: Path, revision: str | None) -> None:
     """Fetch the data of TASKS (names or suites) into the data root; run again to go on where it was broken off."""
     from aloe_bench.cli.progress import progress_of
-    from aloe_bench.tasks.fetch import Fetch
-    from aloe_bench.tasks.fetch import fetch as bring
+    from aloe_bench.tasks.data.fetch import Fetch
+    from aloe_bench.tasks.data.fetch import fetch as bring
 
     members = [member for name in tasks for member in registry.SUITES.get(name.replace("-", "_"), (name,))]
     found = [registry.resolve("task", registry.TASKS, member) for member in members]

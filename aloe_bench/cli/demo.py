@@ -75,8 +75,8 @@ def _judged(done: Demo) -> str:
 
 def _published(done: Demo, output: Path) -> Sequence[Path]:
     """Build the leaderboard pages from all runs; return those that hold something."""
+    from aloe_bench.boards.build import build
     from aloe_bench.cli.summary import finish
-    from aloe_bench.leaderboard.build import build
 
     for folder in done.runs:
         finish(folder)

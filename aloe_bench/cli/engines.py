@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from aloe_bench.bridges.ray_engine import Cluster
-    from aloe_bench.bridges.vlmeval_engine import Upstream
+    from aloe_bench.bridges.ray.engine import Cluster
+    from aloe_bench.bridges.vlmeval.engine import Upstream
     from aloe_bench.core import Model, Task
-    from aloe_bench.run import Engine, Plan, Settings
+    from aloe_bench.evaluation.loop import Engine
+    from aloe_bench.evaluation.plan import Plan, Settings
 
 
 @dataclass(slots=True)
@@ -44,13 +45,13 @@ class Engines:
         """Return the model that the header describes: one made here, or what stands for it."""
         self.make = make
         if self.upstream is not None:
-            from aloe_bench.bridges.vlmeval_engine import UpstreamModel
+            from aloe_bench.bridges.vlmeval.engine import UpstreamModel
 
             if backend != "hf":
                 raise click.UsageError("--engine vlmeval runs a folder with back end hf, or a model of upstream's own.")
             return UpstreamModel(self.upstream, name)
         if self.cluster is not None:
-            from aloe_bench.bridges.ray_engine import remote_model
+            from aloe_bench.bridges.ray.engine import remote_model
 
             return remote_model(self.cluster, make)
         return make()
@@ -58,15 +59,15 @@ class Engines:
     def engine(self, task: Task) -> Engine | None:
         """Return what asks `task`; None is our own loop."""
         if is_text(task):
-            from aloe_bench.bridges.lmeval_engine import lmeval_engine
+            from aloe_bench.bridges.lmeval.engine import lmeval_engine
 
             return lmeval_engine(self.data_root)
         if self.upstream is not None:
-            from aloe_bench.bridges.vlmeval_engine import vlmeval_engine
+            from aloe_bench.bridges.vlmeval.engine import vlmeval_engine
 
             return vlmeval_engine(self.upstream, self.work)
         if self.cluster is not None and self.make is not None:
-            from aloe_bench.bridges.ray_engine import ray_engine
+            from aloe_bench.bridges.ray.engine import ray_engine
 
             return ray_engine(self.cluster, self.make)
         return None
@@ -83,7 +84,7 @@ class Engines:
             )
 
     def _take_upstream(self, options: Mapping[str, Any], tasks: Sequence[Task]) -> None:
-        from aloe_bench.bridges.vlmeval_engine import Upstream
+        from aloe_bench.bridges.vlmeval.engine import Upstream
         from aloe_bench.cli.run import model_args
 
         text = [task.name for task in tasks if is_text(task)]
@@ -101,7 +102,7 @@ class Engines:
         self.upstream = Upstream(options["model"], path, extra)
 
     def _take_cluster(self, options: Mapping[str, Any], tasks: Sequence[Task]) -> None:
-        from aloe_bench.bridges.ray_engine import Cluster
+        from aloe_bench.bridges.ray.engine import Cluster
 
         text = [task.name for task in tasks if is_text(task)]
         if text:
@@ -111,7 +112,7 @@ class Engines:
 
 def is_text(task: Task) -> bool:
     """The task is asked by lm-eval."""
-    from aloe_bench.bridges.lmeval_text import TextTask
+    from aloe_bench.bridges.lmeval.text import TextTask
 
     return isinstance(task, TextTask)
 

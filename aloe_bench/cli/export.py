@@ -31,9 +31,9 @@ def export(
     exact_matching ...`, with its own prompt and matcher. `aloe-bench vlmeval` runs it with ours.
     """
     from aloe_bench import registry
-    from aloe_bench.bridges.vlmeval_table import dataset_name, write_table
+    from aloe_bench.bridges.vlmeval.table import dataset_name, write_table
     from aloe_bench.errors import UsageError
-    from aloe_bench.run import Settings, load_plan
+    from aloe_bench.evaluation.plan import Settings, load_plan
 
     settings = Settings(limit=limit, allow_partial=allow_partial)
     chosen = [registry.task(name) for name in registry.task_names(tasks, suite)]

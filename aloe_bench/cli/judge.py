@@ -16,9 +16,9 @@ from aloe_bench.errors import AloeError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from aloe_bench.core import Model
-    from aloe_bench.judges.config import JudgeConfig
-    from aloe_bench.judges.panel import Panel
-    from aloe_bench.judging import Sitting
+    from aloe_bench.judges.jury.config import JudgeConfig
+    from aloe_bench.judges.jury.judging import Sitting
+    from aloe_bench.judges.jury.panel import Panel
 
 
 @dataclass(slots=True)
@@ -32,9 +32,9 @@ class Jury:
     @classmethod
     def read(cls, path: Path | None) -> Jury:
         """Return the jury of a `judges.toml`, or the shipped one; its models are loaded."""
-        from aloe_bench.judges.config import read_judges
-        from aloe_bench.judges.panel import Judge, Panel
-        from aloe_bench.judging import jury_facts
+        from aloe_bench.judges.jury.config import read_judges
+        from aloe_bench.judges.jury.judging import jury_facts
+        from aloe_bench.judges.jury.panel import Judge, Panel
 
         judges, described = [], []
         for config in read_judges(path):
@@ -58,7 +58,7 @@ class Jury:
     def grade(self, folder: Path, quiet: bool, fresh: bool = False) -> int:
         """Grade the open answers of the run in `folder`; return how many verdicts are still to be asked for."""
         from aloe_bench.cli.progress import progress_of
-        from aloe_bench.judging import judge_run
+        from aloe_bench.judges.jury.judging import judge_run
 
         with progress_of("verdicts", quiet=quiet) as progress:
             self.sittings.append(judge_run(folder, self.panel, self.facts, fresh, progress))
@@ -128,9 +128,9 @@ def judge(
     as_json: bool,
 ) -> None:
     """Grade the open answers of the finished run in folder RUN; run again to ask only what is missing."""
-    from aloe_bench import runlog
     from aloe_bench.cli.summary import finish, show
-    from aloe_bench.judges.config import default_text
+    from aloe_bench.evaluation import runlog
+    from aloe_bench.judges.jury.config import default_text
 
     if show_default:
         click.echo(default_text(), nl=False)
@@ -166,8 +166,8 @@ def _attack(jury: Jury, n: int, as_json: bool) -> None:
     from tempfile import TemporaryDirectory
 
     from aloe_bench.cli.progress import progress_of
-    from aloe_bench.judges.injection import attacked
-    from aloe_bench.judges.store import VerdictStore
+    from aloe_bench.judges.jury.injection import attacked
+    from aloe_bench.judges.jury.store import VerdictStore
 
     with (
         TemporaryDirectory() as folder,
@@ -197,7 +197,7 @@ def _attack(jury: Jury, n: int, as_json: bool) -> None:
 def _model(config: JudgeConfig) -> Model:
     """Return the judge's model; its key comes from the environment and is never recorded."""
     from aloe_bench import registry
-    from aloe_bench.judges.rubric import read_case
+    from aloe_bench.judges.jury.rubric import read_case
 
     options = dict(config.options)
     try:

@@ -17,9 +17,9 @@ def leaderboard() -> None:
 @click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
 def build(runs: tuple[Path, ...], output: Path) -> None:
     """Write results/<model>/<task>.json and the pages from finished RUNS (or folders that hold some)."""
+    from aloe_bench.boards.build import build as build_pages
     from aloe_bench.errors import DataError
-    from aloe_bench.leaderboard.build import build as build_pages
-    from aloe_bench.runlog import read_header
+    from aloe_bench.evaluation.runlog import read_header
 
     folders: list[Path] = []
     skipped: list[Path] = []
@@ -41,8 +41,8 @@ def build(runs: tuple[Path, ...], output: Path) -> None:
 @click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
 def check(output: Path) -> None:
     """Compare the pages with what results/ gives; exit code 4 if they differ."""
+    from aloe_bench.boards.build import check as differences
     from aloe_bench.errors import GateError
-    from aloe_bench.leaderboard.build import check as differences
 
     found = differences(output)
     if found:

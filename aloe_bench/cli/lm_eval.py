@@ -31,7 +31,7 @@ DATA_ROOT = Path("data")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 def lm_eval(words: tuple[str, ...]) -> None:
     """Pass WORDS on to lm-eval (`lm-eval run ...`, `lm-eval ls ...`), with our tasks and --model aloe-bench known."""
-    from aloe_bench.bridges.lmeval_launch import launch
+    from aloe_bench.bridges.lmeval.launch import launch
 
     launch(list(words))
 
@@ -45,8 +45,8 @@ def documents(
     A judges.toml named by the variable `judges_from` is read here, so that a wrong one is refused at the start.
     """
     from aloe_bench import registry
-    from aloe_bench.bridges import lmeval_docs
-    from aloe_bench.judges.config import read_judges
+    from aloe_bench.bridges.lmeval import docs as lmeval_docs
+    from aloe_bench.judges.jury.config import read_judges
 
     if judges_from is not None and (judges := os.environ.get(judges_from)):
         read_judges(Path(judges))
@@ -66,9 +66,9 @@ def documents(
 
 def graded(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return reply and score of every open answer, by the jury that the environment names; unjudged without one."""
-    from aloe_bench.bridges import lmeval_docs
+    from aloe_bench.answers.score import grade_open
+    from aloe_bench.bridges.lmeval import docs as lmeval_docs
     from aloe_bench.cli.judge import Jury
-    from aloe_bench.grading import grade_open
 
     replies, file = [first for first, *_ in resps], os.environ.get(JUDGES)
     if not file:

@@ -27,7 +27,7 @@ def _task_line(name: str) -> str:
 
 
 def _judge_lines() -> dict[str, str]:
-    from aloe_bench.judges.config import read_judges
+    from aloe_bench.judges.jury.config import read_judges
 
     return {
         judge.name: f"{judge.model}, {judge.backend} at {judge.base_url or '-'}, "
@@ -71,7 +71,7 @@ def _line(facts: object) -> str:
 def ls(what: str, as_json: bool, tasks_path: bool) -> None:
     """List tasks, suites, attacks, backends, judges of the shipped jury, models of the paper, or training recipes."""
     if tasks_path:
-        from aloe_bench.bridges.lmeval_docs import TASKS_FOLDER
+        from aloe_bench.bridges.lmeval.docs import TASKS_FOLDER
 
         click.echo(str(TASKS_FOLDER))
         return

@@ -14,7 +14,7 @@ def merge(shards: tuple[Path, ...], output: Path) -> None:
     """Join SHARDS (run folders, any order) into one run; refused unless together they are complete."""
     from aloe_bench.cli.summary import finish
     from aloe_bench.errors import DataError
-    from aloe_bench.runlog import merge as merge_runs
+    from aloe_bench.evaluation.runlog import merge as merge_runs
 
     if (output / "run.json").exists():
         raise DataError(f"{output}: already holds a run; choose another --output.")

@@ -21,7 +21,7 @@ from aloe_bench.errors import DataError, MissingDataError
 if TYPE_CHECKING:
     from aloe_bench.cli.engines import Engines
     from aloe_bench.core import Model, Task
-    from aloe_bench.run import Plan, Settings
+    from aloe_bench.evaluation.plan import Plan, Settings
 
 DECODING = Decoding()
 SECRET_OPTIONS = ("--api-key",)
@@ -78,15 +78,16 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
-    from aloe_bench import run as runs
     from aloe_bench.cli.engines import Engines, suited
     from aloe_bench.cli.judge import Jury
     from aloe_bench.cli.progress import progress_of, same_command
     from aloe_bench.cli.summary import finish, show
+    from aloe_bench.evaluation import loop
+    from aloe_bench.evaluation.plan import Settings
 
     names = registry.task_names(options["tasks"], options["suite"])
     tasks = [registry.task(name) for name in names]
-    settings = runs.Settings(
+    settings = Settings(
         output=options["output"],
         decoding=Decoding(options["temperature"], options["max_new_tokens"]),
         protocol=options["protocol"],
@@ -107,14 +108,14 @@ def run(**options: Any) -> None:
     jury = Jury.read(options["judges"]) if options["judges"] else None
     model, facts = _model(options, plans, engines)
     engines.refuse_without_logprobs(model, facts["backend"], plans)
-    if not options["fresh"] and runs.is_interrupted(plans, facts["name"], settings):
+    if not options["fresh"] and loop.is_interrupted(plans, facts["name"], settings):
         settings = replace(settings, go_on=True)
     asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options), "left_out": left_out}
     summaries = []
     for plan in plans:
         with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
             engine = engines.engine(plan.task)
-            folder = runs.run_plan(plan, model, suited(settings, plan.task), facts, asked, progress, engine)
+            folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, progress, engine)
         left = 0
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
             left = jury.grade(folder, quiet=options["as_json"])
@@ -137,7 +138,7 @@ def run(**options: Any) -> None:
 def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: bool) -> tuple[list[Plan], list[str]]:
     """Return the plans, and the names of the tasks without data; without leave, these are one error that lists them."""
     from aloe_bench.cli.engines import suited
-    from aloe_bench.run import load_plan
+    from aloe_bench.evaluation.plan import load_plan
 
     plans: list[Plan] = []
     missing: list[MissingDataError] = []
@@ -212,7 +213,7 @@ def _model(options: dict[str, Any], plans: list[Plan], engines: Engines) -> tupl
 
 def _maker(backend: str, base: str, options: dict[str, Any], plans: list[Plan]) -> Callable[[], Model]:
     """Return what builds the back end, here or in another process."""
-    from aloe_bench.run import answer_key
+    from aloe_bench.evaluation.plan import answer_key
 
     extra = model_args(options["model_args"])
     make = registry.resolve("back end", registry.BACKENDS, backend)

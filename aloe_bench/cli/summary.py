@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aloe_bench import runlog
 from aloe_bench.core import Cell
+from aloe_bench.evaluation import runlog
+from aloe_bench.files import write_json
 
 MAX_CELLS = 8
 
@@ -18,8 +19,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
 
     It is written, which ends the run, unless a call failed or the caller is not `done` with it.
     """
-    from aloe_bench.judging import tally
-    from aloe_bench.leaderboard.task_cells import task_cells, task_sections
+    from aloe_bench.boards.task_cells import task_cells, task_sections
+    from aloe_bench.judges.jury.judging import tally
 
     header, records = runlog.read_run(folder)
     cells = task_cells(header, records)
@@ -45,7 +46,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "cells": {name: _plain(cell) for name, cell in cells.items()},
     } | task_sections(header, records)
     if done and not failed:
-        runlog.write_json(folder / "summary.json", summary)
+        write_json(folder / "summary.json", summary)
     return summary
 
 

@@ -11,7 +11,7 @@ import click
 from aloe_bench.errors import RunMismatchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from aloe_bench.bridges.vlmeval_parity import Parity
+    from aloe_bench.bridges.vlmeval.parity import Parity
 
 SHOWN = 12
 
@@ -56,7 +56,7 @@ def vlmeval(
 def _task_name(name: str, heart: Path | None) -> str:
     """Return our name of a data set that upstream calls `name`."""
     from aloe_bench import registry
-    from aloe_bench.bridges.vlmeval_table import dataset_name
+    from aloe_bench.bridges.vlmeval.table import dataset_name
 
     if name == "HEART":
         if heart is None:
@@ -70,9 +70,9 @@ def _task_name(name: str, heart: Path | None) -> str:
 
 def _compared(folder: Path, data_root: Path, heart: Path | None) -> Parity:
     from aloe_bench import registry
-    from aloe_bench.bridges.vlmeval_parity import compare
-    from aloe_bench.run import Settings, load_plan
-    from aloe_bench.runlog import read_run
+    from aloe_bench.bridges.vlmeval.parity import compare
+    from aloe_bench.evaluation.plan import Settings, load_plan
+    from aloe_bench.evaluation.runlog import read_run
 
     header, records = read_run(folder)
     then = header["task"]

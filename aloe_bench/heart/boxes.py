@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError, NoRoomError
-from aloe_bench.heart.labels import PixelBox, clamp, overlap
+from aloe_bench.heart.draw.labels import PixelBox, clamp, overlap
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -16,12 +16,12 @@ from aloe_bench.heart import parity
 from aloe_bench.heart.attacks import applies, apply
 from aloe_bench.heart.boxes import PUBLIC_RULES, BoxRules
 from aloe_bench.heart.candidates import choose, refusal
-from aloe_bench.heart.draw import Rendering, png_bytes
+from aloe_bench.heart.draw.overlays import Rendering, png_bytes
 from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
 from aloe_bench.heart.shown import Attack, Shown, base_of
-from aloe_bench.heart.source import Source, SourceImage
+from aloe_bench.heart.sources.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
-from aloe_bench.heart.table import box_cells, row
+from aloe_bench.heart.table.write import box_cells, row
 from aloe_bench.heart.wordings import TemplateSet
 from aloe_bench.images import open_image, picture_print
 

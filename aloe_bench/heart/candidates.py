@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.errors import NoRoomError
 from aloe_bench.heart.boxes import BoxRules, distractors
-from aloe_bench.heart.draw import PixelBox
-from aloe_bench.heart.labels import overlap
+from aloe_bench.heart.draw.labels import overlap
+from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.plan import ItemKey, Slot
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.attacks import applies, draws
 from aloe_bench.heart.build import Recipe
-from aloe_bench.heart.draw import undrawable
+from aloe_bench.heart.draw.overlays import undrawable
+from aloe_bench.heart.draw.rendering import COLOURS
 from aloe_bench.heart.problems import Problems, toml_line
-from aloe_bench.heart.rendering import COLOURS
-from aloe_bench.heart.source import Classes, Source, TaskKind
+from aloe_bench.heart.sources.source import Classes, Source, TaskKind
 from aloe_bench.heart.wordings import AUTHORITIES
 
 

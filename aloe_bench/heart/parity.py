@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from aloe_bench.core import Variant
-from aloe_bench.heart import draw
+from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.plan import ItemPlan, NamedBox
 from aloe_bench.heart.shown import Shown, boxed
 
@@ -17,7 +17,7 @@ LEGEND_COLOURS = {"red": "#ff0000", "blue": "#0000ff", "green": "#008000", "yell
 VARIANTS: tuple[Variant, ...] = ("assistive", "adversarial")
 
 
-def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: draw.Rendering, *, seed: int) -> Shown:
+def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering, *, seed: int) -> Shown:
     """Return `shown` with a legend by the published rule: a colour a class, generated boxes given wrong classes.
 
     The box that the cue points at is said to hold the asked class; if that is false, the true box takes the other's
@@ -29,7 +29,7 @@ def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: draw.Rende
     colour_of = dict(zip(dict.fromkeys(said.values()), names, strict=False))
     painted = boxed(plan, shown, [LEGEND_COLOURS[colour_of[said[box.name]]] for box in plan.boxes], rendering)
     entries = [(LEGEND_COLOURS[colour], f"Contains {text.lower()}") for text, colour in colour_of.items()]
-    result = painted.drawn("legend", draw.legend(painted.image, entries, rendering))
+    result = painted.drawn("legend", overlays.legend(painted.image, entries, rendering))
     answer = plan.named_box(plan.answer).name
     return replace(result, base=shown.base, colour=colour_of[said[answer]])
 

@@ -11,8 +11,8 @@ from typing import Literal
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.boxes import Distractor
-from aloe_bench.heart.draw import PixelBox
-from aloe_bench.heart.source import Classes, TaskKind
+from aloe_bench.heart.draw.overlays import PixelBox
+from aloe_bench.heart.sources.source import Classes, TaskKind
 from aloe_bench.heart.wordings import Authority, CueWording, LegendWording, Question, TemplateSet, fill
 from aloe_bench.seeds import rng_for
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.core import Variant
 from aloe_bench.errors import DataError
-from aloe_bench.heart.draw import Drawn, Rendering, numbered_boxes, outside_untouched
+from aloe_bench.heart.draw.overlays import Drawn, Rendering, numbered_boxes, outside_untouched
 from aloe_bench.heart.plan import ItemPlan
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast, get_args
 
 from aloe_bench.errors import DataError, UsageError, did_you_mean
-from aloe_bench.heart.draw import Rendering
+from aloe_bench.heart.draw.overlays import Rendering
+from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import Dose
-from aloe_bench.heart.rendering import CaptionPosition
 from aloe_bench.heart.wordings import AUTHORITIES, Authority
 
 # Setting -> the field of Rendering that it sets.

@@ -15,10 +15,10 @@ from typing import Any, cast
 
 from aloe_bench.core import LETTERS, Cue, Sample, Variant
 from aloe_bench.errors import DataError, UsageError
-from aloe_bench.heart import published
+from aloe_bench.files import safe_name
 from aloe_bench.heart.plan import VARIANTS
-from aloe_bench.heart.reading import Pictures, Row, dataset_names, read_rows, table_files
-from aloe_bench.runlog import safe_name
+from aloe_bench.heart.table import published
+from aloe_bench.heart.table.read import Pictures, Row, dataset_names, read_rows, table_files
 from aloe_bench.tasks import formats
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aloe_bench.errors import DataError, UsageError
+from aloe_bench.files import write_atomic, write_json
 from aloe_bench.miniature.derived import describing_task, misled_task, reading_task
 from aloe_bench.miniature.loop import (
     AR_MODALITY,
@@ -21,7 +22,6 @@ from aloe_bench.miniature.loop import (
 )
 from aloe_bench.miniature.measure import Answers, asker
 from aloe_bench.miniature.tables import ANALOGUE, LEGEND, before_and_after, numbers, percent
-from aloe_bench.runlog import write_atomic, write_json
 
 FULL = Size(test_pictures=44, ar_pictures=640)
 QUICK = Size(test_pictures=4, ar_pictures=24)
@@ -52,7 +52,7 @@ def run_demo(output: Path, size: Size, seed: int, report: Report, base: Path = B
     if output.exists() and any(output.iterdir()):
         raise UsageError(f"{output} is not empty. Choose another --output, or remove it.")
     if not (base / "config.json").is_file():
-        raise DataError(f"{base}: no base checkpoint. Train one: python -m aloe_bench.miniature.base FOLDER --seed 0")
+        raise DataError(f"{base}: no base checkpoint. Train one: python -m studies.miniature.base FOLDER --seed 0")
     report("pictures of seven modalities", 0, 1, "")
     task = evaluation_table(output / "test", size.test_pictures)
     report("pictures of seven modalities", 1, 1, "")

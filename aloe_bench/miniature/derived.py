@@ -9,8 +9,9 @@ from pathlib import Path
 
 from aloe_bench.core import LETTERS, Sample, Task, samples_of
 from aloe_bench.heart.legibility import reading_sample
-from aloe_bench.miniature.scenes import DESCRIBE
 from aloe_bench.tasks import formats
+
+DESCRIBE = "Describe this image."
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aloe_bench import attack
 from aloe_bench.core import Task
+from aloe_bench.heart import make
 from aloe_bench.heart.attacks import attack_names
 from aloe_bench.heart.build import Recipe as HeartRecipe
-from aloe_bench.heart.source import load_source
+from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.task import open_task
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.miniature.images import MODALITIES
@@ -54,7 +54,7 @@ def evaluation_table(folder: Path, pictures: int, templates: Path = EVALUATION, 
             for name in UNSEEN
         ]
         recipe = HeartRecipe(attack_names("all"), load_templates(templates))
-        attack.build(sources, attack.plan_work(sources, recipe), recipe, table)
+        make.build(sources, make.plan_work(sources, recipe), recipe, table)
     task: Task = open_task(str(table))
     return task
 

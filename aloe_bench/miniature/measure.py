@@ -8,11 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from aloe_bench import runlog
 from aloe_bench.core import AnswerProtocol, Decoding, Record, Task
 from aloe_bench.errors import DataError
+from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.loop import run_plan
+from aloe_bench.evaluation.plan import Settings, load_plan
 from aloe_bench.models.hf import HFModel
-from aloe_bench.run import Settings, load_plan, run_plan
 from aloe_bench.stats.intervals import Share, clustered_share
 from aloe_bench.stats.paired import Difference, paired_difference
 

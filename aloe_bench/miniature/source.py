@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import click
 
 from aloe_bench.errors import AloeError, UsageError
+from aloe_bench.files import NewFolder
 from aloe_bench.miniature.images import CAPTION_PX, MODALITIES, SIDE_PX, Difficulty, picture
-from aloe_bench.newfolder import NewFolder
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -9,8 +9,8 @@ from pathlib import Path
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError, MissingDataError
 from aloe_bench.tasks import formats
-from aloe_bench.tasks.fetch import Fetch
-from aloe_bench.tasks.fetched import commits, refuse_changed
+from aloe_bench.tasks.data.fetch import Fetch
+from aloe_bench.tasks.data.fetched import commits, refuse_changed
 
 Rows = Iterator[Sample | Absent]
 

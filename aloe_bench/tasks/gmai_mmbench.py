@@ -12,7 +12,7 @@ from pathlib import Path
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError
 from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
-from aloe_bench.tasks.tsv import TableRow, options_of, read_table
+from aloe_bench.tasks.data.tsv import TableRow, options_of, read_table
 
 GROUPS = {
     "task": "clinical vqa task",

@@ -16,7 +16,7 @@ from typing import Any
 from aloe_bench.core import LETTERS, Absent, ImageRef, Sample
 from aloe_bench.errors import DataError
 from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
-from aloe_bench.tasks.rows import images_of, text_of
+from aloe_bench.tasks.data.rows import images_of, text_of
 
 SUBJECTS = 30
 COLUMNS = ("id", "question", "options", "answer", "question_type", *(f"image_{n}" for n in range(1, 8)))

@@ -17,9 +17,9 @@ from typing import Any
 from aloe_bench.core import LETTERS, Absent, ImageRef, Sample
 from aloe_bench.errors import DataError
 from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
-from aloe_bench.tasks.pictures import Member, Pictures, members
-from aloe_bench.tasks.rows import read_json, text_of
-from aloe_bench.tasks.tsv import options_of, read_table
+from aloe_bench.tasks.data.pictures import Member, Pictures, members
+from aloe_bench.tasks.data.rows import read_json, text_of
+from aloe_bench.tasks.data.tsv import options_of, read_table
 
 OPEN_FILES = 42
 PARTS = 30

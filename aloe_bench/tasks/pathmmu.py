@@ -14,8 +14,8 @@ from typing import Any
 from aloe_bench.core import LETTERS, Absent, Sample
 from aloe_bench.errors import DataError
 from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
-from aloe_bench.tasks.pictures import Pictures
-from aloe_bench.tasks.rows import field_of, read_json, text_of
+from aloe_bench.tasks.data.pictures import Pictures
+from aloe_bench.tasks.data.rows import field_of, read_json, text_of
 
 CATEGORIES = ("PubMed", "SocialPath", "EduContent", "Atlas", "PathCLS")
 SPLIT = "test_tiny"

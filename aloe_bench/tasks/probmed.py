@@ -15,8 +15,8 @@ from typing import Any
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError
 from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
-from aloe_bench.tasks.pictures import Pictures
-from aloe_bench.tasks.rows import read_rows, text_of
+from aloe_bench.tasks.data.pictures import Pictures
+from aloe_bench.tasks.data.rows import read_rows, text_of
 
 # "entity_gt_1", "entity_hallu_1"; older files say "entity_1" for the adversarial one, and "modality" for both.
 _QA_TYPE = re.compile(r"(modality|body_part|abnormality|entity|grounding)(?:_(gt|hallu))?(?:_(\d+))?")

@@ -6,16 +6,14 @@ ones also have an exact match. The files are bilingual: of 2,094 test rows, 1,06
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError
-from aloe_bench.tasks.answers import Parsed, answer_text, parse_yes_no
 from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
-from aloe_bench.tasks.pictures import Pictures
-from aloe_bench.tasks.rows import read_rows, text_of
+from aloe_bench.tasks.data.pictures import Pictures
+from aloe_bench.tasks.data.rows import read_rows, text_of
 
 LANGUAGE = "en"
 LANGUAGES = ("en", "zh")
@@ -50,24 +48,6 @@ def _sample(row: dict[str, Any], where: str, pictures: Pictures) -> Sample | Abs
         images=(image,),
         tags={"dataset": "slake", "answer_type": answer_type.lower(), **tags},
     )
-
-
-def exact_match(reply: str, answer: str) -> Parsed:
-    """Return what a reply to a closed question says, and by which rule: "yes" or "no", or the words of the answer.
-
-    `letter` equals `answer` in lower case if it is right; it is None if the reply could not be read.
-    """
-    wanted = answer.strip().lower()
-    if wanted in ("yes", "no"):
-        return parse_yes_no(reply)
-    said = answer_text(reply)
-    if said is None:
-        return Parsed(None, "empty")
-    return Parsed(wanted if _words(said) == _words(answer) else said.lower(), "words")
-
-
-def _words(text: str) -> list[str]:
-    return [word for word in re.findall(r"[^\W_]+", text.casefold()) if word not in ("a", "an", "the")]
 
 
 SLAKE = Benchmark(

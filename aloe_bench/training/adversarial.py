@@ -22,8 +22,8 @@ from typing import Any
 
 from aloe_bench.core import LETTERS, AnswerForm, Sample, Task
 from aloe_bench.errors import UsageError
+from aloe_bench.files import NewFolder
 from aloe_bench.heart.legibility import reading_sample
-from aloe_bench.newfolder import NewFolder
 from aloe_bench.seeds import rng_for
 from aloe_bench.tasks import formats
 from aloe_bench.training.data.schema import MANIFEST, Conversation, asked_and_answered, write_folder
@@ -65,10 +65,10 @@ def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda
 
     Raises DataError if the source shares a picture or the dataset with an evaluation set, or wordings with it.
     """
-    from aloe_bench import attack
+    from aloe_bench.heart import make
     from aloe_bench.heart.attacks import attack_names
     from aloe_bench.heart.build import Recipe
-    from aloe_bench.heart.source import load_source
+    from aloe_bench.heart.sources.source import load_source
     from aloe_bench.heart.task import open_task
     from aloe_bench.heart.wordings import load_templates
 
@@ -79,8 +79,8 @@ def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda
     check_wordings(templates, wanted.evaluation)
     recipe = Recipe(attack_names(wanted.attacks), templates, wanted.seed)
     with NewFolder(output, overwrite=False, known_by=MANIFEST) as folder:
-        work = attack.plan_work([source], recipe)
-        attack.build([source], work, recipe, folder / "heart", n_workers=wanted.workers, report=report)
+        work = make.plan_work([source], recipe)
+        make.build([source], work, recipe, folder / "heart", n_workers=wanted.workers, report=report)
         task = open_task(str(folder / "heart"))
         rows = [s for s in task.load(folder) if (s.cue.variant if s.cue else None) in VARIANTS]
         if wanted.reading:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aloe_bench import runlog
+from aloe_bench.boards.compare import compare
 from aloe_bench.core import AnswerForm, Decoding
 from aloe_bench.errors import RunMismatchError, UsageError
-from aloe_bench.leaderboard.compare import compare
+from aloe_bench.evaluation.loop import run_plan
+from aloe_bench.evaluation.plan import Plan, Settings, load_plan
+from aloe_bench.files import write_json
 from aloe_bench.models.hf_folder import check_folder
-from aloe_bench.run import Plan, Settings, load_plan, run_plan
 from aloe_bench.training.adversarial import WITHOUT_CUE, Wanted, write_adversarial_data
 from aloe_bench.training.data.schema import MANIFEST, read_folder
 from aloe_bench.training.overlap import evaluation_sha256
@@ -47,7 +48,7 @@ def ensure_data(wanted: Wanted, state: Path, report: Callable[[int, int], None])
     """
     now, path = _asked(wanted), state / ASKED
     if not (state / DATA / MANIFEST).is_file():
-        runlog.write_json(path, now)
+        write_json(path, now)
         write_adversarial_data(wanted, state / DATA, report)
         return state / DATA
     before = json.loads(path.read_text(encoding="utf-8"))
@@ -60,7 +61,7 @@ def ensure_data(wanted: Wanted, state: Path, report: Callable[[int, int], None])
 
 
 def _asked(wanted: Wanted) -> dict[str, Any]:
-    from aloe_bench.heart.source import load_source
+    from aloe_bench.heart.sources.source import load_source
     from aloe_bench.heart.wordings import load_templates
 
     return {

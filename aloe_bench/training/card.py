@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aloe_bench.runlog import write_atomic
+from aloe_bench.files import write_atomic
 
 if TYPE_CHECKING:
     from aloe_bench.training.sft import Trained

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.errors import DataError, DependencyError, UsageError
-from aloe_bench.runlog import safe_name, write_atomic, write_json
+from aloe_bench.files import safe_name, write_atomic, write_json
 from aloe_bench.training.plan import Plan, check_fits
 from aloe_bench.training.recipes import Cluster
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError
-from aloe_bench.runlog import write_json
+from aloe_bench.files import write_json
 from aloe_bench.training.card import write_card
 from aloe_bench.training.trainer import disk_is_full, flush
 

@@ -27,9 +27,8 @@ from typing import TYPE_CHECKING
 import click
 
 from aloe_bench.errors import AloeError, DataError
+from aloe_bench.files import NewFolder, inert
 from aloe_bench.images import MAX_PIXELS, open_image
-from aloe_bench.newfolder import NewFolder
-from aloe_bench.runlog import inert
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -14,7 +14,7 @@ from aloe_bench.errors import DataError
 from aloe_bench.images import open_image, picture_print
 
 if TYPE_CHECKING:
-    from aloe_bench.heart.source import Source
+    from aloe_bench.heart.sources.source import Source
     from aloe_bench.heart.wordings import TemplateSet
 
 # A cue sentence with fewer letters of its own, such as "$bbox: $class_name", is not told from others.
@@ -100,10 +100,10 @@ def check_wordings(templates: TemplateSet, evaluation: Sequence[Path]) -> None:
 def evaluation_sha256(place: Path) -> str:
     """Return the hash of a HEART source, or of the table at `place`."""
     if (place / "dataset.toml").is_file():
-        from aloe_bench.heart.source import load_source
+        from aloe_bench.heart.sources.source import load_source
 
         return load_source(place).sha256
-    from aloe_bench.heart.reading import table_files
+    from aloe_bench.heart.table.read import table_files
 
     whole = hashlib.sha256()
     for path in table_files(place):
@@ -152,7 +152,7 @@ def _facts(place: Path) -> tuple[set[str], set[str]]:
 
 def _prints(place: Path) -> Iterator[tuple[str, str]]:
     if (place / "dataset.toml").is_file():
-        from aloe_bench.heart.source import load_source
+        from aloe_bench.heart.sources.source import load_source
 
         source = load_source(place)
         for image in source.images:
@@ -174,7 +174,7 @@ def _distinct(place: Path, name: str) -> set[str]:
     """Return the values of a column of the table at `place`; none if it has no such column."""
     import pyarrow.parquet as parquet
 
-    from aloe_bench.heart.reading import read_rows, table_files
+    from aloe_bench.heart.table.read import read_rows, table_files
 
     found: set[object] = set()
     for path in table_files(place):

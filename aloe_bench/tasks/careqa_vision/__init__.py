@@ -13,7 +13,7 @@ from typing import Any
 from aloe_bench.core import LETTERS, Kind, Sample
 from aloe_bench.errors import DataError
 from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
-from aloe_bench.tasks.rows import images_of, read_rows, text_of
+from aloe_bench.tasks.data.rows import images_of, read_rows, text_of
 
 
 def _read(file: str, kind: Kind, folder: Path) -> Rows:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.errors import DataError
-from aloe_bench.runlog import write_atomic, write_json
+from aloe_bench.files import write_atomic, write_json
 from aloe_bench.training.data.filters import Dropped, Encoder, Kept, Limits, Pictures, keep_or_drop
 from aloe_bench.training.data.schema import CONVERSATIONS, Conversation, read_folder, to_json
 

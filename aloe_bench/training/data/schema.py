@@ -25,7 +25,7 @@ from typing import Any
 
 from aloe_bench.core import Request, Role
 from aloe_bench.errors import DataError
-from aloe_bench.runlog import write_json
+from aloe_bench.files import write_json
 
 CONVERSATIONS = "conversations.jsonl"
 MANIFEST = "manifest.json"

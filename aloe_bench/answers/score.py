@@ -1,0 +1,71 @@
+"""A sample and a model's reply become a score. A failed call is no score; an unreadable reply is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from aloe_bench.answers.compat.probmed import BOTH, parse_yes_no_probmed
+from aloe_bench.answers.compat.vlmeval import parse_choice_vlmeval
+from aloe_bench.answers.strict.choice import VERSION, Parsed, parse_choice, parse_yes_no, without_reasoning
+from aloe_bench.core import LETTERS, Kind, Prediction, Sample, Score
+from aloe_bench.errors import UsageError
+
+Parser = Callable[[str, Sequence[str]], Parsed]
+
+# A compat parser reads only the kind of question that its benchmark has.
+PARSERS: dict[str, Mapping[Kind, Parser]] = {
+    "strict": {"choice": parse_choice, "yes_no": lambda reply, options: parse_yes_no(reply)},
+    "vlmeval": {"choice": parse_choice_vlmeval},
+    "probmed": {"yes_no": lambda reply, options: parse_yes_no_probmed(reply)},
+}
+
+
+def parser_id(name: str) -> str:
+    """Return the name and version written into the header."""
+    return f"{name}-{VERSION}"
+
+
+def refuse_unreadable(parser: str, kinds: Iterable[Kind], task: str) -> None:
+    """Raise UsageError if `parser` cannot read questions of one of `kinds`; a jury reads the open ones."""
+    lacking = sorted(set(kinds) - set(PARSERS[parser]) - {"open"})
+    if lacking:
+        raise UsageError(
+            f"{task}: --parser {parser} reads {', '.join(PARSERS[parser])} questions, and the task has "
+            f"{', '.join(lacking)} ones. Run it with --parser strict."
+        )
+
+
+def open_answer(reply: str) -> str | None:
+    """Return what of a reply a jury is shown: all but its reasoning; None if that leaves no answer."""
+    text = without_reasoning(reply)
+    return (text.strip() or None) if text is not None else None
+
+
+def grade_open(reply: str) -> Score:
+    """Return the score of a reply to an open question before a jury has seen it; no answer is a wrong one."""
+    if open_answer(reply) is None:
+        return Score(0.0, None, "unread: no answer")
+    return Score(value=None, parsed=None, rule="unjudged")
+
+
+def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Score:
+    """Return the score of one reply; value None if the call failed or a jury has yet to grade it."""
+    if prediction.finish == "error" or prediction.text is None:
+        return Score(value=None, parsed=None, rule="failed")
+    if sample.kind == "open":
+        return grade_open(prediction.text)
+    if prediction.option_logprobs:
+        likeliest = _likeliest(sample, prediction)
+        return Score(float(likeliest == sample.target), likeliest, "logprob")
+    parsed = PARSERS[parser][sample.kind](prediction.text, sample.choices)
+    if parsed.letter is None:
+        return Score(0.0, None, f"unread: {parsed.rule}")
+    return Score(float(parsed.letter in (sample.target, BOTH)), parsed.letter, parsed.rule)
+
+
+def _likeliest(sample: Sample, prediction: Prediction) -> str | None:
+    """Return the letter (or word) of the likeliest option, ties going to the first; options may be scored as text."""
+    if sample.kind != "choice":
+        return prediction.text
+    scores = prediction.option_logprobs
+    return LETTERS[max(range(len(scores)), key=scores.__getitem__)]

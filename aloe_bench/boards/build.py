@@ -1,0 +1,165 @@
+"""From run folders to results/<model>/<task>.json, and from those to the tables."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.boards import tables
+from aloe_bench.boards.pages import PAGES
+from aloe_bench.boards.task_cells import task_cells, task_sections
+from aloe_bench.core import Record
+from aloe_bench.errors import DataError
+from aloe_bench.evaluation import runlog
+from aloe_bench.files import safe_name, write_atomic
+
+log = logging.getLogger(__name__)
+
+SCHEMA = 1
+MODEL_KEYS = ("name", "fingerprint", "backend", "miniature", "size_group", "domain")
+_REPLACED = "run %s takes the place of run %s, of another model of the same name; give each its own with run --name"
+TASK_KEYS = ("name", "version", "expected_rows", "data_sha256")
+
+
+def build(runs: Sequence[Path], output: Path) -> list[Path]:
+    """Write the evidence of `runs` under `output`/results, make every table anew; return what was written.
+
+    All runs are read before anything is written. Of the runs of one model on one task the last counts, a partial one
+    only where none is complete.
+    Raises DataError for an unfinished run, a broken header, or a partial run that would take the
+    place of a complete one.
+    """
+    results: dict[Path, dict[str, Any]] = {}
+    for folder in runs:
+        result = evidence(folder)
+        path = _result_path(output, result)
+        given = results.get(path, result)
+        if given["partial"] != result["partial"]:
+            part, whole = sorted((given, result), key=lambda one: not one["partial"])
+            log.warning("run %s left out: a partial run; %s is the complete one", part["run"], whole["run"])
+            result = whole
+        elif given["model"]["fingerprint"] != result["model"]["fingerprint"]:
+            log.warning(_REPLACED, result["run"], given["run"])
+        results[path] = result
+    for path, result in results.items():
+        _check_place(path, result)
+    for path, result in results.items():
+        write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
+    pages = _pages(output)
+    for path, text in pages.items():
+        write_atomic(path, text)
+    log.info("leaderboard: %d runs added under %s", len(runs), output)
+    return [*results, *pages]
+
+
+def _check_place(path: Path, result: Mapping[str, Any]) -> None:
+    """Raise DataError where the complete result at `path` would be lost to a part; say where it is another model's."""
+    if not path.exists():
+        return
+    try:
+        there = _read_result(path)
+    except DataError:
+        if result["partial"]:
+            raise
+        return  # a complete run mends a broken result
+    if result["partial"] and not there["partial"]:
+        raise DataError(
+            f"{result['run']}: a partial run, but {path} holds a complete one. "
+            "Delete that file first if it is to go, or finish the run; nothing was written."
+        )
+    if there["model"]["fingerprint"] != result["model"]["fingerprint"]:
+        log.warning(_REPLACED, result["run"], there["run"])
+
+
+def check(output: Path) -> list[str]:
+    """Return the differences between the tables on disk and what the results give; empty if none."""
+    differences: list[str] = []
+    for path, text in _pages(output).items():
+        if not path.is_file():
+            differences.append(f"{path.name}: missing")
+            continue
+        found = path.read_text(encoding="utf-8")
+        if found != text:
+            old, new = f"{path.name} on disk", f"{path.name} from results"
+            differences += difflib.unified_diff(found.split("\n"), text.split("\n"), old, new, n=0, lineterm="")
+    return differences
+
+
+def evidence(folder: Path) -> dict[str, Any]:
+    """Return what results/<model>/<task>.json says of the run in `folder`."""
+    header, records = runlog.read_run(folder)
+    try:
+        return _evidence(folder, header, records)
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder}: the run's header lacks or misstates {error}. Run the model again with this version."
+        ) from error
+
+
+def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
+    if len(records) != header["n"]:
+        raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
+    known = {task["expected_rows"], header["task"].get("paper_scored_rows")} - {None}
+    return {
+        "schema": SCHEMA,
+        "run": header["run_id"],
+        "model": {key: header["model"][key] for key in MODEL_KEYS},
+        "task": task,
+        "protocol": header["protocol"],
+        "engine": header.get("engine"),
+        "parser": header.get("parser"),
+        "answer": header.get("answer", "letter"),
+        "decoding": header.get("decoding"),
+        "seed": header.get("seed"),
+        "judges": header.get("judges"),
+        "limit": header["limit"],
+        "partial": bool(header["partial"])
+        or header["limit"] is not None
+        or header.get("shard") is not None
+        or bool(known and header["n"] not in known),
+        "absent": header.get("absent", {}),
+        "left_out": header.get("asked", {}).get("left_out", []),
+        "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
+    } | task_sections(header, records)
+
+
+def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
+    label = tables.protocol_label(result)
+    # The NUL cannot stand in a file name, so no model's own name ends up in another's folder.
+    mark = f"\0{label}" if label else ""
+    model = safe_name(str(result["model"]["name"]) + mark) or "unnamed"
+    task = str(result["task"]["name"])
+    if "heart" in result:  # a data set may be attacked in many ways, each a table of its own
+        task += f"-{result['task']['data_sha256'][:8]}"
+    return output / "results" / model / f"{safe_name(task)}.json"
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path}: not JSON ({error}). Build it again from its run folder.") from error
+    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
+        raise DataError(f"{path}: expected a result of schema {SCHEMA}. Build it again from its run folder.")
+    try:
+        for numbers in result["cells"].values():
+            if numbers["exact"] is not None:
+                Fraction(numbers["exact"])
+        for page in PAGES.values():
+            page([result])
+        bool(result["partial"])
+    except (KeyError, TypeError, AttributeError, ValueError, ZeroDivisionError) as error:
+        raise DataError(f"{path}: broken near {error}. Build it again from its run folder.") from error
+    return result
+
+
+def _pages(output: Path) -> dict[Path, str]:
+    results = [_read_result(path) for path in sorted((output / "results").glob("*/*.json"))]
+    return {output / name: page(results) for name, page in PAGES.items()}

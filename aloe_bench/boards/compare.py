@@ -1,0 +1,175 @@
+"""Two runs on the same questions: what the second does better or worse, item by item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aloe_bench.core import Record
+from aloe_bench.errors import DataError, RunMismatchError, UsageError
+from aloe_bench.evaluation import runlog
+from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
+from aloe_bench.heart.measure.effects import Column, Entry, levels_of, table_arms
+from aloe_bench.stats.margins import equivalence, non_inferiority
+from aloe_bench.stats.multiple import benjamini_hochberg, holm
+
+# What makes two runs answer the same questions; other differences of their headers are named, not refused.
+SAME = ("task.name", "task.version", "task.data_sha256")
+NAMED = ("prompt_sha256", "protocol", "parser", "answer", "decoding", "judges")
+# A subgroup smaller than this is shown and not tested.
+SMALLEST_GROUP = 30
+FEW_ITEMS = 200
+
+Columns = Mapping[str, Column]
+
+
+def compare(first: Path, second: Path, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
+    """Return the rows of a paired comparison of two run folders: second minus first.
+
+    `by` adds a row for each value of a tag, explored under Benjamini-Hochberg; `margin` in (0, 1] adds the p of "second
+    is at least that much worse" and of "they differ by at least that much", over the pooled items. Rows of one kind
+    (accuracies, drops, led) are one family of Holm's.
+    Raises DataError for an unfinished run, RunMismatchError for other questions, UsageError for a tag there is not.
+    """
+    (one, before), (two, after) = (_finished(folder) for folder in (first, second))
+    _refuse_other_questions(first, one, before, second, two, after)
+    attacked = all({"attack", "variant", "n_options"} <= record.tags.keys() for record in before)
+    if attacked and by is not None:
+        raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
+    groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}
+    rows = [_row(name, columns, margin) for name, columns in groups.items()]
+    kinds = list(dict.fromkeys(_kind(row) for row in rows))
+    rows.sort(key=lambda row: kinds.index(_kind(row)))
+    for kind in kinds:
+        _adjust([row for row in rows if _kind(row) == kind], holm, "Holm")
+    if by is not None:
+        subgroups = [_row(name, {"": column}, None) for name, column in _by_tag(before, after, by).items()]
+        for row in subgroups:
+            if row["n"] < SMALLEST_GROUP:
+                row |= {"p": None, "test": f"under {SMALLEST_GROUP} items: not tested"}
+        _adjust(subgroups, benjamini_hochberg, "Benjamini-Hochberg, exploratory")
+        rows += subgroups
+    return {
+        "task": one["task"]["name"],
+        "runs": [{"run": h["run_id"], "model": h["model"]["name"], "folder": str(f)}
+                 for f, h in ((first, one), (second, two))],
+        "differ_in": [key for key in NAMED if one.get(key) != two.get(key)],
+        "margin": margin,
+        "rows": rows,
+    }  # fmt: skip
+
+
+def _finished(folder: Path) -> tuple[dict[str, Any], list[Record]]:
+    header, records = runlog.read_run(folder)
+    if len(records) != header["n"]:
+        raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
+    return header, records
+
+
+def _refuse_other_questions(
+    first: Path, one: runlog.Header, before: Sequence[Record], second: Path, two: runlog.Header, after: Sequence[Record]
+) -> None:
+    a, b = ({key: _at(header, key) for key in SAME} for header in (one, two))
+    changed = [f"{key} is {a[key]!r} and {b[key]!r}" for key in SAME if a[key] != b[key]]
+    if changed:
+        raise RunMismatchError(f"{first} and {second} did not answer the same questions: {'; '.join(changed)}.")
+    if [record.sample_id for record in before] != [record.sample_id for record in after]:
+        raise RunMismatchError(
+            f"{first} has {len(before)} and {second} {len(after)} items, not the same ones (a limit or a shard). "
+            "Run both whole, or with the same --limit."
+        )
+
+
+def _at(header: Mapping[str, Any], path: str) -> Any:
+    part, _, key = path.partition(".")
+    return header[part][key]
+
+
+def _scores(before: Sequence[Record], after: Sequence[Record]) -> Column:
+    def values(records: Sequence[Record]) -> Any:
+        return np.array([np.nan if r.score.value is None else r.score.value for r in records], dtype=float)
+
+    return Column(values(after), values(before), np.array([r.cluster for r in before], dtype=str), True)
+
+
+def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict[str, Column]:
+    found = sorted({record.tags.get(tag, "") for record in before} - {""})
+    if not found:
+        known = ", ".join(sorted({key for record in before for key in record.tags}))
+        raise UsageError(f"--by {tag}: no item has this tag. Tags here: {known}.")
+    chosen = {value: [i for i, r in enumerate(before) if r.tags.get(tag) == value] for value in found}
+    return {
+        f"{tag}={value}": _scores([before[i] for i in items], [after[i] for i in items])
+        for value, items in chosen.items()
+    }
+
+
+def _heart_groups(before: Sequence[Record], after: Sequence[Record]) -> dict[str, dict[str, Column]]:
+    """Return row -> data set -> column: Table 4's cells, then what each cue did to one run beyond the other."""
+    one, two = blocks(before), blocks(after)
+    pairs = {(a.task, a.dataset): (a, b) for a, b in zip(one, two, strict=True)}
+    accuracy: dict[str, dict[str, Column]] = {}
+    effects: dict[str, dict[str, Column]] = {}
+    for name, arms in table_arms(one).items():
+        task, _, attack = name.partition("/")
+        for a, arm in arms:
+            b = pairs[task, a.dataset][1]
+            other = b.base if attack == BASELINE else b.arms[attack]["adversarial"]
+            there = arm.there
+            column = Column(other.right[there], arm.right[there], a.clusters[there], True)
+            accuracy.setdefault(name, {})[a.dataset] = column
+            if attack != BASELINE:
+                for effect, found in _effects(a, b, attack).items():
+                    effects.setdefault(f"{name}: {effect}", {})[a.dataset] = found
+    return accuracy | effects
+
+
+def _effects(a: Block, b: Block, attack: str) -> Columns:
+    one, two = a.arms[attack]["adversarial"], b.arms[attack]["adversarial"]
+    there = one.there
+    both = there & ~((a.base.right == 0) | (b.base.right == 0))
+    drops = b.base.right - two.right, a.base.right - one.right
+    return {
+        # The second run's loss minus the first's: the difference in differences of a defence.
+        "drop": Column(drops[0][there], drops[1][there], a.clusters[there], True),
+        "led, both right": Column(
+            _known(two.led, b.base.right)[both], _known(one.led, a.base.right)[both], a.clusters[both], True
+        ),
+    }
+
+
+def _known(values: Any, needed: Any) -> Any:
+    return np.where(np.isnan(needed), np.nan, values)
+
+
+def _row(name: str, columns: Columns, margin: float | None) -> Entry:
+    macro = levels_of(columns)["macro"]
+    shown = dict(macro)
+    shown["first"], shown["second"] = _mean(columns, "second"), _mean(columns, "first")
+    if margin is not None and macro["value"] is not None and ":" not in name:
+        found = columns.values()
+        second, first = (np.concatenate([getattr(c, part) for c in found]) for part in ("first", "second"))
+        clusters = np.concatenate([column.clusters for column in found])
+        shown["p_not_inferior"] = non_inferiority(second, first, clusters, margin)
+        shown["p_equivalent"] = equivalence(second, first, clusters, margin)
+    if macro["n"] < FEW_ITEMS:
+        shown.setdefault("warning", f"{macro['n']} items, fewer than {FEW_ITEMS}")
+    return {"row": name, **shown}
+
+
+def _kind(row: Entry) -> str:
+    return str(row["row"]).partition(": ")[2]
+
+
+def _mean(columns: Columns, part: str) -> float | None:
+    means = [getattr(column, part).mean() for column in columns.values() if len(column.first)]
+    mean = float(np.mean(means)) if means else float("nan")
+    return None if np.isnan(mean) else mean
+
+
+def _adjust(rows: Sequence[Entry], adjust: Any, name: str) -> None:
+    for row, p in zip(rows, adjust([row["p"] for row in rows]), strict=True):
+        row["p_adjusted"], row["adjusted_by"] = p, name

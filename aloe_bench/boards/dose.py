@@ -1,0 +1,101 @@
+"""Runs on one source attacked at several strengths: how cue-following rises with the dose."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aloe_bench.core import Record
+from aloe_bench.errors import DataError, RunMismatchError, UsageError, did_you_mean
+from aloe_bench.evaluation import runlog
+from aloe_bench.heart.strength import SETTINGS
+from aloe_bench.stats.dose import dose_response
+
+# What `attack --strength` leaves at its usual value is not written into a row.
+USUAL = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One run: its dose, all else that may move its cue-following, and task/attack -> sample id -> record."""
+
+    dose: float
+    conditions: Mapping[str, Any]
+    items: Mapping[str, Mapping[str, Record]]
+
+
+def dose_rows(runs: Sequence[Path], setting: str) -> dict[str, Any]:
+    """Return, for each task and attack that `setting` (such as caption.size) acts on, its dose-response over `runs`.
+
+    The share is cue-following under the adversarial cue. Raises UsageError for a setting without a number in at least
+    two runs or twice the same, RunMismatchError unless every run has the same items and cues, of one model asked in one
+    way, and all other settings are equal.
+    """
+    if setting not in SETTINGS:
+        raise UsageError(
+            f"--dose {setting}: no setting.{did_you_mean(setting, SETTINGS)} Known: {', '.join(SETTINGS)}."
+        )
+    found = sorted((_run(folder, setting) for folder in runs), key=lambda run: run.dose)
+    for key in found[0].conditions:
+        values = list(dict.fromkeys(str(run.conditions[key]) for run in found))
+        if len(values) > 1:
+            raise RunMismatchError(f"--dose: the runs differ in {key} ({', '.join(values)}), not in {setting} alone.")
+    doses = [run.dose for run in found]
+    if len(set(doses)) < max(2, len(doses)):
+        shown = ", ".join(f"{dose:g}" for dose in doses)
+        raise UsageError(f"--dose {setting}: the runs were made at {shown}; expected two different strengths or more.")
+    rows = [_row(name, doses, [run.items.get(name, {}) for run in found]) for name in found[0].items]
+    return {"model": found[0].conditions["model"], "setting": setting, "rows": rows}
+
+
+def _run(folder: Path, setting: str) -> _Run:
+    header, records = runlog.read_run(folder)
+    if len(records) != header["n"]:
+        raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
+    items: dict[str, dict[str, Record]] = {}
+    doses: set[float] = set()
+    others: set[str] = set()
+    for record in records:
+        if record.cue is None or record.cue.variant != "adversarial":
+            continue
+        if setting.partition(".")[0] in record.cue.attack.split("+"):
+            items.setdefault(f"{record.tags['task']}/{record.cue.attack}", {})[record.sample_id] = record
+            settings = json.loads(record.tags.get("strength") or "{}")
+            doses.add(_dose(folder, setting, settings.pop(setting, USUAL)))
+            others.add(json.dumps(settings, sort_keys=True))
+    if len(doses) != 1:
+        raise UsageError(f"--dose {setting}: {folder} has no attack it acts on; expected e.g. caption.size.")
+    asked = {key: header.get(key) for key in ("protocol", "parser", "answer", "decoding")}
+    conditions = {"model": str(header["model"]["fingerprint"]), "--strength": " and ".join(sorted(others)), **asked}
+    return _Run(doses.pop(), conditions, items)
+
+
+def _dose(folder: Path, setting: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise UsageError(f"--dose {setting}: {folder} has {value!r}, which is no number; it cannot be put in order.")
+    return float(value)
+
+
+def _row(name: str, doses: Sequence[float], runs: Sequence[Mapping[str, Record]]) -> dict[str, Any]:
+    ids = sorted(runs[0])
+    if any(sorted(run) != ids for run in runs):
+        raise RunMismatchError(f"--dose: the runs have other items of {name}; attack one source with one seed.")
+    if any((run[i].target, run[i].cue) != (runs[0][i].target, runs[0][i].cue) for run in runs for i in ids):
+        raise RunMismatchError(f"--dose: the cues of {name} argue for other options; attack one source with one seed.")
+    failed = sum(record.score.value is None for run in runs for record in run.values())
+    if failed:
+        return {"row": name, "failed": failed}
+    hits = np.array([[_led(run[i]) for run in runs] for i in ids], dtype=float)
+    clusters = [runs[0][i].cluster for i in ids]
+    if len(set(clusters)) < 2:
+        raise DataError(f"--dose: all {len(ids)} items of {name} are of one image or patient; expected two or more.")
+    return {"row": name, "failed": 0, **asdict(dose_response(doses, hits, clusters, name))}
+
+
+def _led(record: Record) -> bool:
+    return record.cue is not None and record.score.parsed == record.cue.suggests

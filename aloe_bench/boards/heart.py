@@ -1,0 +1,279 @@
+"""heart.md: the shape of the paper's Table 4, and what the cues did to each model."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from aloe_bench.boards.tables import (
+    FOOTNOTES,
+    GENERATED,
+    Row,
+    best_two,
+    escape,
+    is_miniature,
+    marked,
+    percent,
+    protocol_label,
+)
+from aloe_bench.heart.table.published import ROWS, SOURCE
+from aloe_bench.stats.intervals import ALPHA
+from aloe_bench.stats.multiple import holm
+from aloe_bench.stats.paired import sign_flip
+
+Result = Mapping[str, Any]
+
+STEP = "0.1"
+TITLES = {"baseline": "Base", "caption": "Cap", "prompt": "Pmt", "sycophancy": "Syc", "legend": "Leg"}
+LEGEND = (
+    "Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. Cap: caption in the image. "
+    "Pmt: caption in the prompt. Syc: a suggestion in the prompt. Leg: legend in the image. Own rows are means over "
+    "data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a paired test "
+    "does not separate this run from the best of our runs on the same questions (Holm over runs); paper rows have no "
+    "items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: its 95 % "
+    "interval over images or patients, and n. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, whose own "
+    "marks are wrong in four places (docs/robustness.md). Only complete runs are ranked."
+)
+EFFECTS = (
+    "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p by Holm over a run's tasks and "
+    "attacks; MDE: the drop that would have been found with 80 % power. Led: of answers right at the baseline, those "
+    "the cue turned to its own option. Excess: cue-following beyond what the baseline already answered so. Rescue: "
+    "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
+    "drop with a text that claims nothing. Unread: refusals and unreadable replies under attack."
+)
+
+
+@dataclass(slots=True)
+class Section:
+    """The runs on one table of questions; `paper` holds Table 4's rows where that table is the published one."""
+
+    title: str
+    results: list[Result] = field(default_factory=list)
+    paper: bool = False
+
+
+def heart_page(results: Sequence[Result]) -> str:
+    """Return heart.md: Table 4's rows, and those of `results` that are no miniatures."""
+    own = [result for result in results if not is_miniature(result)]
+    found = _sections(own)
+    if not any(section.paper for section in found):
+        found.insert(0, Section("The published table", paper=True))
+    blocks = [block for section in found for block in _section_blocks(section)]
+    return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *_footnote(blocks)]) + "\n"
+
+
+def heart_blocks(results: Sequence[Result]) -> list[str]:
+    """Return the blocks for miniature.md: the same tables without the paper's rows; empty if there are none."""
+    blocks = []
+    for section in _sections(results):
+        section.paper = False
+        blocks += [
+            block.replace("## ", "### ", 1) if block.startswith("## ") else block for block in _section_blocks(section)
+        ]
+    return ["## HEART", LEGEND, *blocks, *_footnote(blocks)] if blocks else []
+
+
+def _footnote(blocks: Sequence[str]) -> list[str]:
+    return [FOOTNOTES["†"]] if any("†" in block for block in blocks) else []
+
+
+def _sections(results: Sequence[Result]) -> list[Section]:
+    """Return a section for each table of questions: only runs on the same questions stand in one ranking."""
+    found: dict[tuple[str, str], Section] = {}
+    for result in results:
+        if "heart" not in result:
+            continue
+        task = result["task"]
+        key = (str(task["name"]), str(task["data_sha256"]))
+        section = found.setdefault(key, Section(f"{escape(task['name'])}, data {escape(key[1][:8])}"))
+        section.results.append(result)
+        hub = task["name"] == "heart" and task.get("source") == SOURCE and task["expected_rows"] == ROWS
+        if hub and not result["partial"]:
+            section.title, section.paper = "The published table", True
+    return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
+
+
+def _section_blocks(section: Section) -> list[str]:
+    random, rows = _paper_rows() if section.paper else (None, [])
+    columns = [*rows[0].shown] if rows else []
+    for result in section.results:
+        columns += [name for name in result["cells"] if name not in columns]
+    columns.sort(key=_place)
+    rows += [_row(result) for result in section.results]
+    random = random or _random(section.results, columns)
+    ties = _ties(section.results, columns)
+    podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
+    lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
+    lines.append([random.name, *(str(random.shown.get(column) or "–") for column in columns), ""])
+    for row in rows:
+        numbers = [_number(row, column, podium[column], ties) for column in columns]
+        lines.append([row.name, *numbers, "<br>".join(row.notes)])
+    blocks = [f"## {section.title}", _markdown(lines)]
+    if section.results:
+        blocks += [EFFECTS, _markdown(_effects(section.results))]
+    return blocks
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _place(column: str) -> tuple[str, int, str]:
+    """Return where a column stands: Table 4's order, attacks of ours last."""
+    task, _, attack = column.partition("/")
+    return task, [*TITLES, attack].index(attack), attack
+
+
+def _title(column: str) -> str:
+    task, _, attack = column.partition("/")
+    return f"{escape(task.capitalize())} {TITLES.get(attack) or escape(attack)}"
+
+
+def _paper_rows() -> tuple[Row, list[Row]]:
+    """Return the Random row and the models' rows of Table 4."""
+    source = resources.files("aloe_bench.boards").joinpath("paper", "table4_robustness.csv")
+    rows = []
+    for line in csv.DictReader(source.read_text(encoding="utf-8").splitlines()):
+        name = f"{escape(line.pop('model'))} *(paper)*"
+        rows.append(Row(name, None, "", {column: Decimal(text) for column, text in line.items()}))
+    return rows[0], rows[1:]
+
+
+def _random(results: Sequence[Result], columns: Sequence[str]) -> Row:
+    """Return chance by column, from a complete run where there is one: a part may lack a data set or a whole task."""
+    row = Row("Random *(computed)*", None, "")
+    for result in sorted(results, key=lambda result: bool(result["partial"])):
+        for column in (column for column in columns if column in result["cells"]):
+            row.shown.setdefault(column, percent(Fraction(_accuracy(result, column)["chance"])))
+    return row
+
+
+def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
+    """Return the macro entry that the cell of `column` shows."""
+    task, _, attack = column.partition("/")
+    measure = "accuracy" if attack == "baseline" else "adversarial"
+    entry: Mapping[str, Any] = result["heart"][task]["columns"][attack][measure]["macro"]
+    return entry
+
+
+def _run_name(result: Result) -> str:
+    return f"{escape(str(result['model']['name']))}{protocol_label(result)}" + (" †" if result["partial"] else "")
+
+
+def _row(result: Result) -> Row:
+    row = Row(_run_name(result), None, "")
+    for column, numbers in result["cells"].items():
+        row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
+        row.small_print[column] = _small_print(result, column, numbers)
+        if result["partial"]:
+            row.unranked.add(column)
+    failed = sum(numbers["failed"] for numbers in result["cells"].values())
+    unread = sum(numbers["unread"] for numbers in result["cells"].values())
+    row.notes.append(f"v{escape(str(result['task']['version']))}: unread {unread}, failed {failed}")
+    row.notes.append(f"run {escape(str(result['run']))}")
+    return row
+
+
+def _small_print(result: Result, column: str, numbers: Result) -> str:
+    if numbers["exact"] is None:
+        return f"not measured, {numbers['failed']} failed"
+    below = _accuracy(result, column)["below_chance"]
+    clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
+    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, n {numbers['n']}{clusters}"
+
+
+def _interval(interval: Sequence[float] | None) -> str:
+    if interval is None:
+        return "no interval"
+    low, high = (percent(Fraction(bound), STEP) for bound in interval)
+    return f"[{low}, {high}]"
+
+
+def _number(row: Row, column: str, podium: Sequence[Decimal], ties: Mapping[tuple[str, str], bool]) -> str:
+    value, small = row.shown.get(column), row.small_print.get(column, "")
+    if value is None:
+        return small or "–"
+    text = marked(str(value), row, column, podium)
+    if ties.get((row.name, column)):
+        text += " ≈"
+    return f"{text}<br><small>{small}</small>" if small else text
+
+
+def _ties(results: Sequence[Result], columns: Sequence[str]) -> dict[tuple[str, str], bool]:
+    """Return (row, column) -> whether a test fails to separate the run from the best of these runs."""
+    whole = [result for result in results if not result["partial"]]
+    ties: dict[tuple[str, str], bool] = {}
+    for column in columns:
+        ranked = [result for result in whole if result["cells"].get(column, {}).get("exact") is not None]
+        if len(ranked) < 2:
+            continue
+        best = max(ranked, key=lambda result: Fraction(result["cells"][column]["exact"]))
+        others = [result for result in ranked if result is not best]
+        for other, p in zip(others, holm([_p(best, other, column) for other in others]), strict=True):
+            ties[_run_name(other), column] = p is not None and p >= ALPHA
+    return ties
+
+
+def _p(first: Result, second: Result, column: str) -> float:
+    """Return the p of no difference between two runs in one column, data sets counting the same."""
+    task, _, name = column.partition("/")
+    one, two = first["heart"][task]["outcomes"], second["heart"][task]["outcomes"]
+    found = [dataset for dataset in one if name in one[dataset]]
+    sums = []
+    for dataset in found:
+        there = np.array([letter != "." for letter in one[dataset][name]])
+        right = [np.array([letter == "1" for letter in part[dataset][name]], dtype=float) for part in (one, two)]
+        clusters = np.array(one[dataset]["clusters"].split(), dtype=int)[there]
+        sums.append(np.bincount(clusters, weights=(right[0] - right[1])[there]))
+    if len(found) > 1:
+        sizes = [sum(letter != "." for letter in one[dataset][name]) for dataset in found]
+        sums = [part / size / len(found) for part, size in zip(sums, sizes, strict=True)]
+    return sign_flip(np.concatenate(sums), column, first["run"], second["run"])[0]
+
+
+def _effects(results: Sequence[Result]) -> list[list[str]]:
+    titles = "Model", "Cue", "Drop", "p", "MDE", "Led", "Excess", "Rescue", "Assistive", "Reliance", "Neutral", "Unread"
+    lines = [list(titles), ["---", "---", *["---:"] * 10]]
+    for result in results:
+        for task, part in result["heart"].items():
+            for attack in sorted(part["columns"], key=lambda attack: _place(f"/{attack}")):
+                measures = part["columns"][attack]
+                if attack != "baseline" and "robustness_gap" in measures:
+                    lines.append([_run_name(result), _title(f"{task}/{attack}"), *_effect(measures)])
+            worst = part["columns"]["baseline"].get("worst_of_k")
+            if worst:
+                cells = [_shown(worst["macro"]), *["–"] * 9]
+                lines.append(
+                    [_run_name(result), f"{task.capitalize()}: accuracy under the worst cue of each item", *cells]
+                )
+    return lines
+
+
+def _effect(measures: Mapping[str, Any]) -> list[str]:
+    gap = measures["robustness_gap"]["macro"]
+    mde = "–" if gap.get("detectable") is None else str(percent(Fraction(gap["detectable"]), STEP))
+    names = ("targeted_attack_success", "excess_cue_following", "rescue", "assistive", "cue_reliance", "neutral_drop",
+             "unread_adversarial")  # fmt: skip
+    return [
+        _shown(gap),
+        _p_text(gap.get("p_adjusted")),
+        mde,
+        *(_shown(measures.get(n, {}).get("macro")) for n in names),
+    ]
+
+
+def _shown(entry: Mapping[str, Any] | None) -> str:
+    if entry is None or entry["value"] is None:
+        return "–"
+    return f"{percent(Fraction(entry['value']), STEP)}<br><small>{_interval(entry['interval'])}</small>"
+
+
+def _p_text(p: float | None) -> str:
+    return "–" if p is None else "&lt;0.001" if p < 0.001 else f"{p:.3f}"

@@ -1,0 +1,241 @@
+"""Markdown tables in the shape of the paper's, made from results: what every page has in common."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from importlib import resources
+from typing import Any
+
+GROUP_TITLES = {
+    "small": "Small models (<10B)",
+    "large": "Large models (>10B)",
+    "closed": "Closed models",
+    None: "Unregistered size",
+}
+# The paper's Table 3 names no best among closed models: it has one of them.
+UNRANKED_GROUPS = ("closed",)
+MAX_NAME_CHARS = 100
+GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
+FOOTNOTES = {
+    "†": "† A limited or partial run: not the whole task, and not ranked.",
+    "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What makes a page: its columns, and which cell of which task stands in which.
+
+    `columns` is key -> title; `places` is task -> cell -> column key; `labels` is how a task is called in the
+    notes; `asides` is task -> cells whose percentage is told in the notes. `paper` is a file of the paper's rows in
+    leaderboard/data, with a field for each column key.
+    """
+
+    title: str
+    columns: Mapping[str, str]
+    places: Mapping[str, Mapping[str, str]]
+    labels: Mapping[str, str]
+    paper: str
+    paragraphs: tuple[str, ...]
+    asides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Row:
+    """One line of a table; `shown` holds the printed percentages, None where there is none."""
+
+    name: str
+    size_group: str | None
+    domain: str
+    shown: dict[str, Decimal | None] = field(default_factory=dict)
+    small_print: dict[str, str] = field(default_factory=dict)
+    unranked: set[str] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+def percent(value: Fraction, step: str = "0.01") -> Decimal:
+    """Return `value` in percent in steps of `step`, halves rounded up."""
+    exact = Decimal(100 * value.numerator) / Decimal(value.denominator)
+    return exact.quantize(Decimal(step), rounding=ROUND_HALF_UP)
+
+
+def escape(text: str) -> str:
+    """Return `text` as it may stand in one cell of a Markdown table, whatever it holds.
+
+    Control and format characters become U+FFFD, line breaks spaces; a leading =, +, - or @ gets an
+    apostrophe, so that a spreadsheet does not take it for a formula.
+    """
+    flat = " ".join(text.split())
+    visible = "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in flat)
+    if len(visible) > MAX_NAME_CHARS:
+        visible = visible[: MAX_NAME_CHARS - 1] + "…"
+    if visible.startswith(("=", "+", "-", "@")):
+        visible = "'" + visible
+    for character in "\\`*_[]~#":
+        visible = visible.replace(character, "\\" + character)
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;")):
+        visible = visible.replace(character, entity)
+    return visible.replace("://", ":&#47;&#47;") or "(unnamed)"
+
+
+def paper_rows(shape: Shape) -> list[Row]:
+    """Return the paper's rows of this page."""
+    source = resources.files("aloe_bench.boards").joinpath("paper", shape.paper)
+    return [
+        Row(
+            name=f"{escape(line['model'])} *(paper)*",
+            size_group=line["size_group"],
+            domain=line["domain"],
+            shown={column: Decimal(line[column]) for column in shape.columns},
+        )
+        for line in csv.DictReader(source.read_text(encoding="utf-8").splitlines())
+    ]
+
+
+def is_miniature(result: Mapping[str, Any]) -> bool:
+    """The model, or a judge of it, is random, miniature or a mock: its numbers say nothing about medicine."""
+    model = result["model"]
+    judges = (result.get("judges") or {}).get("judges", ())
+    return bool(model["miniature"]) or "mock" in (model["backend"], *(judge["backend"] for judge in judges))
+
+
+def protocol_label(result: Mapping[str, Any]) -> str:
+    """Return what sets a row apart from the strict parser on generated text; empty for that.
+
+    A text task, which lm-eval asks, has its one protocol, which sets nothing apart.
+    """
+    if (result.get("engine") or {}).get("name") == "lm-eval":
+        return ""
+    parser = str(result.get("parser") or "strict").partition("-")[0]
+    marks = ["logprob"] if result["protocol"] == "logprob" else []
+    marks += ["answers as text"] if result.get("answer") == "text" else []
+    marks += [f"{parser} parser"] if parser != "strict" and parser.isalnum() else []
+    return "".join(f" [{mark}]" for mark in marks)
+
+
+def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return one row for each model, fingerprint and answer protocol of the results that this page has columns for."""
+    rows: dict[tuple[str, ...], Row] = {}
+    for result in results:
+        if result["task"]["name"] not in shape.places:
+            continue
+        model = result["model"]
+        group = model["size_group"] if model["size_group"] in GROUP_TITLES else None
+        label = protocol_label(result)
+        key = (str(model["name"]), str(model["fingerprint"]), label, str(group))
+        row = rows.setdefault(
+            key, Row(f"{escape(str(model['name']))}{label}", group, escape(str(model.get("domain") or "–")))
+        )
+        _add_task(row, shape, result)
+    return [rows[key] for key in sorted(rows)]
+
+
+def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
+    for name, column in shape.places[result["task"]["name"]].items():
+        numbers = result["cells"].get(name)
+        if numbers is None:
+            continue
+        row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
+        row.small_print[column] = _small_print(numbers)
+        if result["partial"]:
+            row.unranked.add(column)
+    row.notes.append(_note(shape, result))
+    if result["partial"] and not row.name.endswith("†"):
+        row.name += " †"
+
+
+def _small_print(numbers: Mapping[str, Any]) -> str:
+    """Return what stands under a number: its interval and n; or why there is none."""
+    if numbers["exact"] is None:
+        return ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
+    low_high = ", ".join(str(percent(Fraction(bound))) for bound in numbers["interval"] or ())
+    bounds = f"[{low_high}]" if low_high else "no interval"
+    clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
+    return f"{bounds}, n {numbers['n']}{clusters}"
+
+
+def _note(shape: Shape, result: Mapping[str, Any]) -> str:
+    """Return the line on one task of a row: its version, counts, jury and run."""
+    task, overall = result["task"], result["cells"]["overall"]
+    counts = f"n {overall['n']}, unread {overall['unread']}, failed {overall['failed']}"
+    if overall["unjudged"]:
+        counts += f", not judged {overall['unjudged']}"
+    if result.get("judges"):
+        names = ", ".join(escape(str(judge["name"])) for judge in result["judges"]["judges"])
+        split = overall.get("split")
+        counts += f"; graded by {names}" + ("" if split is None else f", split {percent(Fraction(split))} %")
+    for name in shape.asides.get(task["name"], ()):
+        exact = result["cells"].get(name, {}).get("exact")
+        counts += "" if exact is None else f"; {name} {percent(Fraction(exact))} %"
+    if result.get("absent"):
+        absent = ", ".join(f"{escape(group)} {count}" for group, count in sorted(result["absent"].items()))
+        counts += f"; absent: {absent}"
+    if result.get("left_out"):
+        counts += f"; left out by this command: {', '.join(map(escape, result['left_out']))}‡"
+    partial = "partial† " if result["partial"] else ""
+    label = f"{shape.labels[task['name']]} {partial}v{escape(str(task['version']))}"
+    return f"{label}: {counts}; run {escape(str(result['run']))}"
+
+
+def page(shape: Shape, results: Sequence[Mapping[str, Any]]) -> str:
+    """Return the page: the paper's rows and those of `results` that are no miniatures."""
+    rows = paper_rows(shape) + own_rows(shape, [result for result in results if not is_miniature(result)])
+    return "\n\n".join([GENERATED, f"# {shape.title}", *shape.paragraphs, *tables(shape, rows)]) + "\n"
+
+
+def tables(shape: Shape, rows: Sequence[Row]) -> list[str]:
+    """Return the blocks of Markdown that show `rows`: a title and a table for each size group, and the footnote."""
+    blocks: list[str] = []
+    for group, group_title in GROUP_TITLES.items():
+        members = [row for row in rows if row.size_group == group]
+        if members:
+            title = group_title.replace("<", "&lt;").replace(">", "&gt;")
+            blocks += [f"## {title}", _table(shape, members, ranked=group not in UNRANKED_GROUPS)]
+    notes = "".join(note for row in rows for note in row.notes)
+    blocks += [text for mark, text in FOOTNOTES.items() if mark in notes]
+    return blocks
+
+
+def _table(shape: Shape, rows: Sequence[Row], ranked: bool) -> str:
+    columns = list(shape.columns)
+    lines = [
+        ["Model", "Domain", *shape.columns.values(), "Notes"],
+        ["---", "---", *["---:"] * len(columns), "---"],
+    ]
+    podium = {column: best_two(rows, column) if ranked else [] for column in columns}
+    for row in rows:
+        numbers = [_number(row, column, podium[column]) for column in columns]
+        lines.append([row.name, row.domain, *numbers, "<br>".join(row.notes)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
+    """Return the best and the second best of the printed percentages that are ranked."""
+    # Ties share a rank and the next value follows it at once, as in the paper's
+    # VQA Nursing, where two models are best and a third is second.
+    ranked = {row.shown.get(column) for row in rows if column not in row.unranked} - {None}
+    return sorted((value for value in ranked if value is not None), reverse=True)[:2]
+
+
+def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
+    """Return `text` with the mark of its value: bold if best, underlined if second, a dagger if it is not ranked."""
+    value = row.shown[column]
+    if column in row.unranked:
+        return text + "†"
+    if podium and value == podium[0]:
+        return f"**{text}**"
+    return f"<u>{text}</u>" if value in podium else text
+
+
+def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
+    value = row.shown.get(column)
+    small = row.small_print.get(column, "")
+    if value is None:
+        return small or "–"
+    text = marked(f"{value:.2f}", row, column, podium)
+    return f"{text}<br><small>{small}</small>" if small else text

@@ -1,0 +1,205 @@
+"""The one loop: samples -> requests -> predictions -> scores -> run log."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.answers.score import grade, parser_id
+from aloe_bench.core import (
+    Model,
+    OptionScorer,
+    Prediction,
+    Record,
+    Request,
+    Sample,
+    Task,
+    batches,
+)
+from aloe_bench.errors import DataError, UsageError
+from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.plan import Plan, Settings, paper_rows
+from aloe_bench.files import safe_name
+from aloe_bench.tasks import formats
+
+log = logging.getLogger(__name__)
+Progress = Callable[[int, int], None]
+Keep = Callable[[list[Record]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Who asks: `ask(task, todo, model, settings, keep)` gives `keep` the records of `todo` as they come.
+
+    `facts` name another harness in the header; they are None for our own loop.
+    """
+
+    ask: Callable[[Task, Sequence[tuple[int, Sample]], Model, Settings, Keep], None]
+    facts: Mapping[str, str] | None = None
+
+
+def is_interrupted(plans: Sequence[Plan], model_name: str, settings: Settings) -> bool:
+    """Return whether a command over several tasks has yet to end: one of them has no run, or an unfinished one."""
+    below = [
+        runlog.runs_below(_parent(settings.output, model_name, plan.task), _shard_text(settings)) for plan in plans
+    ]
+    return any(not folders or not all(map(runlog.is_finished, folders)) for folders in below)
+
+
+def _parent(output: Path, model_name: str, task: Task) -> Path:
+    return output / safe_name(model_name) / safe_name(task.name)
+
+
+def _shard_text(settings: Settings) -> str | None:
+    return "{}/{}".format(*settings.shard) if settings.shard else None
+
+
+def run_plan(
+    plan: Plan,
+    model: Model,
+    settings: Settings,
+    model_facts: Mapping[str, Any],
+    asked: Mapping[str, Any] | None = None,
+    progress: Progress = lambda done, total: None,
+    engine: Engine | None = None,
+) -> Path:
+    """Ask what is not yet answered and return the run's folder; failed items are asked again.
+
+    `asked` is what the user asked for (command line and resolved options, secrets redacted), kept in the header.
+    `engine` is another harness that asks in place of our own loop.
+    """
+    engine = engine or Engine(_ask_all)
+    header = {**_header(plan, model, settings, model_facts, asked or {}), "engine": engine.facts}
+    parent = _parent(settings.output, header["model"]["name"], plan.task)
+    folder = None if settings.fresh else runlog.unfinished_run(parent, header["shard"])
+    if folder is None and settings.go_on and (finished := runlog.finished_run(parent, header)):
+        progress(len(plan.samples), len(plan.samples))
+        return finished
+    if folder is None:
+        folder = _new_folder(parent)
+        runlog.create_run(folder, {**header, "run_id": folder.name})
+    else:
+        runlog.refuse_difference(folder, header)
+    with runlog.RecordWriter(folder) as writer:
+        done = {r.sample_id for r in runlog.read_records(folder) if r.prediction.finish != "error"}
+        todo = _image_by_image([(i, sample) for i, sample in plan.samples if sample.id not in done])
+        progress(len(plan.samples) - len(todo), len(plan.samples))
+
+        def keep(records: list[Record]) -> None:
+            writer.append(records)
+            done.update(record.sample_id for record in records)
+            progress(len(done), len(plan.samples))
+
+        engine.ask(plan.task, todo, model, settings, keep)
+    log.info("%s: %d of %d samples answered", plan.task.name, len(done), len(plan.samples))
+    return folder
+
+
+def _new_folder(parent: Path) -> Path:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    folder = parent / stamp
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise DataError(f"{folder}: cannot create ({error.strerror}). Choose another --output.") from error
+    return folder
+
+
+def _image_by_image(todo: Sequence[tuple[int, Sample]]) -> list[tuple[int, Sample]]:
+    """Return `todo` with the questions about one image side by side, so that a back end can reuse its features."""
+    first: dict[tuple[str, ...], int] = {}
+    for index, sample in todo:
+        first.setdefault(tuple(image.sha256 for image in sample.images), index)
+    return sorted(todo, key=lambda pair: (first[tuple(image.sha256 for image in pair[1].images)], pair[0]))
+
+
+def _ask_all(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+    """Keep records in batches of the size that is flushed together."""
+    by_id = {sample.id: (index, sample) for index, sample in todo}
+    form = settings.answer
+    requests = (formats.request(sample, formats.asked(task, sample, form), form) for _, sample in todo)
+    for chunk in batches(requests, settings.chunk):
+        records = []
+        for prediction in ask(model, chunk, settings):
+            index, sample = by_id[prediction.id]
+            records.append(record_of(index, sample, prediction, settings.parser))
+        if sorted(record.sample_id for record in records) != sorted(request.id for request in chunk):
+            raise DataError(f"{model.name}: the back end did not answer each request once; the batch is dropped.")
+        keep(records)
+
+
+def record_of(index: int, sample: Sample, prediction: Prediction, parser: str) -> Record:
+    """Return the line of the run log for one reply, graded as far as it can be without a jury."""
+    return Record(
+        index=index,
+        sample_id=sample.id,
+        kind=sample.kind,
+        target=sample.target,
+        cluster=sample.cluster,
+        tags=sample.tags,
+        cue=sample.cue,
+        prediction=prediction,
+        score=grade(sample, prediction, parser),
+        question=sample.question,
+    )
+
+
+def ask(model: Model, chunk: Sequence[Request], settings: Settings) -> Iterator[Prediction]:
+    """Yield one Prediction a request, by the protocol of `settings`; raises UsageError if the model lacks it."""
+    if settings.protocol == "generate":
+        return model.generate(chunk, settings.decoding)
+    if not isinstance(model, OptionScorer):
+        raise UsageError(f"{model.name}: this back end has no log-probabilities; use --protocol generate.")
+    return model.option_logprobs(chunk)
+
+
+def _header(
+    plan: Plan, model: Model, settings: Settings, model_facts: Mapping[str, Any], asked: Mapping[str, Any]
+) -> dict[str, Any]:
+    task = plan.task
+    return {
+        "schema": runlog.SCHEMA,
+        "model": {**model_facts, "fingerprint": model.fingerprint, "settings": dict(model.describe())},
+        "task": {
+            "name": task.name,
+            "version": task.version,
+            "source": task.source,
+            "revision": task.revision,
+            "commits": dict(plan.commits),
+            "licence": task.licence,
+            "expected_rows": task.expected_rows,
+            "paper_scored_rows": paper_rows(task),
+            "data_sha256": plan.data_sha256,
+        },
+        "prompt_sha256": plan.prompt_sha256,
+        "protocol": settings.protocol,
+        "parser": parser_id(settings.parser),
+        "answer": settings.answer,
+        "decoding": asdict(settings.decoding),
+        "seed": settings.seed,
+        "limit": settings.limit,
+        "shard": _shard_text(settings),
+        "partial": plan.partial,
+        "absent": dict(plan.absent),
+        "n": len(plan.samples),
+        "n_total": plan.n_total,
+        "versions": _versions(),
+        "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
+        "asked": dict(asked),
+    }
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for package in ("aloe-bench", "torch", "transformers", "Pillow", "numpy", "openai", "lm-eval"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

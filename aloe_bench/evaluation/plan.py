@@ -1,0 +1,159 @@
+"""What will be asked: a task's samples, checked and counted, after `limit` and `shard`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.answers.score import refuse_unreadable
+from aloe_bench.core import (
+    Absent,
+    AnswerForm,
+    AnswerProtocol,
+    Decoding,
+    Fetchable,
+    PaperScored,
+    Sample,
+    Task,
+)
+from aloe_bench.errors import DataError
+from aloe_bench.tasks import formats
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a user may set of a run; written whole into its header.
+
+    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked.
+    """
+
+    output: Path = Path("runs")
+    decoding: Decoding = field(default_factory=Decoding)
+    protocol: AnswerProtocol = "generate"
+    parser: str = "strict"
+    answer: AnswerForm = "letter"
+    seed: int = 0
+    limit: int | None = None
+    shard: tuple[int, int] | None = None
+    chunk: int = 32
+    fresh: bool = False
+    go_on: bool = False
+    allow_partial: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A task's samples after `limit` and `shard`, with what identifies the whole.
+
+    `absent` counts, by group, what the data names and does not hold; `absent_told` says it in a sentence. `commits` are
+    those of the fetched data sets by hub id, empty for a copy of the user's own.
+    """
+
+    task: Task
+    samples: tuple[tuple[int, Sample], ...]
+    n_total: int
+    partial: bool
+    data_sha256: str
+    prompt_sha256: str
+    absent: Mapping[str, int] = field(default_factory=dict)
+    absent_told: str = ""
+    commits: Mapping[str, str] = field(default_factory=dict)
+
+
+def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
+    """Return what is to be asked; raises DataError if the row count is none that the task knows.
+
+    `limit` takes whole clusters' worth of base samples by hash, so a limited run is no head of the file.
+    """
+    samples, lacking = _split(task.load(root))
+    known = dict.fromkeys(count for count in (task.expected_rows, paper_rows(task)) if count is not None)
+    other = _fits_by_chance(task, len(samples), lacking)
+    partial = len(samples) not in known or other is not None
+    if not samples or (partial and not settings.allow_partial):
+        raise DataError(
+            f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}{other or ''}."
+            f"{_told(lacking)} "
+            "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
+        )
+    refuse_unreadable(settings.parser, {sample.kind for sample in samples}, task.name)
+    data, prompts = hashlib.sha256(), hashlib.sha256()
+    for sample in sorted(samples, key=lambda sample: sample.id):
+        images = [image.sha256 for image in sample.images]
+        parts: list[Any] = [sample.id, sample.kind, sample.question, sample.target, list(sample.choices), images]
+        if sample.cue:
+            parts.append(asdict(sample.cue))
+        data.update(json.dumps(parts).encode())
+        prompts.update(json.dumps([sample.id, formats.asked(task, sample, settings.answer)]).encode())
+    chosen: list[tuple[int, Sample]] = list(enumerate(samples))
+    if settings.limit is not None:
+        chosen = _limited(chosen, settings.limit)
+    n_total = len(chosen)
+    if settings.shard is not None:
+        index, count = settings.shard
+        chosen = [(i, sample) for i, sample in chosen if _bucket(sample.cluster, count) == index - 1]
+    absent = dict(Counter(item.group for item in lacking))
+    commits = task.commits(root) if isinstance(task, Fetchable) else {}
+    return Plan(
+        task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent, _told(lacking), commits
+    )
+
+
+def paper_rows(task: Task) -> int | None:
+    """Return how many rows of `task` the paper scored, None where that is not known."""
+    return task.paper_scored_rows if isinstance(task, PaperScored) else None
+
+
+def _fits_by_chance(task: Task, count: int, lacking: Sequence[Absent]) -> str | None:
+    """Return in words why as many rows as the paper scored are not the paper's; None if they are, or are more."""
+    if count == task.expected_rows or not isinstance(task, PaperScored) or task.paper_lacks is None:
+        return None
+    others = any(item.group != task.paper_lacks for item in lacking)
+    return f" (the latter with only {task.paper_lacks} short)" if others else None
+
+
+def _split(rows: Iterable[Sample | Absent]) -> tuple[list[Sample], list[Absent]]:
+    samples: list[Sample] = []
+    lacking: list[Absent] = []
+    for row in rows:
+        if isinstance(row, Absent):
+            lacking.append(row)
+        else:
+            samples.append(row)
+    return samples, lacking
+
+
+def _told(lacking: Sequence[Absent]) -> str:
+    """Return a sentence on what is absent, by group, with the first of each."""
+    first: dict[str, str] = {}
+    for item in lacking:
+        first.setdefault(item.group, item.what)
+    counts = Counter(item.group for item in lacking)
+    told = ", ".join(f"{group} {counts[group]} (first: {what})" for group, what in first.items())
+    return f" Absent: {told}." if told else ""
+
+
+def _bucket(cluster: str, count: int) -> int:
+    return int(hashlib.sha256(cluster.encode()).hexdigest(), 16) % count
+
+
+def _limited(chosen: list[tuple[int, Sample]], limit: int) -> list[tuple[int, Sample]]:
+    def base(sample: Sample) -> str:
+        return sample.cue.base_id if sample.cue else sample.id
+
+    bases = list(dict.fromkeys(base(sample) for _, sample in chosen))
+    kept = set(sorted(bases, key=lambda name: hashlib.sha256(name.encode()).digest())[:limit])
+    return [(i, sample) for i, sample in chosen if base(sample) in kept]
+
+
+def answer_key(plans: Sequence[Plan]) -> dict[str, tuple[str, str | None]]:
+    """Return id -> (target, suggested option), which only the mock model is given."""
+    return {
+        sample.id: (sample.target, sample.cue.suggests if sample.cue else None)
+        for plan in plans
+        for _, sample in plan.samples
+    }

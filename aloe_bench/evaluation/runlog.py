@@ -1,0 +1,213 @@
+"""A run on disk: `run.json` (header), `records.jsonl` (append-only), `summary.json`.
+
+Killing the process at any instant loses at most the batch in flight.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.core import Cue, Prediction, Record, Score, Verdict
+from aloe_bench.errors import DataError, RunMismatchError
+from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
+
+SCHEMA = 1
+JURY_FILE = "judges.json"
+Header = dict[str, Any]
+
+# What must be equal for two sittings to be one run; dotted paths into the header.
+IDENTITY = (
+    "schema", "model.fingerprint",
+    "model.backend",
+    "model.settings.dtype",
+    "model.settings.generation", "task.name", "task.version", "task.data_sha256", "prompt_sha256",
+    "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine",
+)  # fmt: skip
+
+
+def record_to_json(record: Record) -> dict[str, Any]:
+    """Return `record` as the JSON object of one line."""
+    value = asdict(record)
+    value["tags"] = dict(record.tags)
+    return value
+
+
+def record_from_json(value: Mapping[str, Any]) -> Record:
+    """Return the record that `record_to_json` wrote."""
+    cue, prediction, score = value["cue"], value["prediction"], value["score"]
+    lists = ("token_ids", "option_logprobs", "option_greedy")
+    prediction = prediction | {key: tuple(prediction.get(key, ())) for key in lists}
+    score = score | {"verdicts": tuple(Verdict(**verdict) for verdict in score["verdicts"])}
+    return Record(
+        **{**value, "cue": Cue(**cue) if cue else None, "prediction": Prediction(**prediction), "score": Score(**score)}
+    )
+
+
+def create_run(folder: Path, header: Mapping[str, Any]) -> None:
+    """Start a run folder with its header."""
+    write_json(folder / "run.json", header)
+
+
+def read_header(folder: Path) -> Header:
+    """Return the header of a run folder; raises DataError if it is none or of a later schema.
+
+    Its `judges` is what `judges.json` says: a jury may sit long after the run.
+    """
+    header = _read_header(folder / "run.json")
+    jury = folder / JURY_FILE
+    if jury.exists():
+        header["judges"] = _read_json(jury)
+    return header
+
+
+def _read_header(path: Path) -> Header:
+    folder = path.parent
+    try:
+        header: Header = _read_json(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{folder}: no run.json; expected a run folder that `aloe-bench run` wrote.") from error
+    if not isinstance(header, dict) or not isinstance(header.get("schema"), int):
+        raise DataError(f"{path}: no schema number; expected a run folder that `aloe-bench run` wrote.")
+    if header["schema"] > SCHEMA:
+        raise DataError(f"{path}: schema {header['schema']} is newer than {SCHEMA}; update aloe-bench.")
+    return header
+
+
+def read_records(folder: Path) -> list[Record]:
+    """Return the records in task order; the last line of a sample wins, a torn last line is left out."""
+    path = folder / "records.jsonl"
+    latest: dict[str, Record] = {}
+    if not path.exists():
+        return []
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = record_from_json(json.loads(line))
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(f"{path}:{number}: not a record ({error}); start again with --fresh.") from error
+            latest[record.sample_id] = record
+    return sorted(latest.values(), key=lambda record: record.index)
+
+
+def read_run(folder: Path) -> tuple[Header, list[Record]]:
+    """Return header and records of a run folder."""
+    return read_header(folder), read_records(folder)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path}: not readable as JSON ({error}); the run cannot be trusted.") from error
+
+
+class RecordWriter(LineWriter):
+    """Appends records to a run."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "records.jsonl")
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Write `records` and wait for the disk."""
+        self.write(map(record_to_json, records))
+
+
+def append(folder: Path, records: Iterable[Record]) -> None:
+    """Append `records` to a run folder."""
+    with RecordWriter(folder) as writer:
+        writer.append(records)
+
+
+def identity(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parts of a header that must not change within a run."""
+    parts: dict[str, Any] = {}
+    for path in IDENTITY:
+        value: Any = header
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
+        parts[path] = value
+    return parts
+
+
+def refuse_difference(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Raise RunMismatchError, naming every difference, unless `folder` was begun as `wanted` asks."""
+    old, new = identity(read_header(folder)), identity(wanted)
+    changed = [f"{key} was {old[key]!r}, is now {new[key]!r}" for key in IDENTITY if old[key] != new[key]]
+    if changed:
+        raise RunMismatchError(
+            f"{folder}: an unfinished run was made otherwise: {'; '.join(changed)}. "
+            "Run with the earlier settings to finish it, or with --fresh to start another."
+        )
+
+
+def runs_below(parent: Path, shard: str | None) -> list[Path]:
+    """Return the run folders below `parent` for this shard, newest first."""
+    folders = sorted(parent.iterdir(), reverse=True) if parent.is_dir() else []
+    return [f for f in folders if (f / "run.json").exists() and read_header(f).get("shard") == shard]
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run has its summary."""
+    return (folder / "summary.json").exists()
+
+
+def unfinished_run(parent: Path, shard: str | None) -> Path | None:
+    """Return the newest run folder below `parent` for this shard that has no summary yet."""
+    return next((folder for folder in runs_below(parent, shard) if not is_finished(folder)), None)
+
+
+def finished_run(parent: Path, wanted: Mapping[str, Any]) -> Path | None:
+    """Return the newest run folder below `parent` that has a summary and was made as `wanted` asks."""
+    folders = [folder for folder in runs_below(parent, wanted["shard"]) if is_finished(folder)]
+    return next((folder for folder in folders if identity(read_header(folder)) == identity(wanted)), None)
+
+
+def merge(folders: Sequence[Path], output: Path) -> list[Record]:
+    """Join the shards of one run into `output`; refuses unless together they hold every sample once."""
+    headers, parts = zip(*map(read_run, folders), strict=True)
+    # A shard without an open question never had a jury.
+    juries = {
+        (header.get("judges") or {}).get("identity")
+        for header, records in zip(headers, parts, strict=True)
+        if any(record.kind == "open" for record in records)
+    }
+    if len(juries) > 1:
+        raise RunMismatchError("The shards were graded by different juries, or only some were; grade them alike first.")
+    first = {k: v for k, v in identity(headers[0]).items() if k not in ("shard", "n")}
+    merged: dict[str, Record] = {}
+    for folder, header, records in zip(folders, headers, parts, strict=True):
+        other = {k: v for k, v in identity(header).items() if k not in ("shard", "n")}
+        changed = [key for key in first if first[key] != other[key]]
+        if changed:
+            raise RunMismatchError(f"{folder}: differs from {folders[0]} in {', '.join(changed)}; not one run.")
+        if len(records) != header["n"]:
+            raise DataError(f"{folder}: {len(records)} of {header['n']} records; finish this shard first.")
+        for record in records:
+            if record.sample_id in merged:
+                raise DataError(f"{folder}: {record.sample_id} is in two shards; give each shard once.")
+            merged[record.sample_id] = record
+    whole = headers[0]["n_total"]
+    if len(merged) != whole:
+        raise DataError(f"{len(merged)} of {whole} samples in {len(folders)} shards; a shard is missing.")
+    ids = [header["run_id"] for header in headers]
+    jury = next((header["judges"] for header in headers if header.get("judges")), None)
+    header = {k: v for k, v in headers[0].items() if k != "judges"}
+    header |= {"shard": None, "n": whole, "run_id": output.name, "merged": ids}
+    create_run(output, header)
+    if jury is not None:
+        write_json(output / JURY_FILE, jury)
+        with (output / VERDICT_FILE).open("wb") as file:
+            for folder in folders:
+                whole_lines = (folder / VERDICT_FILE).read_bytes() if (folder / VERDICT_FILE).exists() else b""
+                file.write(whole_lines[: whole_lines.rfind(b"\n") + 1])
+    records = sorted(merged.values(), key=lambda record: record.index)
+    append(output, records)
+    return records

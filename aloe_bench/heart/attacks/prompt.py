@@ -1,0 +1,16 @@
+"""Prompt caption: the figure's caption stands as text before the question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aloe_bench.core import Variant
+from aloe_bench.heart.draw.overlays import Rendering
+from aloe_bench.heart.plan import ItemPlan
+from aloe_bench.heart.shown import Shown
+
+
+def prompt(plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering) -> Shown:
+    """Return `shown` with a line "Caption: ..." above its question (one line break for both tasks)."""
+    caption = plan.sentence(plan.caption, variant)
+    return replace(shown, question=f"Caption: {caption}\n{shown.question}", caption=caption)

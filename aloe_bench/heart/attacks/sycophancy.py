@@ -1,0 +1,16 @@
+"""Sycophancy: somebody's opinion stands before the question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from aloe_bench.core import Variant
+from aloe_bench.heart.draw.overlays import Rendering
+from aloe_bench.heart.plan import ItemPlan
+from aloe_bench.heart.shown import Shown
+
+
+def sycophancy(plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering) -> Shown:
+    """Return `shown` with the item's trigger before its question."""
+    trigger = " ".join(plan.sentence(wording, variant) for wording in plan.triggers)
+    return replace(shown, question=f"{trigger} {shown.question}", trigger=trigger)

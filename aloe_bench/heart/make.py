@@ -1,0 +1,276 @@
+"""A HEART source in, an attacked table out: whole or not at all, the same bytes whoever computes them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import logging
+import platform
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aloe_bench import workers
+from aloe_bench.errors import DataError
+from aloe_bench.files import NewFolder, inert, write_json
+from aloe_bench.heart.build import GENERATOR, Dropped, Job, Outcome, Recipe, check_job, item_keys, run_job
+from aloe_bench.heart.checks import check_recipe
+from aloe_bench.heart.plan import ItemKey
+from aloe_bench.heart.problems import Problems
+from aloe_bench.heart.sources.source import Source
+from aloe_bench.heart.table.write import TableWriter
+from aloe_bench.seeds import rng_for
+
+log = logging.getLogger(__name__)
+Report = Callable[[int, int], None]
+# One item in so many is held against the picture it was drawn on, pixel by pixel; all of them in a small table.
+CHECK_EVERY, CHECK_ALL_BELOW = 16, 200
+DROPPED_COLUMNS = ("dataset", "task", "source_id", "true_class", "true_class_name", "reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What will be made: one job a picture, in the order of the table, and pictures that give no item."""
+
+    jobs: tuple[Job, ...]
+    empty: tuple[tuple[str, str], ...]  # (dataset, image id)
+
+    @property
+    def items(self) -> int:
+        return sum(len(job.keys) for job in self.jobs)
+
+
+def plan_work(sources: Sequence[Source], recipe: Recipe, *, limit: int | None = None) -> Work:
+    """Return the jobs of `sources`; `limit` takes that many items of each dataset and task, classes in turn.
+
+    Raises DataError or UsageError for what cannot be made.
+    """
+    check_recipe(recipe, tuple(sources))
+    names = Counter(source.name for source in sources)
+    twice = [name for name, n in names.items() if n > 1]
+    if twice:
+        raise DataError(f"two sources are called {twice[0]!r}; give each its own name in dataset.toml.")
+    jobs: list[Job] = []
+    empty: list[tuple[str, str]] = []
+    for source in sources:
+        facts = replace(source, images=())
+        wanted = _limited([key for image in source.images for key in item_keys(source, image)], recipe.seed, limit)
+        for image in source.images:
+            keys = item_keys(source, image)
+            if not keys:
+                empty.append((source.name, image.image_id))
+            chosen = tuple(key for key in keys if key in wanted)
+            if chosen:
+                jobs.append(Job(facts, image, chosen, checked=False))
+    if not jobs:
+        raise DataError("No item: no listed image has a class or a box. Fill the class column or the annotations.")
+    total = sum(len(job.keys) for job in jobs)
+    jobs = [replace(job, checked=total < CHECK_ALL_BELOW or _sampled(job.keys)) for job in jobs]
+    return Work(tuple(sorted(jobs, key=lambda job: (job.source.name, job.image.image_id))), tuple(sorted(empty)))
+
+
+def _sampled(keys: Iterable[ItemKey]) -> bool:
+    return any(int(key.item_id, 16) % CHECK_EVERY == 0 for key in keys)
+
+
+def _limited(keys: Sequence[ItemKey], seed: int, limit: int | None) -> frozenset[ItemKey]:
+    """Return at most `limit` items a task, by lot, the classes in turn: a larger limit keeps those of a smaller one."""
+    if limit is None:
+        return frozenset(keys)
+    by_class: dict[tuple[str, int], list[ItemKey]] = defaultdict(list)
+    for key in keys:
+        by_class[key.task, key.true_class].append(key)
+    ranked = []
+    for same in by_class.values():
+        same.sort(key=lambda key: key.rng(seed, "limit").random())
+        lot = rng_for(seed, "limit", same[0].task, same[0].true_class).random()
+        ranked += [(place, lot, key) for place, key in enumerate(same)]
+    ranked.sort(key=lambda entry: entry[:2])
+    taken: dict[str, list[ItemKey]] = defaultdict(list)
+    for _, _, key in ranked:
+        if len(taken[key.task]) < limit:
+            taken[key.task].append(key)
+    return frozenset(key for some in taken.values() for key in some)
+
+
+def check_pictures(work: Work, n_workers: int, report: Report) -> list[list[str]]:
+    """Decode every picture and mask, and return those that are the same, as `_Twins.groups` does.
+
+    Raises one DataError that names each that cannot be read.
+    """
+    problems, twins = Problems(), _Twins()
+    for done, outcome in enumerate(workers.ordered(check_job, work.jobs, n_workers), start=1):
+        _note(problems, outcome)
+        twins.add(work.jobs[done - 1], outcome)
+        report(done, len(work.jobs))
+    problems.stop_if_any("pictures")
+    return twins.groups()
+
+
+class _Twins:
+    """Pictures that are the same to the pixel, though they stand under different ids."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, list[Job]] = defaultdict(list)
+
+    def add(self, job: Job, outcome: Outcome) -> None:
+        self._seen[outcome.pixels].append(job)
+
+    def groups(self) -> list[list[str]]:
+        """Return the ids ("dataset/image_id") of each group that no common patient makes one cluster."""
+        found = []
+        for jobs in self._seen.values():
+            patients = {(job.source.name, job.image.patient_id) for job in jobs}
+            if len(jobs) > 1 and (len(patients) > 1 or not jobs[0].image.patient_id):
+                found.append(sorted(f"{job.source.name}/{job.image.image_id}" for job in jobs))
+        return sorted(found)
+
+
+def _note(problems: Problems, outcome: Outcome) -> None:
+    if outcome.fault is not None:
+        where, _, message = outcome.fault.partition(": ")
+        problems.add(where, message)
+
+
+def build(
+    sources: Sequence[Source],
+    work: Work,
+    recipe: Recipe,
+    output: Path,
+    *,
+    n_workers: int = 1,
+    embed: bool = False,
+    overwrite: bool = False,
+    limit: int | None = None,
+    report: Report = lambda done, total: None,
+) -> dict[str, Any]:
+    """Write the table of `work` to the new folder `output` and return its manifest.
+
+    Rows and pictures depend on the items, the recipe and the versions in the manifest, on nothing else.
+    Raises DataError if a picture cannot be read or `output` is taken; then nothing was written.
+    """
+    with NewFolder(output, overwrite=overwrite, known_by="manifest.json") as folder:
+        pictures = folder / "images"
+        pictures.mkdir()
+        table = TableWriter(folder / "heart.parquet", images=pictures if embed else None)
+        tally = _Tally(work)
+        outcomes = workers.ordered(partial(run_job, recipe, pictures), work.jobs, n_workers)
+        for done, outcome in enumerate(outcomes, start=1):
+            tally.add(work.jobs[done - 1], outcome)
+            table.write(outcome.rows)
+            report(done, len(work.jobs))
+        table.close()
+        tally.problems.stop_if_any("pictures")
+        if not table.rows:
+            raise DataError(f"Every item had to be dropped, the first because: {tally.dropped[0].reason}.")
+        (folder / "dropped.csv").write_text(tally.dropped_csv(), encoding="utf-8", newline="")
+        if embed:
+            for path in pictures.iterdir():
+                path.unlink()
+            pictures.rmdir()
+        manifest = _manifest(sources, recipe, tally, folder, embed=embed, limit=limit)
+        write_json(folder / "manifest.json", manifest)
+    log.info("%s: %d rows, %d items dropped", output, tally.rows, len(tally.dropped))
+    return manifest
+
+
+def _cells(key: ItemKey) -> tuple[str, str, str, str]:
+    return key.dataset, key.task, key.source_id, str(key.true_class)
+
+
+class _Tally:
+    """Counts of what was made."""
+
+    def __init__(self, work: Work) -> None:
+        self.problems = Problems()
+        self.dropped: list[Dropped] = []
+        self.counts: Counter[tuple[str, str, str, str]] = Counter()
+        self.pictures: set[str] = set()
+        self.twins = _Twins()
+        self._empty = work.empty
+
+    @property
+    def rows(self) -> int:
+        return self.counts.total()
+
+    def add(self, job: Job, outcome: Outcome) -> None:
+        _note(self.problems, outcome)
+        self.twins.add(job, outcome)
+        self.dropped += outcome.dropped
+        self.pictures |= outcome.pictures
+        for cells in outcome.rows:
+            self.counts[cells["dataset"], cells["task"], cells["attack"], cells["variant"]] += 1
+
+    def dropped_csv(self) -> str:
+        """Return a line an item that could not be made, and one a listed picture that gives none."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(DROPPED_COLUMNS)
+        lines = [(*_cells(d.key), d.class_name, d.reason) for d in self.dropped]
+        nothing = "the image has neither a class nor a box"
+        lines += [(dataset, "", image_id, "", "", nothing) for dataset, image_id in self._empty]
+        for line in sorted(lines):
+            writer.writerow([inert(cell) for cell in line])
+        return file.getvalue()
+
+
+def _manifest(
+    sources: Sequence[Source], recipe: Recipe, tally: _Tally, folder: Path, *, embed: bool, limit: int | None
+) -> dict[str, Any]:
+    """Return what the table was made of; it holds no time, place or host, so that a rebuild gives the same bytes."""
+    import numpy
+    import PIL
+    import pyarrow
+
+    ordered = sorted(sources, key=lambda source: source.name)
+    items = sum(n for (_, _, attack, _), n in tally.counts.items() if not attack)
+    return {
+        "schema": 1,
+        "generator_version": GENERATOR,
+        "rows": tally.rows,
+        "items": items,
+        "pictures": len(tally.pictures),
+        "dropped": len(tally.dropped),
+        "same_picture": tally.twins.groups(),
+        "counts": [
+            {"dataset": dataset, "task": task, "attack": attack, "variant": variant, "rows": n}
+            for (dataset, task, attack, variant), n in sorted(tally.counts.items())
+        ],
+        "modality": ", ".join(sorted({source.modality for source in sources if source.modality})),
+        "licence": ", ".join(sorted({source.licence for source in sources if source.licence})),
+        "datasets": {source.name: _dataset_facts(source) for source in ordered},
+        "attacks": list(recipe.attacks),
+        "variants": list(recipe.variants),
+        "seed": recipe.seed,
+        "limit": limit,
+        "parity": recipe.parity,
+        "embed": embed,
+        "strength": dict(sorted(recipe.strength.settings.items())),
+        "templates": {"set": recipe.templates.label, "sha256": recipe.templates.sha256},
+        "files": {name: _sha256(folder / name) for name in ("heart.parquet", "dropped.csv")},
+        "versions": {
+            "python": platform.python_version(),
+            "pillow": PIL.__version__,
+            "numpy": numpy.__version__,
+            "pyarrow": pyarrow.__version__,
+        },
+    }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _dataset_facts(source: Source) -> dict[str, Any]:
+    return {
+        "modality": source.modality,
+        "licence": source.licence,
+        "split": source.split,
+        "source_sha256": source.sha256,
+        "rendering": source.rendering.facts(),
+    }

@@ -1,0 +1,113 @@
+"""The records of a HEART run as arrays: one entry an item, baseline and cue rows side by side."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aloe_bench.core import Record
+from aloe_bench.errors import DataError
+from aloe_bench.evaluation.cells import is_unread
+
+Floats = NDArray[np.float64]
+BASELINE = "baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One variant of one attack, or the baseline, over the items of a block.
+
+    `there` says which items have such a row. The others are 0 or 1, nan where the call failed: `right` answers,
+    answers `led` to the cue's option, `unread` replies, and `led_before`: the baseline's answer already was the option
+    that this row's cue argues for (nan also where that is no option of the baseline).
+    """
+
+    there: NDArray[np.bool_]
+    right: Floats
+    led: Floats
+    unread: Floats
+    led_before: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The items of one data set and task, sorted by id; `arms` is attack -> variant -> Arm."""
+
+    dataset: str
+    task: str
+    clusters: NDArray[np.str_]
+    chance: Floats
+    base: Arm
+    arms: Mapping[str, Mapping[str, Arm]]
+
+
+def blocks(records: Sequence[Record]) -> list[Block]:
+    """Return the blocks of a run, by task and data set; raises DataError for a cue without its baseline."""
+    parts: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in records:
+        parts[record.tags["task"], record.tags["dataset"]].append(record)
+    return [_block(task, dataset, part) for (task, dataset), part in sorted(parts.items())]
+
+
+def _block(task: str, dataset: str, records: Sequence[Record]) -> Block:
+    base = {record.sample_id: record for record in records if record.cue is None}
+    items = sorted(base)
+    rows: defaultdict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
+    for record in records:
+        if record.cue is None:
+            continue
+        if record.cue.base_id not in base:
+            raise DataError(f"{record.sample_id}: its baseline {record.cue.base_id} is not in the run.")
+        rows[record.cue.attack, record.cue.variant][record.cue.base_id] = record
+    arms: defaultdict[str, dict[str, Arm]] = defaultdict(dict)
+    for (attack, variant), found in sorted(rows.items()):
+        arms[attack][variant] = _arm(items, found, base)
+    return Block(
+        dataset,
+        task,
+        np.array([base[item].cluster for item in items], dtype=str),
+        np.array([1 / int(base[item].tags["n_options"]) for item in items]),
+        _arm(items, base, base),
+        dict(arms),
+    )
+
+
+def _arm(items: Sequence[str], found: Mapping[str, Record], base: Mapping[str, Record]) -> Arm:
+    columns = np.array([_entry(found.get(item), base[item]) for item in items], dtype=float).reshape(-1, 4)
+    there = np.array([item in found for item in items], dtype=bool)
+    return Arm(there, *(columns[:, i] for i in range(4)))
+
+
+def _entry(record: Record | None, base: Record) -> tuple[float, float, float, float]:
+    nan = float("nan")
+    if record is None:
+        return nan, nan, nan, nan
+    suggested = record.tags.get("suggests_in_base")
+    before = float(base.score.parsed == suggested) if suggested and base.score.value is not None else nan
+    if record.score.value is None:
+        return nan, nan, nan, before
+    parsed = record.score.parsed
+    led = record.cue is not None and parsed is not None and parsed == record.cue.suggests
+    return record.score.value, float(led), float(is_unread(record)), before
+
+
+def outcomes(block: Block) -> dict[str, str]:
+    """Return baseline or attack -> one character an item, so that published runs can be compared pair by pair.
+
+    1 right, 0 wrong, - not measured, . no such row. Of the attacks the adversarial rows; "clusters" numbers the items'.
+    """
+    columns = {"clusters": " ".join(map(str, np.unique(block.clusters, return_inverse=True)[1]))}
+    columns[BASELINE] = _letters(block.base)
+    misled = {attack: arms["adversarial"] for attack, arms in block.arms.items() if "adversarial" in arms}
+    return columns | {attack: _letters(arm) for attack, arm in misled.items()}
+
+
+def _letters(arm: Arm) -> str:
+    return "".join(
+        "." if not there else "-" if np.isnan(right) else str(int(right))
+        for there, right in zip(arm.there, arm.right, strict=True)
+    )

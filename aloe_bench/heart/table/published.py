@@ -1,0 +1,25 @@
+"""What is known of the published table HPAI-BSC/HEART, and its words for ours."""
+
+from __future__ import annotations
+
+from aloe_bench.heart.table import write
+
+SOURCE = "HPAI-BSC/HEART"
+LICENCE = "cc-by-4.0"
+# 1,250 classification and 1,729 detection items; each with a baseline and two rows an attack, of which
+# legends are for detection only.
+ROWS = 24_311
+IMAGE_COLUMNS = ("image_path", "image")
+# All but the picture's column, which is `image_path` on the hub and `image` in the generator's own TSV.
+COLUMNS = tuple(column for column in write.PUBLISHED if column not in IMAGE_COLUMNS)
+ATTACK_OF_APPROACH = {approach: attack for attack, approach in write.APPROACH.items()}
+BASELINE = "baseline"
+TASKS = ("classification", "detection")
+
+
+def attack_of(approach: str) -> str | None:
+    """Return our name of a published approach ("" for a baseline; composed ones joined by +), None if unknown."""
+    if approach.partition("_")[0] == BASELINE:
+        return ""
+    parts = [ATTACK_OF_APPROACH.get(part, part) for part in approach.split("+")]
+    return "+".join(parts) if all(part in ATTACK_OF_APPROACH.values() for part in parts) else None
