@@ -64,9 +64,10 @@ def test_nothing_that_schema_1_held_has_changed(quick, tmp_path):
 
 
 def test_a_line_holds_the_prompt_as_sent_with_its_pictures_and_options(quick, tmp_path):
-    run = tmp_path / json.loads(quick(*MOCK, "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--json").stdout)[0][
-        "run"
-    ]
+    run = (
+        tmp_path
+        / json.loads(quick(*MOCK, "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--json").stdout)[0]["run"]
+    )
     rows = {row["unique_id"]: row for row in json.loads((MINI / "CareQA-Vis_close.json").read_text())}
     pictures = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in (MINI / "images").iterdir()}
 
