@@ -243,7 +243,7 @@ def _manifest(
         "modality": ", ".join(sorted({source.modality for source in sources if source.modality})),
         "licence": ", ".join(sorted({source.licence for source in sources if source.licence})),
         "datasets": {source.name: _dataset_facts(source) for source in ordered},
-        "attacks": list(recipe.attacks),
+        "attacks": [attack.name for attack in recipe.attacks],
         "variants": list(recipe.variants),
         "seed": recipe.seed,
         "limit": limit,
