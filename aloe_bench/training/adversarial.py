@@ -129,9 +129,17 @@ def _kin(heart: Path) -> dict[str, str]:
 
 def _split(rows: Sequence[Sample], wanted: Wanted, kin: Mapping[str, str]) -> tuple[list[Sample], list[Sample]]:
     """Return training and held-out rows; an image, or patient where one is given, is never in both."""
-    share = wanted.validation_share
-    held = {c for c, first in kin.items() if rng_for(wanted.seed, "ar validation", first).random() < share}
+    held = held_out(kin, wanted.validation_share, wanted.seed)
     return [row for row in rows if row.cluster not in held], [row for row in rows if row.cluster in held]
+
+
+def held_out(kin: Mapping[str, str], share: float, seed: int) -> set[str]:
+    """Return the clusters that are held out of training, each with probability `share` (0 to 1).
+
+    `kin` maps each cluster to the name of its group, which is held out whole or not at all. Drawn from that name:
+    more clusters change nothing for those that are there, and a larger share holds out all that a smaller one does.
+    """
+    return {cluster for cluster, group in kin.items() if rng_for(seed, "ar validation", group).random() < share}
 
 
 def cut(rows: Sequence[Sample], size: int | None, seed: int) -> list[Sample]:
