@@ -74,7 +74,11 @@ def task(name: str) -> Any:
     kind, colon, folder = name.partition(":")
     if colon and kind in FOLDER_TASKS:
         return resolve("kind of task", FOLDER_TASKS, kind)(folder)
-    found = resolve("task", TASKS, name)
+    try:
+        found = resolve("task", TASKS, name)
+    except UsageError as error:
+        kinds = ", ".join(f"{each}:FOLDER" for each in FOLDER_TASKS) if colon else ""
+        raise UsageError(f"{error} A folder of yours is {kinds}." if colon else str(error)) from error
     lacking = [part for part in _TASK if not hasattr(found, part)]
     if lacking:
         raise UsageError(f"{name}: a {type(found).__name__} without {', '.join(lacking)}; expected a Task.")
