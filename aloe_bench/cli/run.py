@@ -69,7 +69,9 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
+)
 @click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True)
 @click.option("--fresh", is_flag=True, help="Start another run instead of resuming.")
 @click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
@@ -89,11 +91,10 @@ def run(**options: Any) -> None:
     tasks = [registry.task(name) for name in names]
     settings = Settings(
         output=options["output"],
-        decoding=Decoding(options["temperature"], options["max_new_tokens"]),
+        decoding=Decoding(options["temperature"], options["max_new_tokens"], options["seed"]),
         protocol=options["protocol"],
         parser=options["parser"],
         answer=options["answer"],
-        seed=options["seed"],
         limit=options["limit"],
         shard=_shard(options["shard"]),
         chunk=max(32, 4 * options["batch_size"]),

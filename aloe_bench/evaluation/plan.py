@@ -37,7 +37,6 @@ class Settings:
     protocol: AnswerProtocol = "generate"
     parser: str = "strict"
     answer: AnswerForm = "letter"
-    seed: int = 0
     limit: int | None = None
     shard: tuple[int, int] | None = None
     chunk: int = 32

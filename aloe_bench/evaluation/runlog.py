@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.core import Cue, Prediction, Record, Score, Verdict
+from aloe_bench.core import Cue, Part, Prediction, Record, Score, Verdict
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 JURY_FILE = "judges.json"
 Header = dict[str, Any]
 
@@ -23,28 +23,56 @@ Header = dict[str, Any]
 IDENTITY = (
     "schema", "model.fingerprint",
     "model.backend",
+    "model.profile",
     "model.settings.dtype",
     "model.settings.generation", "task.name", "task.version", "task.data_sha256", "prompt_sha256",
     "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine",
 )  # fmt: skip
 
 
+# What schema 2 added; of these a line holds only what is filled.
+_FILLED = {
+    "": ("options", "prompt", "repeat", "arm"),
+    "prediction": ("finish_reason", "reasoning", "seed", "extended"),
+    "score": ("outcome",),
+}
+
+
 def record_to_json(record: Record) -> dict[str, Any]:
     """Return `record` as the JSON object of one line."""
     value = asdict(record)
     value["tags"] = dict(record.tags)
+    value["prompt"] = [_without_none(part) for part in value["prompt"]]
+    for place, names in _FILLED.items():
+        table = value[place] if place else value
+        for name in names:
+            if table[name] in (None, "", 0, (), []):
+                del table[name]
     return value
 
 
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
+
+
 def record_from_json(value: Mapping[str, Any]) -> Record:
-    """Return the record that `record_to_json` wrote."""
+    """Return the record that `record_to_json` wrote, now or under schema 1."""
     cue, prediction, score = value["cue"], value["prediction"], value["score"]
     lists = ("token_ids", "option_logprobs", "option_greedy")
     prediction = prediction | {key: tuple(prediction.get(key, ())) for key in lists}
     score = score | {"verdicts": tuple(Verdict(**verdict) for verdict in score["verdicts"])}
-    return Record(
-        **{**value, "cue": Cue(**cue) if cue else None, "prediction": Prediction(**prediction), "score": Score(**score)}
-    )
+    made = {
+        "cue": Cue(**cue) if cue else None,
+        "prediction": Prediction(**prediction),
+        "score": Score(**score),
+        "options": tuple(value.get("options", ())),
+        "prompt": tuple(_part(part) for part in value.get("prompt", ())),
+    }
+    return Record(**{**value, **made})
+
+
+def _part(value: Mapping[str, Any]) -> Part:
+    return Part(**{**value, "size": tuple(value["size"])} if "size" in value else value)
 
 
 def create_run(folder: Path, header: Mapping[str, Any]) -> None:
@@ -78,9 +106,12 @@ def _read_header(path: Path) -> Header:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Return the records in task order; the last line of a sample wins, a torn last line is left out."""
+    """Return the records in task order; the last line of a question wins, a torn last line is left out.
+
+    A question is a sample, in one arm, at one repeat.
+    """
     path = folder / "records.jsonl"
-    latest: dict[str, Record] = {}
+    latest: dict[tuple[str, str, int], Record] = {}
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -91,8 +122,8 @@ def read_records(folder: Path) -> list[Record]:
                 record = record_from_json(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}:{number}: not a record ({error}); start again with --fresh.") from error
-            latest[record.sample_id] = record
-    return sorted(latest.values(), key=lambda record: record.index)
+            latest[record.sample_id, record.arm, record.repeat] = record
+    return sorted(latest.values(), key=lambda record: (record.index, record.arm, record.repeat))
 
 
 def read_run(folder: Path) -> tuple[Header, list[Record]]:

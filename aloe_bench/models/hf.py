@@ -93,7 +93,7 @@ class HFModel:
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
         """Yield one Prediction a request, in batches of similar requests.
 
-        At a temperature above 0 requests run one by one, each seeded from its id.
+        At a temperature above 0 requests run one by one, each seeded from the decoding's seed and its id.
         """
         kinds: dict[tuple[bool, bool], list[Request]] = {}
         for request in requests:

@@ -14,12 +14,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Decoding, Finish, ImageRef, Prediction, Request
 from aloe_bench.errors import AloeError, ModelError
 from aloe_bench.models.http_secrets import ScrubFilter, Secret, scrubber, split_url
+from aloe_bench.models.sampling import sampling_seed
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -33,6 +35,8 @@ RETRIED_STATUS = frozenset({408, 409, 429})
 PNG_MODES = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
 LIKELIEST = 20  # the most first tokens that the protocol lets a server name
 FINISHES: Mapping[str | None, Finish] = {"stop": "stop", None: "stop", "length": "length"}
+REFUSED_STATUS = frozenset({400, 422})
+log = logging.getLogger(__name__)
 # Their debug records hold URLs, bodies and headers, where a server may echo the key.
 CLIENT_LOGGERS = ("openai", "httpx2", "httpcore2", "httpx", "httpcore")
 
@@ -73,6 +77,7 @@ class OpenAIModel:
         self.timeout = timeout
         self.attempts = attempts
         self.token_ids, self.guided = token_ids, guided
+        self._takes_seeds = True
         self.base_url, login, query = split_url(base_url)
         headers: dict[str, str] = {}
         secrets = {*query.values(), *login} | ({key} if key != "EMPTY" else set())
@@ -216,14 +221,26 @@ class OpenAIModel:
         while True:
             start = time.perf_counter()
             try:
-                return await self._attempt(client, request, payload)
+                reply = await self._attempt(client, request, payload)
+                return replace(reply, seed=payload.get("seed"))
             except _AttemptError as failure:
+                if self._refuses_seed(failure, payload):
+                    del payload["seed"]
+                    continue
                 if not failure.retry or attempt == self.attempts:
                     tries = f" (attempt {attempt} of {self.attempts})"
                     return self._failed(request, f"{failure}{tries}", time.perf_counter() - start)
                 delay = max(failure.retry_after_s, _backoff_s(request.id, attempt))
             await asyncio.sleep(delay)
             attempt += 1
+
+    def _refuses_seed(self, failure: _AttemptError, payload: Mapping[str, Any]) -> bool:
+        """Return whether the server's fault is the seed; it is then sent no more, which the records show."""
+        refused = failure.status in REFUSED_STATUS and "seed" in payload and "seed" in str(failure).lower()
+        if refused and self._takes_seeds:
+            self._takes_seeds = False
+            log.warning("%s takes no seed; its replies are sampled without one (%s)", self.name, failure)
+        return refused
 
     async def _attempt(self, client: AsyncOpenAI, request: Request, payload: dict[str, Any]) -> Prediction:
         import openai
@@ -242,6 +259,7 @@ class OpenAIModel:
                 self._short(f"HTTP {status}: {error.message}"),
                 retry=status in RETRIED_STATUS or status >= 500,
                 retry_after_s=_retry_after_s(error.response.headers.get("retry-after", "")),
+                status=status,
             ) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
@@ -300,6 +318,8 @@ class OpenAIModel:
             "temperature": decoding.temperature,
             "max_tokens": decoding.max_new_tokens,
         }
+        if self._takes_seeds and (seed := sampling_seed(decoding, request.id)) is not None:
+            payload["seed"] = seed
         if request.json_schema is not None:
             schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -336,9 +356,11 @@ class OpenAIModel:
 class _AttemptError(Exception):
     """One attempt that gave no reply; the message is already free of secrets."""
 
-    def __init__(self, message: str, *, retry: bool = False, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self, message: str, *, retry: bool = False, retry_after_s: float = 0.0, status: int | None = None
+    ) -> None:
         super().__init__(message)
-        self.retry = retry
+        self.retry, self.status = retry, status
         self.retry_after_s = retry_after_s
 
 

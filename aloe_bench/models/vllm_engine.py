@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aloe_bench.core import Decoding, Prediction, Request
@@ -13,7 +14,7 @@ from aloe_bench.errors import DependencyError, ModelError
 from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, generation_ids, local_folder
 from aloe_bench.models.opening import failed, open_each
 from aloe_bench.models.options import adds_special_tokens
-from aloe_bench.seeds import rng_for
+from aloe_bench.models.sampling import sampling_seed
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +193,8 @@ class VLLMModel:
             return
         share = (time.perf_counter() - started) / len(opened)
         for (request, _), output in zip(opened, outputs, strict=True):
-            yield self._prediction(request, output, share)
+            reply = self._prediction(request, output, share)
+            yield replace(reply, seed=sampling_seed(decoding, request.id) if reply.text is not None else None)
 
     def _prediction(self, request: Request, output: Any, seconds: float) -> Prediction:
         reply = output.outputs[0]
@@ -220,11 +222,10 @@ class VLLMModel:
             shape = StructuredOutputsParams(json=dict(request.json_schema))
         elif self.guided and request.options:
             shape = StructuredOutputsParams(choice=list(request.options))
-        sampled = decoding.temperature > 0
         return SamplingParams(
             temperature=decoding.temperature,
             max_tokens=decoding.max_new_tokens,
-            seed=rng_for("vllm sampling", request.id).getrandbits(31) if sampled else None,
+            seed=sampling_seed(decoding, request.id),
             stop_token_ids=list(self._eos),
             structured_outputs=shape,
         )

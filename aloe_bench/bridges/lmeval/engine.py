@@ -74,7 +74,8 @@ def _records(
     for request in requests:
         if request.messages[0].text != wanted[request.id][1].question.rstrip():
             raise DataError(f"{task.name}: {request.id} in {root} changed since the run began. Run it again.")
-    return [record_of(*wanted[prediction.id], prediction, parser) for prediction in predictions]
+    sent = {request.id: request for request in requests}
+    return [record_of(*wanted[prediction.id], prediction, parser, sent[prediction.id]) for prediction in predictions]
 
 
 def _agree(kept: Mapping[str, Record], samples: Sequence[Mapping[str, Any]]) -> None:
