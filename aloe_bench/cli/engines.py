@@ -63,7 +63,7 @@ class Engines:
     def engine(self, task: Task) -> Engine | None:
         """Return what asks `task`; None is our own loop."""
         if other_engine(task):
-            engine: Engine = registry.resolve("engine", registry.ENGINES, other_engine(task))(task, self.data_root)
+            engine: Engine = registry.shipped("engine", registry.ENGINES, other_engine(task))(task, self.data_root)
             return engine
         if self.upstream is not None:
             from aloe_bench.bridges.vlmeval.engine import vlmeval_engine

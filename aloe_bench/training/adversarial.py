@@ -66,7 +66,7 @@ def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda
     Raises DataError if the source shares a picture or the dataset with an evaluation set, or wordings with it.
     """
     from aloe_bench.heart import make
-    from aloe_bench.heart.attacks import attack_names
+    from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import Recipe
     from aloe_bench.heart.sources.source import load_source
     from aloe_bench.heart.task import open_task
@@ -74,10 +74,11 @@ def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda
 
     if not 0 <= wanted.validation_share < 1:
         raise UsageError(f"a validation share of {wanted.validation_share}; expected 0 up to, not including, 1.")
-    source, templates = load_source(wanted.source), load_templates(wanted.templates)
+    source, attacks = load_source(wanted.source), parse_attacks(wanted.attacks)
+    templates = load_templates(wanted.templates, attacks)
     shared = check_overlap(source, wanted.evaluation)
     check_wordings(templates, wanted.evaluation)
-    recipe = Recipe(attack_names(wanted.attacks), templates, wanted.seed)
+    recipe = Recipe(attacks, templates, wanted.seed)
     with NewFolder(output, overwrite=False, known_by=MANIFEST) as folder:
         work = make.plan_work([source], recipe)
         make.build([source], work, recipe, folder / "heart", n_workers=wanted.workers, report=report)

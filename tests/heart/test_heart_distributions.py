@@ -15,12 +15,14 @@ import pytest
 
 from aloe_bench import registry
 from aloe_bench.evaluation.plan import Settings, load_plan
+from aloe_bench.heart.attacks import parse_attacks
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.build import Recipe
 from aloe_bench.heart.make import plan_work
 from aloe_bench.heart.plan import Dose, ItemKey, ItemPlan, Slot, plan_classification, plan_detection
+from aloe_bench.heart.sentences import AUTHORITIES
 from aloe_bench.heart.sources.source import Classes, load_source
-from aloe_bench.heart.wordings import AUTHORITIES, load_templates
+from aloe_bench.heart.wordings import load_templates
 from aloe_bench.training.adversarial import held_out
 from tests.conftest import closed_rows
 
@@ -170,9 +172,12 @@ def test_questions_wordings_authority_and_figures_are_drawn_evenly(task: str) ->
     plans = usual(task)
     drawn: dict[str, tuple[Value, Iterable[Hashable]]] = {
         "question": (lambda plan: plan.question.id, [q.id for q in TEMPLATES.questions_of(task)]),
-        "authority": (lambda plan: plan.triggers[0].authority, AUTHORITIES),
-        "trigger": (lambda plan: plan.triggers[0].id, [wording.id for wording in TEMPLATES.sycophancy]),
-        "caption": (lambda plan: plan.caption.id, [wording.id for wording in TEMPLATES.captions]),
+        "authority": (lambda plan: plan.cues["sycophancy"][0].authority, AUTHORITIES),
+        "trigger": (
+            lambda plan: plan.cues["sycophancy"][0].id,
+            [wording.id for wording in TEMPLATES.cues["sycophancy"]],
+        ),
+        "caption": (lambda plan: plan.cues["caption"][0].id, [w.id for w in TEMPLATES.cues["caption"]]),
         "figure": (lambda plan: plan.figure, range(1, 11)),
     }
 
@@ -193,7 +198,7 @@ def test_another_seed_draws_again(task: str) -> None:
 
     independent((one.answer, other.answer) for one, other in pairs)
     independent((rank(one), rank(other)) for one, other in pairs)
-    independent((one.triggers[0].id, other.triggers[0].id) for one, other in pairs)
+    independent((one.cues["sycophancy"][0].id, other.cues["sycophancy"][0].id) for one, other in pairs)
 
 
 def test_the_two_questions_of_one_picture_are_drawn_apart() -> None:
@@ -239,7 +244,7 @@ def test_attack_limit_takes_the_classes_in_turn_and_pictures_from_everywhere(tmp
     (tmp_path / "dataset.toml").write_text('name = "set"\n[classification]\nclasses = ["normal", "mass", "nodule"]\n')
     lines = [f"{image_id},{index}\n" for image_id, index in zip(ids, classes, strict=True)]
     (tmp_path / "labels.csv").write_text("image_id,class\n" + "".join(lines))
-    source, recipe = load_source(tmp_path), Recipe(("prompt_caption",), TEMPLATES)
+    source, recipe = load_source(tmp_path), Recipe(parse_attacks("prompt"), TEMPLATES)
 
     def taken(limit: int) -> dict[str, int]:
         work = plan_work([source], recipe, limit=limit)
