@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError, NoRoomError
@@ -208,7 +209,7 @@ class _Search:
         for i in range(len(places)):
             for j in range(i):
                 clear &= ~self._near(sets[:, i], sets[:, j])
-        some = [*sets[clear][:_TRIES], *self._one_after_another(places, _TRIES if clear.any() else _STARTS)]
+        some = chain(sets[clear][:_TRIES], self._one_after_another(places, _TRIES if clear.any() else _STARTS))
         return next((boxes for boxes in some if self.fits([_pixels(box) for box in boxes])), None)
 
     def _one_after_another(self, places: Sequence[Any], starts: int) -> Iterator[Any]:
