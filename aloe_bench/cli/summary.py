@@ -19,7 +19,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
 
     It is written, which ends the run, unless a call failed or the caller is not `done` with it.
     """
-    from aloe_bench.boards.task_cells import task_cells, task_sections
+    from aloe_bench.evaluation.task_cells import task_cells, task_sections
     from aloe_bench.judges.jury.judging import tally
 
     header, records = runlog.read_run(folder)

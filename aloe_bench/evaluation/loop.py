@@ -25,7 +25,8 @@ from aloe_bench.core import (
 )
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.plan import Plan, Settings, paper_rows
+from aloe_bench.evaluation.plan import Plan, Settings
+from aloe_bench.facts import facts_of
 from aloe_bench.files import safe_name
 from aloe_bench.tasks import formats
 
@@ -183,8 +184,8 @@ def _header(
             "commits": dict(plan.commits),
             "licence": task.licence,
             "expected_rows": task.expected_rows,
-            "paper_scored_rows": paper_rows(task),
             "data_sha256": plan.data_sha256,
+            "facts": asdict(facts_of(task)),
         },
         "prompt_sha256": plan.prompt_sha256,
         "protocol": settings.protocol,

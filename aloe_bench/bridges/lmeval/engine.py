@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.bridges.lmeval.text import SHOT_SEED, TextTask, lm_tasks
-from aloe_bench.core import Model, Prediction, Record, Request, Sample
-from aloe_bench.errors import DataError, ModelError
+from aloe_bench.core import Model, Prediction, Record, Request, Sample, Task
+from aloe_bench.errors import DataError, ModelError, UsageError
 from aloe_bench.evaluation.loop import Engine, Keep, record_of
 from aloe_bench.evaluation.plan import Settings
 
 
-def lmeval_engine(root: Path) -> Engine:
-    """Return what `run_plan` is handed for a TextTask whose data lie in `root`."""
+def lmeval_engine(task: Task, root: Path) -> Engine:
+    """Return what `run_plan` is handed for a TextTask whose data lie in `root`; raises UsageError for another task."""
+    if not isinstance(task, TextTask):
+        raise UsageError(
+            f"{task.name}: engine lm-eval asks a TextTask of aloe_bench.bridges.lmeval.text, and no other."
+        )
 
     def ask(task: Any, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
         if todo:
