@@ -45,23 +45,10 @@ def attack(new_source: Path | None, source: tuple[Path, ...], **options: Any) ->
         raise click.UsageError("--source is missing: a source folder. --new-source FOLDER writes a template of one.")
     if options["output"] is None and not options["dry_run"]:
         raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
-    recipe = _recipe(options)
-    _act(_load(source), recipe, options)
+    from aloe_bench.api.tables import recipe
 
-
-def _recipe(options: dict[str, Any]) -> Recipe:
-    from aloe_bench.heart.attacks import attack_names
-    from aloe_bench.heart.build import Recipe
-    from aloe_bench.heart.strength import parse_strength
-    from aloe_bench.heart.wordings import load_templates
-
-    return Recipe(
-        attacks=attack_names(options["type"]),
-        templates=load_templates(options["templates"]),
-        seed=options["seed"],
-        strength=parse_strength(options["strength"]),
-        parity=options["parity"],
-    )
+    made = recipe(options["type"], options["templates"], options["seed"], options["strength"], options["parity"])
+    _act(_load(source), made, options)
 
 
 def _load(folders: tuple[Path, ...]) -> list[Source]:

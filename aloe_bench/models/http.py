@@ -51,6 +51,9 @@ class OpenAIModel:
     No part of any of these is ever shown. Raises ModelError if the URL or the key cannot be used.
     """
 
+    # A chat endpoint always puts the model's own template around what it is sent.
+    chat_only = True
+
     def __init__(
         self,
         model: str,
