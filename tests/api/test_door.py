@@ -158,8 +158,8 @@ def test_a_closed_run_imports_no_bridge_no_jury_and_nothing_of_heart(tmp_path):
     code = (
         "import sys\n"
         "from aloe_bench.cli.main import main\n"
-        "sys.argv = ['aloe-bench', 'run', '--model', 'mock', '--tasks', 'careqa_vision_mcq', '--allow-partial', '--json',"
-        f" '--data-root', {str(MINI)!r}]\n"
+        "sys.argv = ['aloe-bench', 'run', '--model', 'mock', '--tasks', 'careqa_vision_mcq', '--allow-partial',"
+        f" '--json', '--data-root', {str(MINI)!r}]\n"
         "try:\n"
         "    main()\n"
         "except SystemExit as end:\n"
