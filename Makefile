@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo miniature-study test test-slow test-vllm test-vlmeval lint
+.PHONY: demo miniature-study test test-slow test-families test-vllm test-vlmeval lint
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -26,6 +26,10 @@ test: $(VENV)/installed
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow
+
+# Every tiny model family against transformers' own processor and generate.
+test-families: $(VENV)/installed
+	$(BIN)/python -m pytest -m 'families or not families' tests/families
 
 $(VENV)-vllm/installed: tests/support/environments/make-vllm
 	PYTHON=$(PYTHON) tests/support/environments/make-vllm $(VENV)-vllm

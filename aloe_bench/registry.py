@@ -1,4 +1,4 @@
-"""Names to things, resolved only when used: one line of a table adds a task, a back end or a suite."""
+"""Names to things, resolved only when used: one line of a table adds a task, an attack, a back end or a suite."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from aloe_bench import outside
 from aloe_bench.errors import UsageError, did_you_mean
 
 TASKS = {
@@ -32,6 +33,13 @@ SUITES: dict[str, tuple[str, ...]] = {
     "medical": (*_WITH_IMAGES, "multimedqa", "mmlu"),
     "medical_images": _WITH_IMAGES,
 }
+# In the order of names and columns.
+ATTACKS = {
+    "caption": "aloe_bench.heart.attacks.caption:CAPTION",
+    "prompt": "aloe_bench.heart.attacks.prompt:PROMPT",
+    "sycophancy": "aloe_bench.heart.attacks.sycophancy:SYCOPHANCY",
+    "legend": "aloe_bench.heart.attacks.legend:LEGEND",
+}
 BACKENDS = {
     "hf": "aloe_bench.models.hf:HFModel",
     "vllm": "aloe_bench.models.vllm_engine:VLLMModel",
@@ -46,7 +54,8 @@ CELL_RULES = {
     "probmed official": "aloe_bench.tasks.probmed:official_units",
     "slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match",
 }
-
+# What a Task has (core.py).
+_TASK = ("name", "version", "source", "revision", "licence", "expected_rows", "load", "prompt")
 
 T = TypeVar("T")
 
@@ -62,18 +71,38 @@ def folded(name: str) -> str:
 
 
 def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
-    """Return the object that `table` names; raises UsageError with the closest match."""
+    """Return the object that `table` names, or one from outside the package.
+
+    That is FILE.py:NAME, a module's pkg.mod:NAME, or what an installed package offers under its entry points. Raises
+    UsageError with the closest match.
+    """
     place = find(table, name)
-    if place is None:
-        raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, table)} Known: {', '.join(table)}.")
-    module, attribute = place.split(":")
-    return getattr(importlib.import_module(module), attribute)
+    if place is not None:
+        module, attribute = place.split(":")
+        return getattr(importlib.import_module(module), attribute)
+    if ":" in name:
+        return outside.load(name)
+    installed = outside.installed(kind)
+    if name in installed:
+        return outside.load(installed[name])
+    known = [*table, *installed]
+    raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
 
 
 def task(name: str) -> Any:
-    """Return the task of this name, or the one in a folder if the name is KIND:FOLDER."""
+    """Return the task of this name; KIND:FOLDER is the one in a folder, for the kinds in FOLDER_TASKS."""
     kind, colon, folder = name.partition(":")
-    return resolve("kind of task", FOLDER_TASKS, kind)(folder) if colon else resolve("task", TASKS, name)
+    if colon and kind in FOLDER_TASKS:
+        return resolve("kind of task", FOLDER_TASKS, kind)(folder)
+    try:
+        found = resolve("task", TASKS, name)
+    except UsageError as error:
+        kinds = ", ".join(f"{each}:FOLDER" for each in FOLDER_TASKS) if colon else ""
+        raise UsageError(f"{error} A folder of yours is {kinds}." if colon else str(error)) from error
+    lacking = [part for part in _TASK if not hasattr(found, part)]
+    if lacking:
+        raise UsageError(f"{name}: a {type(found).__name__} without {', '.join(lacking)}; expected a Task.")
+    return found
 
 
 def task_names(tasks: str | None, suite: str | None) -> list[str]:

@@ -23,12 +23,13 @@ def recipe(
     parity: bool = False,
 ) -> Recipe:
     """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b"."""
-    from aloe_bench.heart.attacks import attack_names
+    from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import Recipe
     from aloe_bench.heart.strength import parse_strength
     from aloe_bench.heart.wordings import load_templates
 
-    return Recipe(attack_names(attacks), load_templates(templates), seed, parse_strength(tuple(strength)), parity)
+    made = parse_attacks(attacks)
+    return Recipe(made, load_templates(templates, made), seed, parse_strength(tuple(strength), made), parity)
 
 
 def attack(

@@ -30,7 +30,12 @@ SECRET_OPTIONS = ("--api-key",)
 @click.command()
 @click.option("--model", required=True, help="Checkpoint folder, model name on the server, or 'mock'.")
 @click.option("--backend", type=click.Choice(("auto", *registry.BACKENDS)), default="auto", show_default=True)
-@click.option("--base-url", help="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1.")
+@click.option(
+    "--base-url",
+    multiple=True,
+    help="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1; again for each further server of the same model.",
+)
+@click.option("--revision", help="Commit of a hub id, or the one that a server serves: it may move to another address.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--model-args", default="", help="k=v,... passed to the back end, e.g. dtype=bfloat16 or accuracy=0.7.")
 @click.option("--name", help="The row's name; default: base name and 8 digits of the fingerprint.")
@@ -139,6 +144,7 @@ def _spec(options: dict[str, Any]) -> ModelSpec:
         options["api_key"],
         options["batch_size"],
         model_args(options["model_args"]),
+        revision=options["revision"],
     )
 
 
@@ -206,10 +212,14 @@ def _value(text: str) -> Any:
 def _recorded(options: dict[str, Any]) -> dict[str, Any]:
     """Return the resolved options (flag > environment > config file > default) without secrets."""
     return {
-        key: _public(str(value)) if isinstance(value, Path | str) else value
+        key: [*map(_public, value)] if isinstance(value, tuple) else _public(str(value)) if _is_text(value) else value
         for key, value in options.items()
         if key != "api_key"
     }
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, Path | str)
 
 
 def _redacted(argv: list[str]) -> list[str]:

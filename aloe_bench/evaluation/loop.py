@@ -110,6 +110,7 @@ def run_plan(
         progress(len(plan.samples) - len(todo), len(plan.samples))
 
         def keep(records: list[Record]) -> None:
+            runlog.note_switched(folder, model.describe())
             writer.append(records)
             done.update(record.sample_id for record in records)
             progress(len(done), len(plan.samples))

@@ -80,6 +80,18 @@ def create_run(folder: Path, header: Mapping[str, Any]) -> None:
     write_json(folder / "run.json", header)
 
 
+def note_switched(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Keep in the header of a run what its back end did about parameters that the server refused."""
+    switched = settings.get("switched")
+    if not switched:
+        return
+    header = _read_header(folder / "run.json")
+    known = header["model"]["settings"].get("switched") or {}
+    if known != (both := {**known, **switched}):
+        header["model"]["settings"]["switched"] = both
+        write_json(folder / "run.json", header)
+
+
 def read_header(folder: Path) -> Header:
     """Return the header of a run folder; raises DataError if it is none or of a later schema.
 
@@ -170,13 +182,25 @@ def identity(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def refuse_difference(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Raise RunMismatchError, naming every difference, unless `folder` was begun as `wanted` asks."""
-    old, new = identity(read_header(folder)), identity(wanted)
+    header = read_header(folder)
+    old, new = identity(header), identity(wanted)
     changed = [f"{key} was {old[key]!r}, is now {new[key]!r}" for key in IDENTITY if old[key] != new[key]]
     if changed:
         raise RunMismatchError(
-            f"{folder}: an unfinished run was made otherwise: {'; '.join(changed)}. "
+            f"{folder}: an unfinished run was made otherwise: {'; '.join(changed)}. {_moved(header, wanted)}"
             "Run with the earlier settings to finish it, or with --fresh to start another."
         )
+
+
+def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return what to say where a served model stands at another address than before."""
+    places = [header["model"]["settings"].get("base_url") for header in (old, new)]
+    if None in places or places[0] == places[1]:
+        return ""
+    return (
+        f"The server was at {places[0]} and is at {places[1]} now; a model served from several places is known by "
+        "--revision COMMIT, given from its first run on. "
+    )
 
 
 def runs_below(parent: Path, shard: str | None) -> list[Path]:

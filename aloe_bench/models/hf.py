@@ -138,7 +138,7 @@ class HFModel:
     def prepare(self, batch: Sequence[Request], images: Sequence[list[Any]]) -> dict[str, Any]:
         """Return the left-padded inputs of requests that agree in `chat` and in having images."""
         texts = [self.render(request) for request in batch]
-        special = adds_special_tokens(self.tokenizer, batch[0], texts[0])
+        special = adds_special_tokens(self.tokenizer, batch[0], texts[0], processor=self.sees_images)
         options = {"padding": True, "return_tensors": "pt", "add_special_tokens": special}
         if any(images):
             for request, text in zip(batch, texts, strict=True):

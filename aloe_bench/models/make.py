@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from aloe_bench.errors import UsageError, did_you_mean
 from aloe_bench.models.known import known_model
 
 # What a back end is given besides its own options, where its constructor names it.
-COMMON = ("batch_size", "base_url", "api_key")
+COMMON = ("batch_size", "base_url", "api_key", "revision")
+# Of these, what a user has asked for by name, and a back end without it must not drop.
+ASKED = ("base_url", "revision")
 LOCAL = ("hf", "vllm")
 HINTS = {"base_url": ", e.g. http://127.0.0.1:8000/v1"}
 # Builds what sits in the mock's place: a name and options in, a Model out.
@@ -27,16 +29,18 @@ class ModelSpec:
     """A model as it is asked for: a checkpoint folder or hub id, or a name on the server at `base_url`, or "mock".
 
     `backend` "auto" is "mock" for "mock", "openai" with a `base_url`, "hf" without one. `options` go to the back end.
-    `name` is what the model is called; by default the last part of its path, or its name on the server.
+    `name` is what the model is called; by default the last part of its path, or its name on the server. `revision` is
+    the commit of a hub id, or the one that a server serves.
     """
 
     model: str
     backend: str = "auto"
-    base_url: str | None = None
+    base_url: str | Sequence[str] | None = None
     api_key: str = field(default="EMPTY", repr=False)
     batch_size: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
+    revision: str | None = None
 
     @property
     def kind(self) -> str:
@@ -60,8 +64,10 @@ def make_model(spec: ModelSpec, mock: Mock) -> Model:
     if spec.kind == "mock":
         return mock(spec.base, spec.options)
     make = registry.resolve("back end", registry.BACKENDS, spec.kind)
-    common = {name: getattr(spec, name) for name in COMMON if getattr(spec, name) not in (None, "")}
+    common = {name: getattr(spec, name) for name in COMMON if getattr(spec, name) not in (None, "", ())}
     known = _parameters(make)
+    if lost := [name for name in ASKED if name in common and name not in known]:
+        raise UsageError(f"back end {spec.kind} has no {lost[0]}; leave it out.")
     given = {name: value for name, value in common.items() if name in known}
     options = checked_options(make, spec.options, f"back end {spec.kind}", ("name", *given))
     if missing := [name for name in _required(make) if name not in {"name", *given, *options}]:

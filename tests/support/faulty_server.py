@@ -63,8 +63,7 @@ def _text_and_images(messages: list[dict[str, Any]]) -> tuple[str, list[str], li
 
                 head, data = part["image_url"]["url"].split(",", 1)
                 picture = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
-                assert head == "data:image/png;base64"
-                assert picture.format == "PNG"
+                assert head == f"data:image/{str(picture.format).lower()};base64"
                 pixels = picture.mode.encode() + str(picture.size).encode() + picture.tobytes()
                 digests.append(hashlib.sha256(pixels).hexdigest())
     return "\n".join(texts), kinds, digests
