@@ -13,10 +13,10 @@ from typing import Any
 
 from aloe_bench.boards import tables
 from aloe_bench.boards.pages import PAGES
-from aloe_bench.boards.task_cells import task_cells, task_sections
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.task_cells import task_cells, task_sections
 from aloe_bench.files import safe_name, write_atomic
 
 log = logging.getLogger(__name__)
