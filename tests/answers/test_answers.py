@@ -163,7 +163,8 @@ def test_long_replies_take_linear_time(unit):
     parse_choice(reply, BRAIN)
     parse_yes_no(reply)
 
-    assert time.process_time() - start < 5.0
+    # Usually under 3; on a loaded machine twice that. A pattern that takes quadratic time takes minutes.
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize(
