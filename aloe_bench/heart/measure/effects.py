@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloe_bench.core import Cell, Record
+from aloe_bench.evaluation.task_cells import ATTACKED, Measure
 from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Floats, blocks, outcomes
 from aloe_bench.stats.intervals import Share, clustered_share, few_clusters
@@ -267,6 +268,9 @@ def _set_adjusted(
 def cells(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Cell]:
     """Return the cells of Table 4: task/baseline, and task/attack under the adversarial cue, macro over data sets."""
     return {name: _cell(arms, str(header["run_id"])) for name, arms in table_arms(blocks(records)).items()}
+
+
+MEASURE = Measure(cells, section, ATTACKED)
 
 
 def _cell(arms: Sequence[tuple[Block, Arm]], run: str) -> Cell:
