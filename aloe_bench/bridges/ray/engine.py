@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aloe_bench.core import Decoding, Model, OptionScorer, Prediction, Request, Sample, Task
+from aloe_bench.core import Decoding, Model, Prediction, Request, Sample, Task
 from aloe_bench.errors import AloeError, DependencyError, ModelError
 from aloe_bench.evaluation.loop import Engine, Keep, ask, record_of
 from aloe_bench.evaluation.plan import Settings
@@ -46,13 +46,7 @@ class RemoteModel:
         """Raise: only replicas answer."""
         raise ModelError(f"{self.name} lives on the cluster; it cannot be asked here.")
 
-
-class RemoteScorer(RemoteModel):
-    """Replicas that also score options."""
-
-    def option_logprobs(self, requests: Sequence[Request]) -> Any:
-        """Raise: only replicas answer."""
-        return self.generate(requests, Decoding())
+    option_logprobs = generate
 
 
 def _made(make: Callable[[], Model], folder: str) -> Model:
@@ -129,13 +123,12 @@ def remote_model(cluster: Cluster, make: Callable[[], Model]) -> RemoteModel:
     ray, folder = connect(cluster), os.getcwd()
 
     @ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)  # type: ignore[untyped-decorator, unused-ignore]
-    def look() -> tuple[bool, str, str, dict[str, object]]:
+    def look() -> tuple[str, str, dict[str, object]]:
         model = _made(make, folder)
-        return isinstance(model, OptionScorer), model.name, model.fingerprint, dict(model.describe())
+        return model.name, model.fingerprint, dict(model.describe())
 
     try:
-        scores, *known = ray.get(look.remote())
-        return RemoteScorer(*known) if scores else RemoteModel(*known)
+        return RemoteModel(*ray.get(look.remote()))
     except ray.exceptions.RayTaskError as error:
         raise ModelError(f"A replica cannot be made on the cluster: {error.cause}") from error
 

@@ -1,1 +1,0 @@
-"""What `import aloe_bench` offers, and what the commands call."""
