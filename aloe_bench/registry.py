@@ -57,17 +57,27 @@ CELL_RULES = {
 # What a Task has (core.py).
 _TASK = ("name", "version", "source", "revision", "licence", "expected_rows", "load", "prompt")
 
+
 T = TypeVar("T")
 
 
+def folded(name: str) -> str:
+    """Return `name` as names are compared: "-" and "_" are one."""
+    return name.replace("-", "_")
+
+
 def find(table: Mapping[str, T], name: str) -> T | None:
-    """Return the entry of this name, "-" and "_" being one; None if there is none."""
+    """Return the entry of this name, None if there is none."""
     return next((entry for known, entry in table.items() if folded(known) == folded(name)), None)
 
 
-def folded(name: str) -> str:
-    """Return `name` as names are compared."""
-    return name.replace("-", "_")
+def shipped(kind: str, table: Mapping[str, str], name: str) -> Any:
+    """Return the object that `table` names, and nothing from outside the package: a results file may give the name."""
+    place = find(table, name)
+    if place is None:
+        raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, table)} Known: {', '.join(table)}.")
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
@@ -76,15 +86,13 @@ def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
     That is FILE.py:NAME, a module's pkg.mod:NAME, or what an installed package offers under its entry points. Raises
     UsageError with the closest match.
     """
-    place = find(table, name)
-    if place is not None:
-        module, attribute = place.split(":")
-        return getattr(importlib.import_module(module), attribute)
+    if find(table, name) is not None:
+        return shipped(kind, table, name)
     if ":" in name:
         return outside.load(name)
     installed = outside.installed(kind)
-    if name in installed:
-        return outside.load(installed[name])
+    if (place := find(installed, name)) is not None:
+        return outside.load(place)
     known = [*table, *installed]
     raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
 

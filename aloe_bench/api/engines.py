@@ -55,7 +55,7 @@ class Engines:
     def engine(self, task: Task) -> Engine | None:
         """Return what asks `task`; None is our own loop."""
         if name := other_engine(task):
-            engine: Engine = registry.resolve("engine", registry.ENGINES, name)(task, self.data_root)
+            engine: Engine = registry.shipped("engine", registry.ENGINES, name)(task, self.data_root)
             return engine
         if self.upstream is not None:
             from aloe_bench.bridges.vlmeval.engine import vlmeval_engine

@@ -96,12 +96,12 @@ def refuse_unmeasurable(name: str, facts: Facts, samples: Sequence[Sample]) -> N
 
 
 def _measure(name: str) -> Measure:
-    found: Measure = registry.resolve("measure", registry.MEASURES, name)
+    found: Measure = registry.shipped("measure", registry.MEASURES, name)
     return found
 
 
 def _rule(name: str) -> Rule:
-    found: Rule = registry.resolve("rule of cells", registry.CELL_RULES, name)
+    found: Rule = registry.shipped("rule of cells", registry.CELL_RULES, name)
     return found
 
 
