@@ -198,11 +198,14 @@ def _spec(wanted: Asked) -> ModelSpec:
     )
 
 
-def _engines(wanted: Asked, spec: ModelSpec, tasks: list[Task]) -> Engines:
-    """Return who asks; raises a usage error if two engines would."""
-    from aloe_bench.api.engines import Engines
+def _engines(wanted: Asked, spec: ModelSpec, tasks: list[Task]) -> Engines | None:
+    """Return who asks in place of our own loop; raises a usage error if two would."""
+    from aloe_bench.api.runs import engines_of
 
-    engines = Engines.of(tasks, wanted.data_root, wanted.output)
+    chosen = wanted.ray is not None or wanted.engine == "vlmeval"
+    engines = engines_of(tasks, wanted.data_root, wanted.output, chosen)
+    if engines is None:
+        return None
     if wanted.ray is not None:
         engines.take_cluster(tasks, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
     if wanted.engine == "vlmeval":
