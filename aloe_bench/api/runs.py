@@ -16,7 +16,7 @@ from aloe_bench.evaluation import loop, runlog
 from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, suited
 from aloe_bench.evaluation.task_cells import task_cells
-from aloe_bench.models.make import ModelSpec, checked_options, make_model, model_facts
+from aloe_bench.models.make import ModelSpec, checked_options, make_model, model_facts, pinned
 
 if TYPE_CHECKING:
     from aloe_bench.judges.jury.seats import Jury
@@ -159,6 +159,7 @@ def model_of(
     domain: str | None = None,
 ) -> tuple[Model, dict[str, Any]]:  # fmt: skip
     """Return the model, or what stands for it where another engine asks, and what the header holds of it."""
+    spec = pinned(spec)
     model = engines.model(partial(make_model, spec, partial(_mock, answer_key(plans))), spec.kind, spec.base)
     return model, model_facts(spec, model.fingerprint, name, size_group, domain)
 

@@ -29,7 +29,12 @@ SECRET_OPTIONS = ("--api-key",)
 
 @click.command()
 @click.option("--model", required=True, help="Checkpoint folder, model name on the server, or 'mock'.")
-@click.option("--backend", type=click.Choice(("auto", *registry.BACKENDS)), default="auto", show_default=True)
+@click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    help=f"auto, {', '.join(registry.BACKENDS)}, an installed one, or FILE.py:NAME of yours.",
+)
 @click.option(
     "--base-url",
     multiple=True,
@@ -45,7 +50,7 @@ SECRET_OPTIONS = ("--api-key",)
     help="Leaderboard group: under or over 10B, or no weights. `ls models` has them for the paper's models.",
 )
 @click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
-@click.option("--tasks", help="Comma-separated task names; heart:FOLDER is a HEART table.")
+@click.option("--tasks", help="Comma-separated names; heart:FOLDER is a HEART table, FILE.py:NAME a task of yours.")
 @click.option("--suite", help="A named list of tasks.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from aloe_bench import outside
 from aloe_bench.answers.score import grade, parser_id
 from aloe_bench.core import (
     Model,
@@ -21,6 +22,7 @@ from aloe_bench.core import (
     Sample,
     Task,
     batches,
+    capabilities,
     parts_of,
 )
 from aloe_bench.errors import DataError, UsageError
@@ -54,7 +56,7 @@ def check_able(plan: Plan, model: Model, settings: Settings, engine: Engine | No
         engine.check(plan.task, model, settings)
     if settings.protocol != "logprob":
         return
-    if not isinstance(model, OptionScorer):
+    if "logprob" not in capabilities(model):
         raise UsageError(f"{model.name}: this back end has no log-probabilities; use --protocol generate.")
     if any(sample.kind == "open" for _, sample in plan.samples):
         raise UsageError(f"{plan.task.name}: an open question has no options to score; use --protocol generate.")
@@ -203,6 +205,7 @@ def _header(
             "expected_rows": task.expected_rows,
             "data_sha256": plan.data_sha256,
             "facts": asdict(facts_of(task)),
+            **_file_facts(task),
         },
         "prompt_sha256": plan.prompt_sha256,
         "protocol": settings.protocol,
@@ -221,6 +224,12 @@ def _header(
         "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
         "asked": dict(asked),
     }
+
+
+def _file_facts(task: Task) -> Mapping[str, str]:
+    """Return the file of a task from outside the package."""
+    origin = outside.origin(task)
+    return origin.facts if origin else {}
 
 
 def _seed_use(settings: Settings) -> str:

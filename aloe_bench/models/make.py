@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from aloe_bench import registry
+from aloe_bench import outside, registry
 from aloe_bench.core import Model
 from aloe_bench.errors import UsageError, did_you_mean
 from aloe_bench.models.known import known_model
@@ -55,6 +55,30 @@ class ModelSpec:
         return self.name or (Path(self.model).resolve().name if self.kind in LOCAL else self.model)
 
 
+def backend_of(spec: ModelSpec) -> Callable[..., Model]:
+    """Return what builds the back end; raises UsageError if there is none of this name, or it builds none."""
+    make: Callable[..., Model] = registry.resolve("back end", registry.BACKENDS, spec.kind)
+    if not callable(make):
+        raise UsageError(f"back end {spec.kind}: a {type(make).__name__}; expected a class that makes a Model.")
+    return make
+
+
+def pinned(spec: ModelSpec) -> ModelSpec:
+    """Return `spec` with the hash of its back end's file, if that is from outside: other processes load the same."""
+    if spec.kind in registry.BACKENDS:
+        return spec
+    origin = outside.origin(backend_of(spec))
+    return replace(spec, backend=origin.pinned) if origin else spec
+
+
+def file_facts(backend: str) -> Mapping[str, str]:
+    """Return what a header records of the file of a back end from outside the package, nothing of a shipped one."""
+    if backend in registry.BACKENDS:
+        return {}
+    origin = outside.origin(backend_of(ModelSpec("", backend)))
+    return origin.facts if origin else {}
+
+
 def make_model(spec: ModelSpec, mock: Mock) -> Model:
     """Return the model; `mock` builds what answers as back end "mock" in this seat.
 
@@ -63,7 +87,7 @@ def make_model(spec: ModelSpec, mock: Mock) -> Model:
     """
     if spec.kind == "mock":
         return mock(spec.base, spec.options)
-    make = registry.resolve("back end", registry.BACKENDS, spec.kind)
+    make = backend_of(spec)
     common = {name: getattr(spec, name) for name in COMMON if getattr(spec, name) not in (None, "", ())}
     known = _parameters(make)
     if lost := [name for name in ASKED if name in common and name not in known]:
@@ -111,10 +135,12 @@ def model_facts(
     of the paper's model of this name, where there is one.
     """
     local = spec.kind in LOCAL
+    file = file_facts(spec.kind)
     known = known_model(str(Path(spec.model).resolve()) if local else spec.model)
     return {
         "name": name or f"{spec.base}-{fingerprint[:8]}",
-        "backend": spec.kind,
+        "backend": file.get("file", spec.kind),
+        **file,
         "miniature": spec.kind == "mock" or _is_miniature(Path(spec.model)),
         "size_group": size_group or (known.size_group if known else None),
         "domain": domain or (known.domain if known else None),

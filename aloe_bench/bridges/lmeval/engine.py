@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.bridges.lmeval.text import SHOT_SEED, TextTask, lm_tasks
-from aloe_bench.core import Model, OptionScorer, Prediction, Record, Request, Sample, Task
+from aloe_bench.core import Model, Prediction, Record, Request, Sample, Task, capabilities
 from aloe_bench.errors import DataError, ModelError, UsageError
 from aloe_bench.evaluation.loop import Engine, Keep, record_of
 from aloe_bench.evaluation.plan import Settings
@@ -22,7 +22,7 @@ def lmeval_engine(task: Task, root: Path) -> Engine:
         )
 
     def check(task: Task, model: Model, settings: Settings) -> None:
-        if not isinstance(model, OptionScorer) or getattr(model, "chat_only", False):
+        if "logprob" not in capabilities(model) or getattr(model, "chat_only", False):
             raise UsageError(
                 f"{task.name}: scored by the log-likelihood of raw prompts, which back end "
                 f"{model.describe().get('backend', model.name)} does not give. Use a checkpoint folder with hf or "

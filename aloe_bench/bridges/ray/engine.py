@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aloe_bench.core import Decoding, Model, OptionScorer, Prediction, Request, Sample, Task
+from aloe_bench.core import Decoding, Model, Prediction, Request, Sample, Task, capabilities
 from aloe_bench.errors import AloeError, DependencyError, ModelError
 from aloe_bench.evaluation.loop import Engine, Keep, ask, record_of
 from aloe_bench.evaluation.plan import Settings
@@ -131,7 +131,7 @@ def remote_model(cluster: Cluster, make: Callable[[], Model]) -> RemoteModel:
     @ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)  # type: ignore[untyped-decorator, unused-ignore]
     def look() -> tuple[bool, str, str, dict[str, object]]:
         model = _made(make, folder)
-        return isinstance(model, OptionScorer), model.name, model.fingerprint, dict(model.describe())
+        return "logprob" in capabilities(model), model.name, model.fingerprint, dict(model.describe())
 
     try:
         scores, *known = ray.get(look.remote())

@@ -13,7 +13,7 @@ from aloe_bench.judges.jury.config import JudgeConfig, read_judges
 from aloe_bench.judges.jury.judging import Sitting, judge_run, jury_facts
 from aloe_bench.judges.jury.panel import Judge, Panel, Progress
 from aloe_bench.judges.jury.rubric import read_case
-from aloe_bench.models.make import ModelSpec, checked_options, make_model
+from aloe_bench.models.make import ModelSpec, checked_options, file_facts, make_model
 
 
 @dataclass(slots=True)
@@ -33,12 +33,14 @@ class Jury:
         judges, described = [], []
         for config in read_judges(path):
             model = _model(config, keys)
-            settings = dict(model.describe())
-            fingerprint = config.fingerprint(model.fingerprint, str(settings.get("dtype", "")))
+            settings, file = dict(model.describe()), file_facts(config.backend)
+            known_by = model.fingerprint + file.get("file_sha256", "")
+            fingerprint = config.fingerprint(known_by, str(settings.get("dtype", "")))
             judges.append(Judge(config.name, model, config.decoding, fingerprint, config.constrained))
             described.append(
                 {
-                    "backend": config.backend,
+                    "backend": file.get("file", config.backend),
+                    **file,
                     "model": config.model,
                     "revision": config.revision,
                     "decoding": asdict(config.decoding),
