@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _FEW, _MANY = 1024, 16384  # places drawn for a box: at first, and where few of them will do
 _ANYWHERE = 0.02
 JITTER = 0.1  # of sides, where no other picture has a true box
-_TRIES, _STARTS = 8, 64  # whole sets held against `fits`; first boxes of sets drawn one box after another
+_TRIES, _STARTS = 16, 64  # whole sets held against `fits`; first boxes of sets drawn one box after another
 _SETS = 4096  # of one place a box, tried for boxes that keep clear of each other
 
 
