@@ -40,7 +40,7 @@ test-vlmeval: $(VENV)-vlmeval/installed
 	$(VENV)-vlmeval/bin/python -m pytest tests/bridges/test_vlmeval_real.py
 
 lint: $(VENV)/installed
-	$(BIN)/ruff check aloe_bench studies tests benchmarks
-	$(BIN)/ruff format --check --quiet aloe_bench studies tests benchmarks
+	$(BIN)/ruff check aloe_bench studies tests benchmarks examples
+	$(BIN)/ruff format --check --quiet aloe_bench studies tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
