@@ -10,13 +10,17 @@ from aloe_bench.answers.strict.choice import VERSION, Parsed, parse_choice, pars
 from aloe_bench.core import LETTERS, Kind, Prediction, Sample, Score
 from aloe_bench.errors import UsageError
 
-Parser = Callable[[str, Sequence[str]], Parsed]
+# Of the reply, the options, and how the reply ended.
+Parser = Callable[[str, Sequence[str], str], Parsed]
 
 # A compat parser reads only the kind of question that its benchmark has.
 PARSERS: dict[str, Mapping[Kind, Parser]] = {
-    "strict": {"choice": parse_choice, "yes_no": lambda reply, options: parse_yes_no(reply)},
-    "vlmeval": {"choice": parse_choice_vlmeval},
-    "probmed": {"yes_no": lambda reply, options: parse_yes_no_probmed(reply)},
+    "strict": {
+        "choice": lambda reply, options, finish: parse_choice(reply, options, finish=finish),
+        "yes_no": lambda reply, options, finish: parse_yes_no(reply),
+    },
+    "vlmeval": {"choice": lambda reply, options, finish: parse_choice_vlmeval(reply, options)},
+    "probmed": {"yes_no": lambda reply, options, finish: parse_yes_no_probmed(reply)},
 }
 
 
@@ -57,7 +61,7 @@ def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Sco
     if prediction.option_logprobs:
         likeliest = _likeliest(sample, prediction)
         return Score(float(likeliest == sample.target), likeliest, "logprob")
-    parsed = PARSERS[parser][sample.kind](prediction.text, sample.choices)
+    parsed = PARSERS[parser][sample.kind](prediction.text, sample.choices, prediction.finish)
     if parsed.letter is None:
         return Score(0.0, None, f"unread: {parsed.rule}")
     return Score(float(parsed.letter in (sample.target, BOTH)), parsed.letter, parsed.rule)

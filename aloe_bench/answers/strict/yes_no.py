@@ -5,11 +5,20 @@ from __future__ import annotations
 import re
 
 from aloe_bench.answers.strict.cleaning import plain_text
-from aloe_bench.answers.strict.patterns import DOUBT, EDGE, HEDGE, NEGATION, REFUSAL, RETRACTED, clause_before, denied
-from aloe_bench.answers.strict.reading import Parsed, parse
+from aloe_bench.answers.strict.containers import opened
+from aloe_bench.answers.strict.phrases import DOUBT, EDGE, NEGATION, RETRACTED, clause_before, denied
+from aloe_bench.answers.strict.reading import Parsed
 
 # ruff: noqa: E501  (a word list broken over more lines is harder to check)
 
+HEDGE = re.compile(
+    r"\b(?:if|whether|might|could|may|maybe|perhaps|possibly|either|unsure|uncertain|guess|unclear|podría|quizás?)\b|如果|可能(?!的|性)|或许|也许",
+    re.I,
+)
+REFUSAL = re.compile(
+    r"\b(?:sorry|cannot (?:determine|provide|answer|assist|help|be determined)|unable to|not able to|can't (?:determine|provide|answer|assist|help|tell|say)|don't know|do not know|not sure|as an ai|i'm unsure|either|no puedo|lo siento|no sé|difficult to (?:say|tell|determine)|hard to (?:say|tell)|no (?:idea|comment|doubt|opinion|clear|answer|way)|uncertain|unclear|none of the (?:above|options|given)|impossible to)\b|无法(?:确定|判断|诊断|回答|做出)|不确定|难以(?:确定|判断)|抱歉",
+    re.I,
+)
 _WORDS = {
     **dict.fromkeys("yes y yep yeah yup true sí si oui ja sim sì да 是 是的 有 存在 はい 네 예".split(), "yes"),
     **dict.fromkeys(
@@ -122,4 +131,4 @@ def read_yes_no(raw: str) -> Parsed:
 
 def parse_yes_no(reply: str) -> Parsed:
     """Return "yes" or "no" as `letter`; `None` if the reply says neither, or both without a clear first word."""
-    return parse(reply, read_yes_no)
+    return opened(reply, lambda raw, whole: read_yes_no(raw))

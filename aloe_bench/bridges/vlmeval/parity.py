@@ -64,7 +64,7 @@ def compare(records: Sequence[Record], choices: Mapping[str, Sequence[str]]) -> 
     readings = []
     for record, theirs in zip(asked, _upstream_letters(pairs), strict=True):
         text = record.prediction.text or ""
-        ours = PARSERS["strict"]["choice"](text, choices[record.sample_id])
+        ours = PARSERS["strict"]["choice"](text, choices[record.sample_id], record.prediction.finish)
         upstream = None if theirs in NO_MATCH else theirs
         readings.append(Reading(record.sample_id, record.target, text, ours.letter, upstream, ours.rule))
     return Parity(version, tuple(readings))
