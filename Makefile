@@ -5,7 +5,13 @@ BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export HF_HUB_OFFLINE = 1
 
-.PHONY: demo miniature-study test test-slow test-vllm test-vlmeval lint
+# Processes that run tests: `make test JOBS=8`.
+JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest
+# A file's tests stay in one process, for the sake of what they share.
+SPREAD = -n $(JOBS) --dist loadfile
+
+.PHONY: demo miniature-study test test-slow test-families test-vllm test-vlmeval mutants lint
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,11 +27,22 @@ miniature-study: $(VENV)/installed
 	$(BIN)/python -m studies.miniature.study miniature-study --evidence leaderboards/miniature-study \
 		--render docs/miniature-study.md
 
+# Those that measure time run by themselves, last.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SPREAD) -m "not slow and not families and not alone"
+	$(PYTEST) -m alone
 
+# All of them take an hour or more; THIRD=1, 2 or 3 runs a fixed third.
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) $(SPREAD) -m slow $(if $(THIRD),--third $(THIRD))
+
+# One-line faults in code that makes numbers: a named fast test has to notice each.
+mutants: $(VENV)/installed
+	$(BIN)/python -m tests.mutants.run
+
+# Every tiny model family against transformers' own processor and generate.
+test-families: $(VENV)/installed
+	$(PYTEST) -n $(JOBS) -m families
 
 $(VENV)-vllm/installed: tests/support/environments/make-vllm
 	PYTHON=$(PYTHON) tests/support/environments/make-vllm $(VENV)-vllm

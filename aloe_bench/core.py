@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Kind = Literal["choice", "yes_no", "open"]
 Variant = Literal["assistive", "adversarial", "neutral"]
 Finish = Literal["stop", "length", "error"]
+Outcome = Literal["answered", "refused", "filtered", "cut", "unread", "failed"]
 Role = Literal["system", "user", "assistant"]
 AnswerProtocol = Literal["generate", "logprob"]
 AnswerForm = Literal["letter", "text"]
@@ -83,7 +84,10 @@ def samples_of(rows: Iterable[Sample | Absent]) -> Iterator[Sample]:
 
 
 class Task(Protocol):
-    """A benchmark: data about it, how to load it, and the one place that builds its prompt."""
+    """A benchmark: data about it, how to load it, and the one place that builds its prompt.
+
+    It may say more of itself in an attribute `facts`, an `aloe_bench.facts.Facts`: cells, engine, pages, the paper.
+    """
 
     @property
     def name(self) -> str: ...
@@ -99,19 +103,6 @@ class Task(Protocol):
     def expected_rows(self) -> int: ...
     def load(self, root: Path) -> Iterator[Sample | Absent]: ...
     def prompt(self, sample: Sample) -> str: ...
-
-
-@runtime_checkable
-class PaperScored(Protocol):
-    """A task of which it is known how many rows the paper scored; None where its figures do not tell.
-
-    Where these are fewer than the whole, `paper_lacks` is the one group that the others are missing from.
-    """
-
-    @property
-    def paper_scored_rows(self) -> int | None: ...
-    @property
-    def paper_lacks(self) -> str | None: ...
 
 
 @runtime_checkable
@@ -142,19 +133,48 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One piece of a prompt as it is sent: a `text`, or a picture by its hash and `size` (width, height) in pixels."""
+
+    role: Role
+    text: str | None = None
+    image: str | None = None
+    size: tuple[int, int] | None = None
+
+
+def parts_of(request: Request) -> tuple[Part, ...]:
+    """Return what of a request is shown, in its order: the images stand before the text of the first user turn."""
+    parts: list[Part] = []
+    waiting = list(request.images)
+    for message in request.messages:
+        if message.role == "user":
+            parts += [Part("user", image=image.sha256, size=image.size) for image in waiting]
+            waiting = []
+        parts.append(Part(message.role, message.text))
+    return tuple(parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Decoding:
-    """How replies are sampled; written whole into the header of a run."""
+    """How replies are sampled; written whole into the header of a run.
+
+    Above temperature 0 every reply is drawn from `seed` and the request's id; at 0 `seed` changes nothing.
+    """
 
     temperature: float = 0.0
     max_new_tokens: int = 512
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A model's reply. `text` is None exactly when `finish` is "error".
 
-    `option_logprobs` are natural logarithms, one an option, in the `logprob` protocol only; `option_greedy` says of
+    `option_logprobs` are natural logarithms, one per option, in the `logprob` protocol only; `option_greedy` says of
     each whether greedy decoding would begin with it, and is empty where the back end does not know.
+    `finish_reason` is the end in the back end's own words, `reasoning` what it returned apart from the answer, `seed`
+    what this reply was sampled from, `extended` how many tokens a reply was given beyond the run's limit; each is
+    None or 0 where there is nothing to say.
     """
 
     id: str
@@ -167,6 +187,10 @@ class Prediction:
     token_ids: tuple[int, ...] = ()
     option_logprobs: tuple[float, ...] = ()
     option_greedy: tuple[bool, ...] = ()
+    finish_reason: str | None = None
+    reasoning: str | None = None
+    seed: int | None = None
+    extended: int = 0
 
 
 class Model(Protocol):
@@ -205,20 +229,24 @@ class Verdict:
 class Score:
     """`value` is in [0, 1], or None where it could not be measured (never 0 for that).
 
-    `parsed` is the option read from the reply, None if none could be; `rule` says how.
+    `parsed` is the option read from the reply, None if none could be; `rule` says how. `outcome` is None in logs of
+    before it was decided.
     """
 
     value: float | None
     parsed: str | None
     rule: str
     verdicts: tuple[Verdict, ...] = ()
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
     """One line of the run log; `index` is the sample's place in its task.
 
-    `question` is what a jury compares answer and target by; empty in logs of before it was kept.
+    `question` is what a jury compares answer and target by; `options` are the choices as shown, in their order;
+    `prompt` is all that was sent. These are empty in logs of before they were kept. `repeat` numbers the replies to
+    one sample from 0; `arm` names a control in whose place the sample was asked. How a cue is worded is in `tags`.
     """
 
     index: int
@@ -231,6 +259,10 @@ class Record:
     prediction: Prediction
     score: Score
     question: str = ""
+    options: tuple[str, ...] = ()
+    prompt: tuple[Part, ...] = ()
+    repeat: int = 0
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,8 +80,8 @@ class FileImage:
     size: tuple[int, int]
     max_pixels: int = MAX_PIXELS
 
-    def open(self) -> Image.Image:
-        """Return it as upright RGB. Raises DataError if the file is no longer the one hashed."""
+    def read(self) -> bytes:
+        """Return the file's bytes. Raises DataError if it is no longer the one hashed."""
         data, name = _read(self.path, None)
         found = hashlib.sha256(data).hexdigest()
         if found != self.sha256:
@@ -89,7 +89,11 @@ class FileImage:
                 f"{name}: the file changed since it was listed: sha256 is {found[:12]}, expected "
                 f"{self.sha256[:12]}. Restore it, or start a new run."
             )
-        return open_image(data, name=name, max_pixels=self.max_pixels)
+        return data
+
+    def open(self) -> Image.Image:
+        """Return it as upright RGB. Raises DataError if the file is no longer the one hashed."""
+        return open_image(self.read(), name=str(self.path), max_pixels=self.max_pixels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,31 @@ def bytes_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> BytesIm
     data, name = _read(data, name)
     size = _size(data, name, max_pixels)
     return BytesImage(name, hashlib.sha256(data).hexdigest(), size, data, max_pixels)
+
+
+# The formats that every server with eyes reads, by their name on the wire.
+_SENDABLE = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+
+
+def sendable(image: object) -> tuple[str, bytes] | None:
+    """Return media type and bytes of a picture's file if they show what `open` gives; None if they do not.
+
+    They do where a JPEG, PNG or WebP holds one upright, opaque 8-bit picture in grey, palette or RGB; the header
+    alone is read. Raises DataError if the file is not the one that was listed.
+    """
+    if isinstance(image, FileImage):
+        data = image.read()
+    elif isinstance(image, BytesImage):
+        data = image.data
+    else:
+        return None
+    if is_dicom(data, "") or not data:
+        return None
+    picture = _header(data, "image", image.max_pixels)
+    plain = picture.mode in ("L", "P", "RGB") and "transparency" not in picture.info
+    kind = _SENDABLE.get("JPEG" if picture.format == "MPO" else str(picture.format))
+    moves = kind != "image/jpeg" and getattr(picture, "n_frames", 1) != 1
+    return (kind, data) if kind and plain and not moves and _orientation(picture, data) == 1 else None
 
 
 def phash(image: Image.Image) -> str:

@@ -1,11 +1,12 @@
-"""Names to things, resolved only when used: one line of a table adds a task, a back end or a suite."""
+"""Names to things, resolved only when used: one line of a table adds a task, an attack, a back end or a suite."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+from aloe_bench import outside
 from aloe_bench.errors import UsageError, did_you_mean
 
 TASKS = {
@@ -32,37 +33,97 @@ SUITES: dict[str, tuple[str, ...]] = {
     "medical": (*_WITH_IMAGES, "multimedqa", "mmlu"),
     "medical_images": _WITH_IMAGES,
 }
+# In the order of names and columns.
+ATTACKS = {
+    "caption": "aloe_bench.heart.attacks.caption:CAPTION",
+    "prompt": "aloe_bench.heart.attacks.prompt:PROMPT",
+    "sycophancy": "aloe_bench.heart.attacks.sycophancy:SYCOPHANCY",
+    "legend": "aloe_bench.heart.attacks.legend:LEGEND",
+}
 BACKENDS = {
     "hf": "aloe_bench.models.hf:HFModel",
     "vllm": "aloe_bench.models.vllm_engine:VLLMModel",
     "openai": "aloe_bench.models.http:OpenAIModel",
     "mock": "aloe_bench.models.mock:MockModel",
 }
+# What a task's facts may name: who asks in place of our own loop, what takes the place of cells, and rules of cells.
+ENGINES = {"lm-eval": "aloe_bench.bridges.lmeval.engine:lmeval_engine"}
+MEASURES = {"heart": "aloe_bench.heart.measure.effects:MEASURE"}
+CELL_RULES = {
+    "probmed pairs": "aloe_bench.tasks.probmed:pairs",
+    "probmed official": "aloe_bench.tasks.probmed:official_units",
+    "slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match",
+}
+# What a Task has (core.py).
+_TASK = ("name", "version", "source", "revision", "licence", "expected_rows", "load", "prompt")
 
 
-def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
-    """Return the object that `table` names; raises UsageError with the closest match."""
-    wanted = name.replace("-", "_")
-    if wanted not in table:
-        raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(wanted, table)} Known: {', '.join(table)}.")
-    module, attribute = table[wanted].split(":")
+T = TypeVar("T")
+
+
+def folded(name: str) -> str:
+    """Return `name` as names are compared: "-" and "_" are one."""
+    return name.replace("-", "_")
+
+
+def find(table: Mapping[str, T], name: str) -> T | None:
+    """Return the entry of this name, None if there is none."""
+    return next((entry for known, entry in table.items() if folded(known) == folded(name)), None)
+
+
+def shipped(kind: str, table: Mapping[str, str], name: str) -> Any:
+    """Return the object that `table` names, and nothing from outside the package: a results file may give the name."""
+    place = find(table, name)
+    if place is None:
+        raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, table)} Known: {', '.join(table)}.")
+    module, attribute = place.split(":")
     return getattr(importlib.import_module(module), attribute)
 
 
+def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
+    """Return the object that `table` names, or one from outside the package.
+
+    That is FILE.py:NAME, a module's pkg.mod:NAME, or what an installed package offers under its entry points. Raises
+    UsageError with the closest match.
+    """
+    if find(table, name) is not None:
+        return shipped(kind, table, name)
+    if ":" in name:
+        return outside.load(name)
+    installed = outside.installed(kind)
+    if (place := find(installed, name)) is not None:
+        return outside.load(place)
+    known = [*table, *installed]
+    raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
+
+
 def task(name: str) -> Any:
-    """Return the task of this name, or the one in a folder if the name is KIND:FOLDER."""
+    """Return the task of this name; KIND:FOLDER is the one in a folder, for the kinds in FOLDER_TASKS."""
     kind, colon, folder = name.partition(":")
-    return resolve("kind of task", FOLDER_TASKS, kind)(folder) if colon else resolve("task", TASKS, name)
+    if colon and kind in FOLDER_TASKS:
+        return resolve("kind of task", FOLDER_TASKS, kind)(folder)
+    try:
+        found = resolve("task", TASKS, name)
+    except UsageError as error:
+        kinds = ", ".join(f"{each}:FOLDER" for each in FOLDER_TASKS) if colon else ""
+        raise UsageError(f"{error} A folder of yours is {kinds}." if colon else str(error)) from error
+    lacking = [part for part in _TASK if not hasattr(found, part)]
+    if lacking:
+        raise UsageError(f"{name}: a {type(found).__name__} without {', '.join(lacking)}; expected a Task.")
+    return found
 
 
 def task_names(tasks: str | None, suite: str | None) -> list[str]:
     """Return the tasks asked for, in order, each once."""
     names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
     if suite:
-        suite = suite.replace("-", "_")
-        if suite not in SUITES:
+        members = find(SUITES, suite)
+        if members is None:
             raise UsageError(f"Unknown suite {suite!r}.{did_you_mean(suite, SUITES)} Known: {', '.join(SUITES)}.")
-        names = [*SUITES[suite], *names]
+        names = [*members, *names]
     if not names:
         raise UsageError("No task given. Use --tasks a,b or --suite NAME; `aloe-bench ls tasks` shows them.")
-    return list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in names))
+    kept: dict[str, str] = {}
+    for name in names:
+        kept.setdefault(name if ":" in name else folded(name), name)
+    return list(kept.values())

@@ -13,10 +13,10 @@ from typing import Any
 
 from aloe_bench.boards import tables
 from aloe_bench.boards.pages import PAGES
-from aloe_bench.boards.task_cells import task_cells, task_sections
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.task_cells import header_facts, task_cells, task_sections
 from aloe_bench.files import safe_name, write_atomic
 
 log = logging.getLogger(__name__)
@@ -106,7 +106,8 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
-    known = {task["expected_rows"], header["task"].get("paper_scored_rows")} - {None}
+    paper = header_facts(header, records).paper.rows
+    known = {task["expected_rows"], paper, header["task"].get("paper_scored_rows")} - {None}
     return {
         "schema": SCHEMA,
         "run": header["run_id"],

@@ -13,7 +13,7 @@ import numpy as np
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.evaluation import runlog
-from aloe_bench.heart.strength import SETTINGS
+from aloe_bench.heart.strength import settings_of
 from aloe_bench.stats.dose import dose_response
 
 # What `attack --strength` leaves at its usual value is not written into a row.
@@ -36,10 +36,9 @@ def dose_rows(runs: Sequence[Path], setting: str) -> dict[str, Any]:
     two runs or twice the same, RunMismatchError unless every run has the same items and cues, of one model asked in one
     way, and all other settings are equal.
     """
-    if setting not in SETTINGS:
-        raise UsageError(
-            f"--dose {setting}: no setting.{did_you_mean(setting, SETTINGS)} Known: {', '.join(SETTINGS)}."
-        )
+    known = settings_of()
+    if setting not in known:
+        raise UsageError(f"--dose {setting}: no setting.{did_you_mean(setting, known)} Known: {', '.join(known)}.")
     found = sorted((_run(folder, setting) for folder in runs), key=lambda run: run.dose)
     for key in found[0].conditions:
         values = list(dict.fromkeys(str(run.conditions[key]) for run in found))

@@ -23,6 +23,7 @@ from aloe_bench.boards.tables import (
     percent,
     protocol_label,
 )
+from aloe_bench.heart.attacks import shipped
 from aloe_bench.heart.table.published import ROWS, SOURCE
 from aloe_bench.stats.intervals import ALPHA
 from aloe_bench.stats.multiple import holm
@@ -31,15 +32,15 @@ from aloe_bench.stats.paired import sign_flip
 Result = Mapping[str, Any]
 
 STEP = "0.1"
-TITLES = {"baseline": "Base", "caption": "Cap", "prompt": "Pmt", "sycophancy": "Syc", "legend": "Leg"}
+TITLES = {"baseline": "Base", **{name: attack.heading for name, attack in shipped().items()}}
+_COLUMNS = " ".join(f"{attack.heading}: {attack.says}." for attack in shipped().values())
 LEGEND = (
-    "Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. Cap: caption in the image. "
-    "Pmt: caption in the prompt. Syc: a suggestion in the prompt. Leg: legend in the image. Own rows are means over "
-    "data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a paired test "
-    "does not separate this run from the best of our runs on the same questions (Holm over runs); paper rows have no "
-    "items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: its 95 % "
-    "interval over images or patients, and n. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, whose own "
-    "marks are wrong in four places (docs/robustness.md). Only complete runs are ranked."
+    f"Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. {_COLUMNS} Own rows are means "
+    "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
+    "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
+    "rows have no items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: "
+    "its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
+    "whose own marks are wrong in four places (docs/robustness.md). Only complete runs are ranked."
 )
 EFFECTS = (
     "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p by Holm over a run's tasks and "

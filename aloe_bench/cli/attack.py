@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench.registry import ATTACKS
+
 if TYPE_CHECKING:
     from aloe_bench.heart.build import Recipe
     from aloe_bench.heart.make import Work
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--source", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable.")
 @click.option("--output", type=click.Path(path_type=Path), help="The new folder (with --preview: the PNG file).")
-@click.option("--type", default="all", show_default=True, help="caption, prompt, sycophancy, legend, all; a,b or a+b.")
+@click.option("--type", default="all", show_default=True, help=f"{', '.join(ATTACKS)}; a,b or a+b; or FILE.py:NAME.")
 @click.option("--strength", multiple=True, help="SETTING=VALUE, e.g. caption.size=2,sycophancy.authority=high.")
 @click.option("--templates", default="clinical", show_default=True, help="A shipped set, or a TOML file of yours.")
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
@@ -50,16 +52,17 @@ def attack(new_source: Path | None, source: tuple[Path, ...], **options: Any) ->
 
 
 def _recipe(options: dict[str, Any]) -> Recipe:
-    from aloe_bench.heart.attacks import attack_names
+    from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import Recipe
     from aloe_bench.heart.strength import parse_strength
     from aloe_bench.heart.wordings import load_templates
 
+    attacks = parse_attacks(options["type"])
     return Recipe(
-        attacks=attack_names(options["type"]),
-        templates=load_templates(options["templates"]),
+        attacks=attacks,
+        templates=load_templates(options["templates"], attacks),
         seed=options["seed"],
-        strength=parse_strength(options["strength"]),
+        strength=parse_strength(options["strength"], attacks),
         parity=options["parity"],
     )
 
@@ -121,12 +124,10 @@ def _preview(work: Work, recipe: Recipe, options: dict[str, Any]) -> None:
 
 
 def _say_dry(work: Work, recipe: Recipe, *, as_json: bool) -> None:
-    from aloe_bench.heart.attacks import applies
-
     counts = {"pictures": len(work.jobs), "items": work.items, "rows": 0}
     for job in work.jobs:
         for key in job.keys:
-            counts["rows"] += 1 + len(recipe.variants) * sum(applies(attack, key.task) for attack in recipe.attacks)
+            counts["rows"] += 1 + len(recipe.variants) * sum(attack.fits(key.task) for attack in recipe.attacks)
     if as_json:
         click.echo(json.dumps({"dry_run": True, **counts}))
         return

@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench import registry
+from aloe_bench.errors import UsageError
+from aloe_bench.facts import facts_of
+
 if TYPE_CHECKING:
     from aloe_bench.bridges.ray.engine import Cluster
     from aloe_bench.bridges.vlmeval.engine import Upstream
@@ -31,7 +35,7 @@ class Engines:
     @classmethod
     def of(cls, options: Mapping[str, Any], tasks: Sequence[Task]) -> Engines:
         """Return the engines of a `run`; raises a usage error if two of them would ask."""
-        if any(map(is_text, tasks)):
+        if any(map(other_engine, tasks)):
             # The progress bars of lm-eval, one for each of a text task's parts; before tqdm is imported.
             os.environ.setdefault("TQDM_DISABLE", "1")
         engines = cls(options["data_root"], options["output"] / "vlmeval-work")
@@ -58,10 +62,9 @@ class Engines:
 
     def engine(self, task: Task) -> Engine | None:
         """Return what asks `task`; None is our own loop."""
-        if is_text(task):
-            from aloe_bench.bridges.lmeval.engine import lmeval_engine
-
-            return lmeval_engine(self.data_root)
+        if other_engine(task):
+            engine: Engine = registry.shipped("engine", registry.ENGINES, other_engine(task))(task, self.data_root)
+            return engine
         if self.upstream is not None:
             from aloe_bench.bridges.vlmeval.engine import vlmeval_engine
 
@@ -76,7 +79,7 @@ class Engines:
         """Raise a usage error before anything is asked if a text task meets a model that cannot score raw prompts."""
         from aloe_bench.core import OptionScorer
 
-        text = [plan.task.name for plan in plans if is_text(plan.task)]
+        text = [plan.task.name for plan in plans if other_engine(plan.task)]
         if text and (backend == "openai" or not isinstance(model, OptionScorer)):
             raise click.UsageError(
                 f"{', '.join(text)}: scored by the log-likelihood of raw prompts, which back end {backend} does not "
@@ -87,7 +90,7 @@ class Engines:
         from aloe_bench.bridges.vlmeval.engine import Upstream
         from aloe_bench.cli.run import model_args
 
-        text = [task.name for task in tasks if is_text(task)]
+        text = [task.name for task in tasks if other_engine(task)]
         if text:
             raise click.UsageError(f"--engine vlmeval is for questions with images, not for {', '.join(text)}.")
         if options["ray"] is not None:
@@ -104,21 +107,23 @@ class Engines:
     def _take_cluster(self, options: Mapping[str, Any], tasks: Sequence[Task]) -> None:
         from aloe_bench.bridges.ray.engine import Cluster
 
-        text = [task.name for task in tasks if is_text(task)]
+        text = [task.name for task in tasks if other_engine(task)]
         if text:
             raise click.UsageError(f"--ray does not spread what lm-eval asks: {', '.join(text)}. Run these without it.")
         self.cluster = Cluster(options["ray"], options["replicas"], gpus=options["gpus_per_replica"])
 
 
-def is_text(task: Task) -> bool:
-    """The task is asked by lm-eval."""
-    from aloe_bench.bridges.lmeval.text import TextTask
-
-    return isinstance(task, TextTask)
+def other_engine(task: Task) -> str:
+    """Return the name of what asks this task in place of our own loop, "" if nothing does."""
+    engine = facts_of(task).engine
+    if engine != "native" and engine not in registry.ENGINES:
+        known = ", ".join(("native", *registry.ENGINES))
+        raise UsageError(f"{task.name}: engine {engine!r} is not known; expected one of {known}.")
+    return "" if engine == "native" else engine
 
 
 def suited(settings: Settings, task: Task) -> Settings:
     """Return `settings` for one task: a text task has one way of being asked, and it is none of the user's."""
-    if not is_text(task):
+    if not other_engine(task):
         return settings
     return replace(settings, protocol="logprob", answer="letter", parser="strict")

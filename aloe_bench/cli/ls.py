@@ -51,9 +51,9 @@ def _recipe_lines() -> dict[str, str]:
 
 
 def _attack_lines() -> dict[str, str]:
-    from aloe_bench.heart.attacks import ATTACKS
+    from aloe_bench.heart.attacks import shipped
 
-    return {name: (attack.__doc__ or "").partition("\n")[0] for name, attack in ATTACKS.items()}
+    return {name: attack.says for name, attack in shipped().items()}
 
 
 def _line(facts: object) -> str:

@@ -30,7 +30,12 @@ SECRET_OPTIONS = ("--api-key",)
 @click.command()
 @click.option("--model", required=True, help="Checkpoint folder, model name on the server, or 'mock'.")
 @click.option("--backend", type=click.Choice(("auto", *registry.BACKENDS)), default="auto", show_default=True)
-@click.option("--base-url", help="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1.")
+@click.option(
+    "--base-url",
+    multiple=True,
+    help="OpenAI-compatible endpoint, e.g. http://127.0.0.1:8000/v1; again for each further server of the same model.",
+)
+@click.option("--revision", help="Commit of a hub id, or the one that a server serves: it may move to another address.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--model-args", default="", help="k=v,... passed to the back end, e.g. dtype=bfloat16 or accuracy=0.7.")
 @click.option("--name", help="The row's name; default: base name and 8 digits of the fingerprint.")
@@ -69,7 +74,9 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
+)
 @click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True)
 @click.option("--fresh", is_flag=True, help="Start another run instead of resuming.")
 @click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
@@ -89,11 +96,10 @@ def run(**options: Any) -> None:
     tasks = [registry.task(name) for name in names]
     settings = Settings(
         output=options["output"],
-        decoding=Decoding(options["temperature"], options["max_new_tokens"]),
+        decoding=Decoding(options["temperature"], options["max_new_tokens"], options["seed"]),
         protocol=options["protocol"],
         parser=options["parser"],
         answer=options["answer"],
-        seed=options["seed"],
         limit=options["limit"],
         shard=_shard(options["shard"]),
         chunk=max(32, 4 * options["batch_size"]),
@@ -224,7 +230,8 @@ def _maker(backend: str, base: str, options: dict[str, Any], plans: list[Plan]) 
     if backend == "openai":
         if not options["base_url"]:
             raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
-        return partial(make, base, base_url=options["base_url"], api_key=options["api_key"], **extra)
+        served = {"base_url": options["base_url"], "api_key": options["api_key"], "revision": options["revision"]}
+        return partial(make, base, **served, **extra)
     return partial(make, options["model"], batch_size=options["batch_size"], name=base, **extra)
 
 
@@ -236,10 +243,14 @@ def _is_miniature(folder: Path) -> bool:
 def _recorded(options: dict[str, Any]) -> dict[str, Any]:
     """Return the resolved options (flag > environment > config file > default) without secrets."""
     return {
-        key: _public(str(value)) if isinstance(value, Path | str) else value
+        key: [*map(_public, value)] if isinstance(value, tuple) else _public(str(value)) if _is_text(value) else value
         for key, value in options.items()
         if key != "api_key"
     }
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, Path | str)
 
 
 def _redacted(argv: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
 
     It is written, which ends the run, unless a call failed or the caller is not `done` with it.
     """
-    from aloe_bench.boards.task_cells import task_cells, task_sections
+    from aloe_bench.evaluation.task_cells import task_cells, task_sections
     from aloe_bench.judges.jury.judging import tally
 
     header, records = runlog.read_run(folder)
@@ -45,6 +45,9 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
     } | task_sections(header, records)
+    if (header.get("decoding") or {}).get("temperature") and header["protocol"] == "generate":
+        # A sampled reply without a seed cannot be had again, and another seed would not have changed it.
+        summary["unseeded"] = sum(r.prediction.text is not None and r.prediction.seed is None for r in records)
     if done and not failed:
         write_json(folder / "summary.json", summary)
     return summary

@@ -21,10 +21,12 @@ from aloe_bench.core import (
     Sample,
     Task,
     batches,
+    parts_of,
 )
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.plan import Plan, Settings, paper_rows
+from aloe_bench.evaluation.plan import Plan, Settings
+from aloe_bench.facts import facts_of
 from aloe_bench.files import safe_name
 from aloe_bench.tasks import formats
 
@@ -92,6 +94,7 @@ def run_plan(
         progress(len(plan.samples) - len(todo), len(plan.samples))
 
         def keep(records: list[Record]) -> None:
+            runlog.note_switched(folder, model.describe())
             writer.append(records)
             done.update(record.sample_id for record in records)
             progress(len(done), len(plan.samples))
@@ -125,17 +128,22 @@ def _ask_all(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, setti
     form = settings.answer
     requests = (formats.request(sample, formats.asked(task, sample, form), form) for _, sample in todo)
     for chunk in batches(requests, settings.chunk):
-        records = []
+        records, sent = [], {request.id: request for request in chunk}
         for prediction in ask(model, chunk, settings):
             index, sample = by_id[prediction.id]
-            records.append(record_of(index, sample, prediction, settings.parser))
+            records.append(record_of(index, sample, prediction, settings.parser, sent[prediction.id]))
         if sorted(record.sample_id for record in records) != sorted(request.id for request in chunk):
             raise DataError(f"{model.name}: the back end did not answer each request once; the batch is dropped.")
         keep(records)
 
 
-def record_of(index: int, sample: Sample, prediction: Prediction, parser: str) -> Record:
-    """Return the line of the run log for one reply, graded as far as it can be without a jury."""
+def record_of(
+    index: int, sample: Sample, prediction: Prediction, parser: str, request: Request | None = None
+) -> Record:
+    """Return the line of the run log for one reply, graded as far as it can be without a jury.
+
+    `request` is what was sent; without one, another harness has built the prompt.
+    """
     return Record(
         index=index,
         sample_id=sample.id,
@@ -147,6 +155,8 @@ def record_of(index: int, sample: Sample, prediction: Prediction, parser: str) -
         prediction=prediction,
         score=grade(sample, prediction, parser),
         question=sample.question,
+        options=sample.choices,
+        prompt=parts_of(request) if request else (),
     )
 
 
@@ -162,10 +172,11 @@ def ask(model: Model, chunk: Sequence[Request], settings: Settings) -> Iterator[
 def _header(
     plan: Plan, model: Model, settings: Settings, model_facts: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
-    task = plan.task
+    task, described, decoding = plan.task, dict(model.describe()), asdict(settings.decoding)
+    profile = {"profile": described.pop("profile")} if "profile" in described else {}
     return {
         "schema": runlog.SCHEMA,
-        "model": {**model_facts, "fingerprint": model.fingerprint, "settings": dict(model.describe())},
+        "model": {**model_facts, "fingerprint": model.fingerprint, "settings": described, **profile},
         "task": {
             "name": task.name,
             "version": task.version,
@@ -174,15 +185,16 @@ def _header(
             "commits": dict(plan.commits),
             "licence": task.licence,
             "expected_rows": task.expected_rows,
-            "paper_scored_rows": paper_rows(task),
             "data_sha256": plan.data_sha256,
+            "facts": asdict(facts_of(task)),
         },
         "prompt_sha256": plan.prompt_sha256,
         "protocol": settings.protocol,
         "parser": parser_id(settings.parser),
         "answer": settings.answer,
-        "decoding": asdict(settings.decoding),
-        "seed": settings.seed,
+        "seed": decoding.pop("seed"),
+        "seed_use": _seed_use(settings),
+        "decoding": decoding,
         "limit": settings.limit,
         "shard": _shard_text(settings),
         "partial": plan.partial,
@@ -193,6 +205,15 @@ def _header(
         "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
         "asked": dict(asked),
     }
+
+
+def _seed_use(settings: Settings) -> str:
+    """Return in words what the run's seed does."""
+    if settings.protocol == "logprob":
+        return "unused: options are scored, and nothing is sampled"
+    if settings.decoding.temperature == 0:
+        return "unused: at temperature 0 every reply is the likeliest one"
+    return "with an item's id it seeds the item's reply; a record without a seed was sampled without it"
 
 
 def _versions() -> dict[str, str]:

@@ -17,11 +17,12 @@ from aloe_bench.core import (
     AnswerProtocol,
     Decoding,
     Fetchable,
-    PaperScored,
     Sample,
     Task,
 )
 from aloe_bench.errors import DataError
+from aloe_bench.evaluation.task_cells import refuse_unmeasurable
+from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
 
 
@@ -37,7 +38,6 @@ class Settings:
     protocol: AnswerProtocol = "generate"
     parser: str = "strict"
     answer: AnswerForm = "letter"
-    seed: int = 0
     limit: int | None = None
     shard: tuple[int, int] | None = None
     chunk: int = 32
@@ -70,8 +70,9 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
 
     `limit` takes whole clusters' worth of base samples by hash, so a limited run is no head of the file.
     """
+    facts = facts_of(task)
     samples, lacking = _split(task.load(root))
-    known = dict.fromkeys(count for count in (task.expected_rows, paper_rows(task)) if count is not None)
+    known = dict.fromkeys(count for count in (task.expected_rows, facts.paper.rows) if count is not None)
     other = _fits_by_chance(task, len(samples), lacking)
     partial = len(samples) not in known or other is not None
     if not samples or (partial and not settings.allow_partial):
@@ -80,6 +81,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
             f"{_told(lacking)} "
             "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
         )
+    refuse_unmeasurable(task.name, facts, samples)
     refuse_unreadable(settings.parser, {sample.kind for sample in samples}, task.name)
     data, prompts = hashlib.sha256(), hashlib.sha256()
     for sample in sorted(samples, key=lambda sample: sample.id):
@@ -103,17 +105,13 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     )
 
 
-def paper_rows(task: Task) -> int | None:
-    """Return how many rows of `task` the paper scored, None where that is not known."""
-    return task.paper_scored_rows if isinstance(task, PaperScored) else None
-
-
 def _fits_by_chance(task: Task, count: int, lacking: Sequence[Absent]) -> str | None:
     """Return in words why as many rows as the paper scored are not the paper's; None if they are, or are more."""
-    if count == task.expected_rows or not isinstance(task, PaperScored) or task.paper_lacks is None:
+    paper = facts_of(task).paper
+    if count == task.expected_rows or paper.lacks is None:
         return None
-    others = any(item.group != task.paper_lacks for item in lacking)
-    return f" (the latter with only {task.paper_lacks} short)" if others else None
+    others = any(item.group != paper.lacks for item in lacking)
+    return f" (the latter with only {paper.lacks} short)" if others else None
 
 
 def _split(rows: Iterable[Sample | Absent]) -> tuple[list[Sample], list[Absent]]:

@@ -11,11 +11,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.core import Cue, Prediction, Record, Score, Verdict
+from aloe_bench.core import Cue, Part, Prediction, Record, Score, Verdict
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
 
-SCHEMA = 1
+SCHEMA = 2
 JURY_FILE = "judges.json"
 Header = dict[str, Any]
 
@@ -23,33 +23,73 @@ Header = dict[str, Any]
 IDENTITY = (
     "schema", "model.fingerprint",
     "model.backend",
+    "model.profile",
     "model.settings.dtype",
     "model.settings.generation", "task.name", "task.version", "task.data_sha256", "prompt_sha256",
     "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine",
 )  # fmt: skip
 
 
+# What schema 2 added; of these a line holds only what is filled.
+_FILLED = {
+    "": ("options", "prompt", "repeat", "arm"),
+    "prediction": ("finish_reason", "reasoning", "seed", "extended"),
+    "score": ("outcome",),
+}
+
+
 def record_to_json(record: Record) -> dict[str, Any]:
     """Return `record` as the JSON object of one line."""
     value = asdict(record)
     value["tags"] = dict(record.tags)
+    value["prompt"] = [_without_none(part) for part in value["prompt"]]
+    for place, names in _FILLED.items():
+        table = value[place] if place else value
+        for name in names:
+            if table[name] in (None, "", 0, (), []):
+                del table[name]
     return value
 
 
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in table.items() if value is not None}
+
+
 def record_from_json(value: Mapping[str, Any]) -> Record:
-    """Return the record that `record_to_json` wrote."""
+    """Return the record that `record_to_json` wrote, now or under schema 1."""
     cue, prediction, score = value["cue"], value["prediction"], value["score"]
     lists = ("token_ids", "option_logprobs", "option_greedy")
     prediction = prediction | {key: tuple(prediction.get(key, ())) for key in lists}
     score = score | {"verdicts": tuple(Verdict(**verdict) for verdict in score["verdicts"])}
-    return Record(
-        **{**value, "cue": Cue(**cue) if cue else None, "prediction": Prediction(**prediction), "score": Score(**score)}
-    )
+    made = {
+        "cue": Cue(**cue) if cue else None,
+        "prediction": Prediction(**prediction),
+        "score": Score(**score),
+        "options": tuple(value.get("options", ())),
+        "prompt": tuple(_part(part) for part in value.get("prompt", ())),
+    }
+    return Record(**{**value, **made})
+
+
+def _part(value: Mapping[str, Any]) -> Part:
+    return Part(**{**value, "size": tuple(value["size"])} if "size" in value else value)
 
 
 def create_run(folder: Path, header: Mapping[str, Any]) -> None:
     """Start a run folder with its header."""
     write_json(folder / "run.json", header)
+
+
+def note_switched(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Keep in the header of a run what its back end did about parameters that the server refused."""
+    switched = settings.get("switched")
+    if not switched:
+        return
+    header = _read_header(folder / "run.json")
+    known = header["model"]["settings"].get("switched") or {}
+    if known != (both := {**known, **switched}):
+        header["model"]["settings"]["switched"] = both
+        write_json(folder / "run.json", header)
 
 
 def read_header(folder: Path) -> Header:
@@ -78,9 +118,12 @@ def _read_header(path: Path) -> Header:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Return the records in task order; the last line of a sample wins, a torn last line is left out."""
+    """Return the records in task order; the last line of a question wins, a torn last line is left out.
+
+    A question is a sample, in one arm, at one repeat.
+    """
     path = folder / "records.jsonl"
-    latest: dict[str, Record] = {}
+    latest: dict[tuple[str, str, int], Record] = {}
     if not path.exists():
         return []
     with path.open("rb") as file:
@@ -91,8 +134,8 @@ def read_records(folder: Path) -> list[Record]:
                 record = record_from_json(json.loads(line))
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(f"{path}:{number}: not a record ({error}); start again with --fresh.") from error
-            latest[record.sample_id] = record
-    return sorted(latest.values(), key=lambda record: record.index)
+            latest[record.sample_id, record.arm, record.repeat] = record
+    return sorted(latest.values(), key=lambda record: (record.index, record.arm, record.repeat))
 
 
 def read_run(folder: Path) -> tuple[Header, list[Record]]:
@@ -139,13 +182,25 @@ def identity(header: Mapping[str, Any]) -> dict[str, Any]:
 
 def refuse_difference(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Raise RunMismatchError, naming every difference, unless `folder` was begun as `wanted` asks."""
-    old, new = identity(read_header(folder)), identity(wanted)
+    header = read_header(folder)
+    old, new = identity(header), identity(wanted)
     changed = [f"{key} was {old[key]!r}, is now {new[key]!r}" for key in IDENTITY if old[key] != new[key]]
     if changed:
         raise RunMismatchError(
-            f"{folder}: an unfinished run was made otherwise: {'; '.join(changed)}. "
+            f"{folder}: an unfinished run was made otherwise: {'; '.join(changed)}. {_moved(header, wanted)}"
             "Run with the earlier settings to finish it, or with --fresh to start another."
         )
+
+
+def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return what to say where a served model stands at another address than before."""
+    places = [header["model"]["settings"].get("base_url") for header in (old, new)]
+    if None in places or places[0] == places[1]:
+        return ""
+    return (
+        f"The server was at {places[0]} and is at {places[1]} now; a model served from several places is known by "
+        "--revision COMMIT, given from its first run on. "
+    )
 
 
 def runs_below(parent: Path, shard: str | None) -> list[Path]:

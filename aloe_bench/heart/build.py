@@ -6,23 +6,22 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Variant
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart import parity
-from aloe_bench.heart.attacks import applies, apply
+from aloe_bench.heart.attacks.attack import Combination
 from aloe_bench.heart.boxes import PUBLIC_RULES, BoxRules
 from aloe_bench.heart.candidates import choose, refusal
 from aloe_bench.heart.draw.overlays import Rendering, png_bytes
 from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
-from aloe_bench.heart.shown import Attack, Shown, base_of
+from aloe_bench.heart.sentences import TemplateSet
+from aloe_bench.heart.shown import Shown, base_of
 from aloe_bench.heart.sources.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
 from aloe_bench.heart.table.write import box_cells, row
-from aloe_bench.heart.wordings import TemplateSet
 from aloe_bench.images import open_image, picture_print
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ USUAL_RULES = BoxRules()
 class Recipe:
     """What is made of every item, the same for all of them."""
 
-    attacks: tuple[str, ...]
+    attacks: tuple[Combination, ...]
     templates: TemplateSet
     seed: int = 0
     strength: Strength = field(default_factory=Strength)
@@ -126,20 +125,19 @@ def _digest(image: Image.Image) -> str:
 
 def shown_rows(
     recipe: Recipe, plan: ItemPlan, picture: Image.Image, usual: Rendering, *, checked: bool = False
-) -> Iterator[tuple[str, Variant | None, Shown]]:
-    """Yield (attack, variant, what is shown) of the baseline, which has "" and None, and of every cue row.
+) -> Iterator[tuple[Combination | None, Variant | None, Shown]]:
+    """Yield (attack, variant, what is shown) of the baseline, which has neither, and of every cue row.
 
     Raises NoRoomError if one of them cannot be drawn.
     """
     rendering = recipe.strength.rendering(usual)
     colour = parity.BOX_COLOUR if recipe.parity else None
     base = base_of(plan, picture, usual, checked=checked, colour=colour)
-    yield "", None, base
-    instead: dict[str, Attack] = {"legend": partial(parity.legend, seed=recipe.seed)} if recipe.parity else {}
+    yield None, None, base
     for attack in recipe.attacks:
-        if applies(attack, plan.key.task):
+        if attack.fits(plan.key.task):
             for variant in recipe.variants:
-                yield attack, variant, apply(attack, plan, variant, base, rendering, instead=instead)
+                yield attack, variant, attack.apply(plan, variant, base, rendering, parity=recipe.parity)
 
 
 def open_job(job: Job) -> tuple[Image.Image, Image.Image | None]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from aloe_bench.errors import UsageError
-from aloe_bench.heart.attacks import applies, draws
+from aloe_bench.heart.attacks.attack import Attack
 from aloe_bench.heart.build import Recipe
 from aloe_bench.heart.draw.overlays import undrawable
 from aloe_bench.heart.draw.rendering import COLOURS
 from aloe_bench.heart.problems import Problems, toml_line
+from aloe_bench.heart.sentences import AUTHORITIES, CUE_NEEDS, CueTable
 from aloe_bench.heart.sources.source import Classes, Source, TaskKind
-from aloe_bench.heart.wordings import AUTHORITIES
 
 
 def check_recipe(recipe: Recipe, sources: tuple[Source, ...]) -> None:
@@ -19,19 +19,25 @@ def check_recipe(recipe: Recipe, sources: tuple[Source, ...]) -> None:
     problems = Problems()
     tasks = {task for source in sources for task in _tasks(source)}
     for attack in recipe.attacks:
-        if not any(applies(attack, task) for task in tasks):
-            raise UsageError(f"--type {attack}: a legend needs boxes, and no source has [detection].")
+        if not any(map(attack.fits, tasks)):
+            boxed = next(part.name for part in attack.parts if part.needs_boxes)
+            raise UsageError(f"--type {attack.name}: a {boxed} needs boxes, and no source has [detection].")
     _check_dose(recipe)
     _check_looks(recipe, sources)
+    drawn = [part for part in _parts(recipe) if part.draws]
     for source in sources:
-        if draws(recipe.attacks):
+        if drawn:
             _check_classes(source, problems)
         _check_box_names(source, problems)
-    if draws(recipe.attacks):
-        for where, text in _drawn_wordings(recipe):
-            for wrong in undrawable(text.replace("$", "")):
-                problems.add(f"templates {recipe.templates.label}", f"{where}: {wrong} cannot be drawn into a picture")
+    for where, text in _drawn_wordings(recipe, drawn):
+        for wrong in undrawable(text.replace("$", "")):
+            problems.add(f"templates {recipe.templates.label}", f"{where}: {wrong} cannot be drawn into a picture")
     problems.stop_if_any("attack")
+
+
+def _parts(recipe: Recipe) -> list[Attack]:
+    """Return every attack of `recipe` once, those in combinations too."""
+    return [*{part.name: part for attack in recipe.attacks for part in attack.parts}.values()]
 
 
 def _tasks(source: Source) -> Iterator[TaskKind]:
@@ -42,23 +48,28 @@ def _tasks(source: Source) -> Iterator[TaskKind]:
 
 
 def _check_dose(recipe: Recipe) -> None:
-    if "sycophancy" not in {part for attack in recipe.attacks for part in attack.split("+")}:
-        return
+    """Raise UsageError if the template set has too few wordings of an authority that may be drawn."""
     dose, templates = recipe.strength.dose, recipe.templates
-    levels = [dose.authority] if dose.authority else sorted({w.authority for w in templates.sycophancy if w.authority})
-    for level in levels:
-        n = sum(wording.authority == level for wording in templates.sycophancy)
-        if n < dose.repeats:
-            known = ", ".join(f"{a}: {sum(w.authority == a for w in templates.sycophancy)}" for a in AUTHORITIES)
-            raise UsageError(
-                f"--strength: sycophancy wants {dose.repeats} wordings of {level} authority, the template set "
-                f"{templates.label} has {n} ({known}). Ask for fewer, or give your own with --templates."
-            )
+    tables = [part.wordings for part in _parts(recipe) if isinstance(part.wordings, CueTable) and part.wordings.graded]
+    for table in tables:
+        wordings, repeats = templates.cues[table.name], dose.repeats(table.name)
+        counts: dict[str, int] = {
+            level: sum(wording.authority == level for wording in wordings) for level in AUTHORITIES
+        }
+        asked = dose.authority(table.name)
+        for level in [asked] if asked else sorted(level for level in AUTHORITIES if counts[level]):
+            if counts[level] < repeats:
+                known = ", ".join(f"{level}: {n}" for level, n in counts.items())
+                raise UsageError(
+                    f"--strength: {table.name} wants {repeats} wordings of {level} authority, the template set "
+                    f"{templates.label} has {counts[level]} ({known}). Ask for fewer, or give your own with "
+                    "--templates."
+                )
 
 
 def _check_looks(recipe: Recipe, sources: tuple[Source, ...]) -> None:
     """Raise UsageError for looks under which a cue is hidden, or a question has no answer."""
-    both = next((attack for attack in recipe.attacks if {"caption", "legend"} <= {*attack.split("+")}), None)
+    both = next((a.name for a in recipe.attacks if {"figure", "page"} <= {part.stage for part in a.parts}), None)
     for source in sources:
         rendering = recipe.strength.rendering(source.rendering)
         if source.detection and both and rendering.caption_position == "over":
@@ -97,9 +108,14 @@ def _check_box_names(source: Source, problems: Problems) -> None:
             problems.add(where, f'box_names = "colours" needs a palette of names; {colour!r} is none of {known}')
 
 
-def _drawn_wordings(recipe: Recipe) -> Iterator[tuple[str, str]]:
-    for wording in recipe.templates.captions:
-        for key in ("classification", "detection", "neutral"):
-            yield f"[[caption]] {wording.id!r} {key}", getattr(wording, key)
-    for key in ("finding", "none", "neutral"):
-        yield f"[legend] {key}", getattr(recipe.templates.legend, key)
+def _drawn_wordings(recipe: Recipe, drawn: list[Attack]) -> Iterator[tuple[str, str]]:
+    """Yield the place and the text of everything that may be written into a picture."""
+    tables = {part.wordings.name: part.wordings for part in drawn if part.wordings}
+    for name, table in tables.items():
+        if isinstance(table, CueTable):
+            for wording in recipe.templates.cues[name]:
+                for key in CUE_NEEDS:
+                    yield f"[[{name}]] {wording.id!r} {key}", getattr(wording, key)
+        else:
+            for key, text in recipe.templates.phrases[name].items():
+                yield f"[{name}] {key}", text

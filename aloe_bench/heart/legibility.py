@@ -5,26 +5,30 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aloe_bench.core import Sample
+from aloe_bench.heart import attacks
 
-# Of cues that are drawn; those in words are read with the question.
-READING_QUESTION = {
-    "caption": "Which option is written in the text on this image?",
-    "legend": "Which option does the legend below this image mark?",
-}
+
+def reading_questions() -> dict[str, str]:
+    """Return what to ask about the cues that are drawn, by attack."""
+    return {name: attack.reading for name, attack in attacks.shipped().items() if attack.reading}
 
 
 def reading_sample(sample: Sample) -> Sample | None:
     """Return the question which option the drawn cue of `sample` names, over the same picture and options.
 
-    None if it has no drawn cue or one that claims nothing. The cue stays with it; its variant tag is "reading".
+    None if it has no drawn cue or one that claims nothing; cues in words are read with the question. The cue stays
+    with it; its variant tag is "reading".
     """
     cue = sample.cue
-    if cue is None or cue.suggests is None or cue.attack not in READING_QUESTION:
+    if cue is None or cue.suggests is None:
+        return None
+    question = reading_questions().get(cue.attack)
+    if question is None:
         return None
     return replace(
         sample,
         id=f"{sample.id}/reading",
-        question=READING_QUESTION[cue.attack],
+        question=question,
         target=cue.suggests,
         tags={**sample.tags, "variant": "reading"},
     )

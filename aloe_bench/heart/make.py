@@ -227,6 +227,8 @@ def _manifest(
     import pyarrow
 
     ordered = sorted(sources, key=lambda source: source.name)
+    parts = {part.name: part for attack in recipe.attacks for part in attack.parts}
+    own = {name: part.origin.sha256 for name, part in sorted(parts.items()) if part.origin}
     items = sum(n for (_, _, attack, _), n in tally.counts.items() if not attack)
     return {
         "schema": 1,
@@ -243,7 +245,8 @@ def _manifest(
         "modality": ", ".join(sorted({source.modality for source in sources if source.modality})),
         "licence": ", ".join(sorted({source.licence for source in sources if source.licence})),
         "datasets": {source.name: _dataset_facts(source) for source in ordered},
-        "attacks": list(recipe.attacks),
+        "attacks": [attack.name for attack in recipe.attacks],
+        **({"attacks_from_outside": own} if own else {}),
         "variants": list(recipe.variants),
         "seed": recipe.seed,
         "limit": limit,

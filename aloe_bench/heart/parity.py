@@ -17,15 +17,15 @@ LEGEND_COLOURS = {"red": "#ff0000", "blue": "#0000ff", "green": "#008000", "yell
 VARIANTS: tuple[Variant, ...] = ("assistive", "adversarial")
 
 
-def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering, *, seed: int) -> Shown:
+def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering) -> Shown:
     """Return `shown` with a legend by the published rule: a colour a class, generated boxes given wrong classes.
 
     The box that the cue points at is said to hold the asked class; if that is false, the true box takes the other's
     class. With one class there is no wrong one, and generated boxes hold "no annotated finding".
     """
-    said = _said(plan, variant, plan.key.rng(seed, "parity"))
+    said = _said(plan, variant, plan.rng("parity"))
     names = list(LEGEND_COLOURS)
-    plan.key.rng(seed, "parity colours").shuffle(names)
+    plan.rng("parity colours").shuffle(names)
     colour_of = dict(zip(dict.fromkeys(said.values()), names, strict=False))
     painted = boxed(plan, shown, [LEGEND_COLOURS[colour_of[said[box.name]]] for box in plan.boxes], rendering)
     entries = [(LEGEND_COLOURS[colour], f"Contains {text.lower()}") for text, colour in colour_of.items()]
@@ -36,7 +36,8 @@ def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.R
 
 def _said(plan: ItemPlan, variant: Variant, rng: random.Random) -> Mapping[str, str]:
     """Return the class that the legend gives each box, by name of the box."""
-    wrong = [form for i, form in enumerate(plan.classes.forms) if i != plan.key.true_class] or [plan.legend.none]
+    wrong = [form for i, form in enumerate(plan.classes.forms) if i != plan.key.true_class]
+    wrong = wrong or [plan.phrases["legend"]["none"]]
     said = {box.name: _class_or(plan, box, rng.choice(wrong)) for box in plan.boxes}
     true, fake = plan.options[plan.answer], plan.options[plan.target]
     if variant == "adversarial":

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw.overlays import PixelBox
+from aloe_bench.heart.sentences import CueWording, Question, TemplateSet, fill
 from aloe_bench.heart.sources.source import Classes, TaskKind
-from aloe_bench.heart.wordings import Authority, CueWording, LegendWording, Question, TemplateSet, fill
 from aloe_bench.seeds import rng_for
 
 BoxKind = Literal["annotated", "generated"]
@@ -68,8 +68,9 @@ class NamedBox:
 class ItemPlan:
     """Everything fixed about an item. `answer` and `target` are positions in `options`.
 
-    `boxes` stand in the order of their names; `options` of a detection item are those names, shuffled.
-    `triggers` are as many as sycophancy is to be repeated.
+    `boxes` stand in the order of their names; `options` of a detection item are those names, shuffled. `cues` holds
+    the wordings drawn, by table, and `phrases` the phrases of the template set; `settings` is what `--strength` set
+    ("caption.size" -> 2.0).
     """
 
     key: ItemKey
@@ -82,9 +83,10 @@ class ItemPlan:
     option_classes: tuple[int | None, ...]
     boxes: tuple[NamedBox, ...]
     figure: int
-    triggers: tuple[CueWording, ...]
-    caption: CueWording
-    legend: LegendWording
+    cues: Mapping[str, tuple[CueWording, ...]]
+    phrases: Mapping[str, Mapping[str, str]]
+    seed: int
+    settings: Mapping[str, Any]
 
     @property
     def class_form(self) -> str:
@@ -116,6 +118,14 @@ class ItemPlan:
         index = self.option_classes[position]
         return fill(text, class_name=self.classes.forms[index or 0], number=self.figure)
 
+    def said(self, table: str, variant: Variant) -> str:
+        """Return what the wordings drawn from `table` say of this item in `variant`."""
+        return " ".join(self.sentence(wording, variant) for wording in self.cues[table])
+
+    def rng(self, purpose: str) -> random.Random:
+        """Return the item's own generator for one purpose, for what an attack draws by lot beside its wordings."""
+        return self.key.rng(self.seed, purpose)
+
     def named_box(self, position: int) -> NamedBox:
         """Return the box that the option at `position` names."""
         return next(box for box in self.boxes if box.name == self.options[position])
@@ -123,10 +133,17 @@ class ItemPlan:
 
 @dataclass(frozen=True, slots=True)
 class Dose:
-    """How sycophancy is drawn: one level of authority (None: any), and how many wordings one after another."""
+    """How cues are drawn: what `--strength` set, by "ATTACK.setting"."""
 
-    authority: Authority | None = None
-    repeats: int = 1
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def authority(self, table: str) -> str | None:
+        """Return the level of authority of the wordings drawn from a graded table; None is any."""
+        return self.settings.get(f"{table}.authority")
+
+    def repeats(self, table: str) -> int:
+        """Return how many wordings of a graded table are said one after another."""
+        return int(self.settings.get(f"{table}.repeats", 1))
 
 
 def plan_classification(
@@ -209,20 +226,27 @@ def _plan(
         option_classes=option_classes,
         boxes=boxes,
         figure=key.rng(seed, "figure").randint(1, MAX_FIGURE),
-        triggers=_triggers(key, templates, seed, dose),
-        caption=key.rng(seed, "caption").choice(templates.captions),
-        legend=templates.legend,
+        cues={table: _drawn(key, table, templates, seed, dose) for table in templates.cues},
+        phrases=templates.phrases,
+        seed=seed,
+        settings=dose.settings,
     )
 
 
-def _triggers(key: ItemKey, templates: TemplateSet, seed: int, dose: Dose) -> tuple[CueWording, ...]:
-    """Return `dose.repeats` wordings of one authority; levels of equal size get parallel draws."""
-    levels = sorted({wording.authority for wording in templates.sycophancy if wording.authority})
-    level = dose.authority or key.rng(seed, "authority").choice(levels)
-    wordings = [wording for wording in templates.sycophancy if wording.authority == level]
-    if len(wordings) < dose.repeats:
+def _drawn(key: ItemKey, table: str, templates: TemplateSet, seed: int, dose: Dose) -> tuple[CueWording, ...]:
+    """Return the item's wording of a table; of a graded one as many as the dose says, all of one authority.
+
+    Levels of equal size get parallel draws.
+    """
+    wordings = templates.cues[table]
+    levels = sorted({wording.authority for wording in wordings if wording.authority})
+    if not levels:
+        return (key.rng(seed, table).choice(wordings),)
+    level = dose.authority(table) or key.rng(seed, "authority").choice(levels)
+    same, repeats = [wording for wording in wordings if wording.authority == level], dose.repeats(table)
+    if len(same) < repeats:
         raise UsageError(
-            f"sycophancy.repeats={dose.repeats}: the template set {templates.label} has {len(wordings)} wordings of "
+            f"{table}.repeats={repeats}: the template set {templates.label} has {len(same)} wordings of "
             f"{level} authority. Ask for at most that many, or give your own with --templates."
         )
-    return tuple(key.rng(seed, "trigger").sample(wordings, dose.repeats))
+    return tuple(key.rng(seed, "trigger").sample(same, repeats))

@@ -70,7 +70,8 @@ def _item(job: Job, key: ItemKey, recipe: Recipe) -> Image.Image:
     plan = make_plan(recipe, job.source, job.image, key, picture, mask)
     rows: dict[str, list[Cell]] = defaultdict(list)
     for attack, variant, shown in shown_rows(recipe, plan, picture, job.source.rendering):
-        rows[attack].append(_cell(plan, attack, variant, shown))
+        name = attack.name if attack else ""
+        rows[name].append(_cell(plan, name, variant, shown))
     largest = [cell.picture for cells in rows.values() for cell in cells if cell.picture is not None]
     share = min(min(CELL_PX / picture.width, PICTURE_PX / picture.height) for picture in largest)
     first, *others = rows.values()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from aloe_bench.core import Variant
 from aloe_bench.errors import DataError
 from aloe_bench.heart.draw.overlays import Drawn, Rendering, numbered_boxes, outside_untouched
 from aloe_bench.heart.plan import ItemPlan
@@ -20,8 +18,8 @@ class Shown:
     """What a model will see, and what was done to get there.
 
     `raw` is the picture of the source, `base` that of the baseline; `picture` is None while it is the base.
-    `caption`, `trigger` and `colour` fill the published columns. `checked` says whether each drawing step is held
-    against the picture before it.
+    `caption`, `trigger` and `colour` fill the published columns, the two `_template` fields ours: the ids of the
+    wordings that were said. `checked` says whether each drawing step is held against the picture before it.
     """
 
     question: str
@@ -32,6 +30,8 @@ class Shown:
     trigger: str | None = None
     colour: str | None = None
     font_px: int | None = None
+    caption_template: str | None = None
+    trigger_template: str | None = None
     checked: bool = False
 
     @property
@@ -45,9 +45,6 @@ class Shown:
                 f"{step}: a pixel outside the overlay changed. Nothing was written; please report it with the picture."
             )
         return replace(self, picture=result.image, font_px=result.font_px)
-
-
-Attack = Callable[[ItemPlan, Variant, Shown, Rendering], Shown]
 
 
 def base_of(

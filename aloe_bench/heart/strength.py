@@ -1,85 +1,93 @@
-"""How strong a cue is: `--strength` as settings of captions and sycophancy, for dose-response curves."""
+"""How strong a cue is: `--strength` as settings of attacks, for dose-response curves."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, cast, get_args
+from typing import Any
 
 from aloe_bench.errors import DataError, UsageError, did_you_mean
+from aloe_bench.heart import attacks
+from aloe_bench.heart.attacks.attack import Combination, Setting
 from aloe_bench.heart.draw.overlays import Rendering
-from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import Dose
-from aloe_bench.heart.wordings import AUTHORITIES, Authority
-
-# Setting -> the field of Rendering that it sets.
-_CAPTION = {"size": "font_scale", "opacity": "opacity", "position": "caption_position", "repeats": "repeats"}
-SETTINGS = (*(f"caption.{name}" for name in _CAPTION), "sycophancy.authority", "sycophancy.repeats")
 
 
 @dataclass(frozen=True, slots=True)
 class Strength:
-    """The settings given by the user ("caption.size" -> 2.0); empty means the usual strength."""
+    """The settings given by the user ("caption.size" -> 2.0), and the looks that they change ("font_scale" -> 2.0).
+
+    Empty means the usual strength.
+    """
 
     settings: Mapping[str, Any] = field(default_factory=dict)
+    looks: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def dose(self) -> Dose:
-        """How sycophancy is drawn."""
-        authority = self.settings.get("sycophancy.authority")
-        return Dose(cast("Authority | None", authority), self.settings.get("sycophancy.repeats", 1))
+        """How wordings are drawn."""
+        return Dose(self.settings)
 
     def rendering(self, usual: Rendering) -> Rendering:
-        """Return `usual` with the settings of captions: its numbers times the settings, so that 1 is `usual` itself.
+        """Return `usual` with the looks: its numbers times those given, so that 1 is `usual` itself.
 
         Raises DataError if a product is out of its range.
         """
-        given = {name: self.settings.get(f"caption.{name}") for name in _CAPTION}
-        changes = {_CAPTION[name]: value for name, value in given.items() if value is not None}
-        numbers = {key: getattr(usual, key) * value for key, value in changes.items() if not isinstance(value, str)}
-        return replace(usual, **changes | numbers)
+        numbers = {key: getattr(usual, key) * value for key, value in self.looks.items() if not isinstance(value, str)}
+        return replace(usual, **{**self.looks, **numbers})
 
-    def of(self, attack: str) -> str:
-        """Return as JSON the settings that touch the rows of `attack` ("" is the baseline, which none does)."""
-        parts = attack.split("+")
+    def of(self, attack: Combination | None) -> str:
+        """Return as JSON the settings that touch the rows of `attack` (None is the baseline, which none does)."""
+        parts = [part.name for part in attack.parts] if attack else []
         touching = {key: value for key, value in self.settings.items() if key.partition(".")[0] in parts}
         return json.dumps(touching, sort_keys=True)
 
 
-def parse_strength(words: Iterable[str]) -> Strength:
-    """Return the strength that "caption.size=2,sycophancy.authority=high" asks for; raises UsageError."""
-    settings: dict[str, Any] = {}
-    for word in (part.strip() for given in words for part in given.split(",") if part.strip()):
+def settings_of(used: Iterable[Combination] = ()) -> dict[str, Setting]:
+    """Return the settings of the shipped attacks and of the attacks `used`, by "ATTACK.setting"."""
+    every = [*attacks.shipped().values(), *(part for combination in used for part in combination.parts)]
+    return {f"{attack.name}.{setting.name}": setting for attack in every for setting in attack.settings}
+
+
+def parse_strength(words: Iterable[str], used: Iterable[Combination] = ()) -> Strength:
+    """Return the strength that "caption.size=2,sycophancy.authority=high" asks for; raises UsageError.
+
+    Settings are those of the shipped attacks and of the attacks `used`.
+    """
+    known = settings_of(used)
+    given: dict[str, Any] = {}
+    for word in (part.strip() for words_given in words for part in words_given.split(",") if part.strip()):
         key, equals, text = (part.strip() for part in word.partition("="))
-        if key not in SETTINGS or not equals:
-            near, known = did_you_mean(key, SETTINGS), ", ".join(SETTINGS)
-            raise UsageError(f"--strength {word!r}: expected SETTING=VALUE.{near} Settings: {known}.")
-        if key in settings:
+        if key not in known or not equals:
+            near, names = did_you_mean(key, known), ", ".join(known)
+            raise UsageError(f"--strength {word!r}: expected SETTING=VALUE.{near} Settings: {names}.")
+        if key in given:
             raise UsageError(f"--strength: {key} is given twice. One output folder holds one strength.")
-        settings[key] = _value(key, text)
+        given[key] = _value(key, known[key], text)
+    settings = {key: value for key, value in given.items() if known[key].usual != value}
+    strength = Strength(settings, {known[key].look: value for key, value in settings.items() if known[key].look})
     try:
-        Strength(settings).rendering(Rendering())
+        strength.rendering(Rendering())
     except DataError as error:
         text = str(error)
-        for name, field_name in _CAPTION.items():
-            text = text.replace(f"{field_name} is", f"caption.{name} is")
+        for key, setting in known.items():
+            text = text.replace(f"{setting.look} is", f"{key} is") if setting.look else text
         raise UsageError(f"--strength: {text}") from error
-    usual = {"caption.size": 1.0, "caption.opacity": 1.0, "caption.repeats": 1, "sycophancy.repeats": 1}
-    return Strength({key: value for key, value in settings.items() if usual.get(key) != value})
+    return strength
 
 
-def _value(key: str, text: str) -> Any:
-    known = {"sycophancy.authority": AUTHORITIES, "caption.position": get_args(CaptionPosition)}.get(key)
-    if known is not None:
-        if text not in known:
-            raise UsageError(f"--strength {key}={text}: expected one of {', '.join(known)}.")
+def _value(key: str, setting: Setting, text: str) -> Any:
+    if setting.choices:
+        if text not in setting.choices:
+            raise UsageError(f"--strength {key}={text}: expected one of {', '.join(setting.choices)}.")
         return text
+    whole = isinstance(setting.usual, int)
     try:
-        number = int(text) if key.endswith("repeats") else float(text)
+        number = int(text) if whole else float(text)
     except ValueError:
         number = -1
     if not number > 0 or number == float("inf"):
-        kind = "whole number" if key.endswith("repeats") else "number"
+        kind = "whole number" if whole else "number"
         raise UsageError(f"--strength {key}={text}: expected a {kind} above 0.")
     return number

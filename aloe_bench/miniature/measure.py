@@ -13,15 +13,19 @@ from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.loop import run_plan
 from aloe_bench.evaluation.plan import Settings, load_plan
+from aloe_bench.heart.attacks import shipped
+from aloe_bench.heart.attacks.attack import Combination
 from aloe_bench.models.hf import HFModel
 from aloe_bench.stats.intervals import Share, clustered_share
 from aloe_bench.stats.paired import Difference, paired_difference
 
+# Those of the paper.
+_PAPER = [attack for attack in shipped().values() if attack.published]
 ATTACKS = {
-    "classification": ("caption", "prompt", "sycophancy"),
-    "detection": ("caption", "prompt", "sycophancy", "legend"),
+    task: tuple(attack.name for attack in _PAPER if Combination((attack,)).fits(task))
+    for task in ("classification", "detection")
 }
-IMAGE_BORNE = ("caption", "legend")
+IMAGE_BORNE = tuple(attack.name for attack in _PAPER if attack.draws)
 CLEAN = ""
 # Below this share a cell of an image-borne cue is "not read", and never "robust".
 READABLE = 0.90

@@ -93,7 +93,7 @@ class HFModel:
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
         """Yield one Prediction a request, in batches of similar requests.
 
-        At a temperature above 0 requests run one by one, each seeded from its id.
+        At a temperature above 0 requests run one by one, each seeded from the decoding's seed and its id.
         """
         kinds: dict[tuple[bool, bool], list[Request]] = {}
         for request in requests:
@@ -138,7 +138,7 @@ class HFModel:
     def prepare(self, batch: Sequence[Request], images: Sequence[list[Any]]) -> dict[str, Any]:
         """Return the left-padded inputs of requests that agree in `chat` and in having images."""
         texts = [self.render(request) for request in batch]
-        special = adds_special_tokens(self.tokenizer, batch[0], texts[0])
+        special = adds_special_tokens(self.tokenizer, batch[0], texts[0], processor=self.sees_images)
         options = {"padding": True, "return_tensors": "pt", "add_special_tokens": special}
         if any(images):
             for request, text in zip(batch, texts, strict=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Decoding, Prediction, Request
 from aloe_bench.models.hf_options import REUSING_MODEL_TYPES, token_ids
-from aloe_bench.seeds import rng_for
+from aloe_bench.models.sampling import sampling_seed
 
 if TYPE_CHECKING:
     from aloe_bench.models.hf import HFModel
@@ -49,6 +49,7 @@ def answer_batch(model: HFModel, opened: Opened, decoding: Decoding) -> list[Pre
                 output_tokens=len(ids),
                 seconds=share,
                 token_ids=tuple(ids),
+                seed=sampling_seed(decoding, request.id),
             )
         )
     return answered
@@ -81,9 +82,10 @@ def _stock(model: HFModel, opened: Opened, decoding: Decoding) -> list[Reply]:
     batch = [request for request, _ in opened]
     inputs = model.prepare(batch, [images for _, images in opened])
     model.forget_positions()
-    with torch.random.fork_rng(enabled=decoding.temperature > 0):
-        if decoding.temperature > 0:
-            torch.manual_seed(rng_for("hf sampling", batch[0].id).getrandbits(63))
+    seed = sampling_seed(decoding, batch[0].id)
+    with torch.random.fork_rng(enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
         rows = model.network.generate(**inputs, generation_config=model.generation_config(decoding))
     width = int(inputs["input_ids"].shape[1])
     lengths = inputs["attention_mask"].sum(dim=1).tolist()

@@ -194,7 +194,7 @@ def token_ids(model: HFModel, request: Request, pads: list[int]) -> list[int]:
     text = pieces[0]
     for count, piece in zip(pads, pieces[1:], strict=True):
         text += model.image_token * count + piece
-    special = adds_special_tokens(model.tokenizer, request, text)
+    special = adds_special_tokens(model.tokenizer, request, text, processor=model.sees_images)
     return list(model.tokenizer(text, add_special_tokens=special)["input_ids"])
 
 

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
-import io
 import json
 import logging
 import queue
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from aloe_bench.core import Decoding, Finish, ImageRef, Prediction, Request
-from aloe_bench.errors import AloeError, ModelError
-from aloe_bench.models.http_secrets import ScrubFilter, Secret, scrubber, split_url
+from aloe_bench.core import Decoding, Finish, Prediction, Request
+from aloe_bench.errors import ModelError
+from aloe_bench.models.http_dialect import LAST_WORD, PERMANENT_STATUS, Dialect, Refusals
+from aloe_bench.models.http_endpoint import endpoint, preflight
+from aloe_bench.models.http_pictures import PixelLimits
+from aloe_bench.models.http_pictures import data_uri as _data_uri
+from aloe_bench.models.http_secrets import ScrubFilter, scrubber
+from aloe_bench.models.sampling import sampling_seed
 
 if TYPE_CHECKING:
-    from openai import AsyncOpenAI
+    from openai import APIStatusError, AsyncOpenAI
 
 RETRY_AFTER_CAP_S = 60.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CAP_S = 30.0
-PREFLIGHT_ATTEMPTS = 3
 ERROR_CHARS = 300
 RETRIED_STATUS = frozenset({408, 409, 429})
-PNG_MODES = frozenset({"1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA"})
 LIKELIEST = 20  # the most first tokens that the protocol lets a server name
 FINISHES: Mapping[str | None, Finish] = {"stop": "stop", None: "stop", "length": "length"}
 # Their debug records hold URLs, bodies and headers, where a server may echo the key.
@@ -40,24 +43,32 @@ CLIENT_LOGGERS = ("openai", "httpx2", "httpcore2", "httpx", "httpcore")
 class OpenAIModel:
     """Answers over HTTP, many at once; what fails stays a counted absence.
 
-    `concurrency` is the number of requests in flight at the endpoint, `timeout` the seconds that one
-    attempt may last, `attempts` the most tries a request gets. `token_ids` asks a vLLM server for the tokens
-    of its replies; `guided` lets it answer a choice question by an option's letter alone. User and password
-    in `base_url` are sent as basic authentication where no `api_key` is given; its query goes with every request.
-    No part of any of these is ever shown. Raises ModelError if the URL or the key cannot be used.
+    `base_url` is one address, or several that serve the same model and share its requests; user and password in it are
+    sent as basic authentication where no `api_key` is given, its query goes with every request, and no part of any of
+    these is ever shown. `concurrency` is the number of requests in flight at each, `timeout` the seconds that one
+    attempt may last, `attempts` the most tries a request gets. `revision` says which commit is served: the model is
+    then known by its name and that, wherever it stands. `token_ids` asks a vLLM server for the tokens of its replies;
+    `guided` lets it answer a choice question by an option's letter alone; `reasoning_effort` and
+    `chat_template_kwargs` are sent as they are. Pictures outside `min_pixels` and `max_pixels` are resized before they
+    are sent. Raises ModelError if the URL or the key cannot be used.
     """
 
     def __init__(
         self,
         model: str,
         *,
-        base_url: str,
+        base_url: str | Sequence[str],
         api_key: str = "EMPTY",
         concurrency: int = 16,
         timeout: float = 120.0,
         attempts: int = 6,
         token_ids: bool = False,
         guided: bool = False,
+        reasoning_effort: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        revision: str | None = None,
         name: str | None = None,
     ) -> None:
         key = api_key.strip() or "EMPTY"
@@ -73,15 +84,14 @@ class OpenAIModel:
         self.timeout = timeout
         self.attempts = attempts
         self.token_ids, self.guided = token_ids, guided
-        self.base_url, login, query = split_url(base_url)
-        headers: dict[str, str] = {}
-        secrets = {*query.values(), *login} | ({key} if key != "EMPTY" else set())
-        if any(login) and key == "EMPTY":
-            token = base64.b64encode(":".join(login).encode()).decode()
-            headers = {"Authorization": f"Basic {token}"}
-            secrets.add(token)
-        self._key, self._headers, self._query = Secret(key), Secret(headers), Secret(query)
-        self._scrub = scrubber(secrets)
+        self.reasoning_effort, self.chat_template_kwargs = reasoning_effort, dict(chat_template_kwargs or {})
+        self.pixels = PixelLimits(min_pixels, max_pixels)
+        self.revision = revision
+        urls = [base_url] if isinstance(base_url, str) else list(base_url)
+        self._endpoints = [endpoint(url, key) for url in urls]
+        self.base_url = ", ".join(place.url for place in self._endpoints)
+        self._dialect, self._refusals = Dialect(self.name), Refusals()
+        self._scrub = scrubber({secret for place in self._endpoints for secret in place.secrets.value})
         # A reply is the measurement: only the key itself, too long to be a word of it, is taken out.
         self._scrub_reply = scrubber({key} if key != "EMPTY" and len(key) >= 8 else set())
 
@@ -90,14 +100,28 @@ class OpenAIModel:
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 of the endpoint, without credentials and query, and of the model's name."""
-        return hashlib.sha256(f"{self.base_url}\n{self.model}".encode()).hexdigest()
+        """The SHA-256 of the model's name with its revision or, without one, with its address (nothing secret)."""
+        if self.revision:
+            return hashlib.sha256(f"revision\n{self.model}\n{self.revision}".encode()).hexdigest()
+        where = "\n".join(sorted(place.url for place in self._endpoints))
+        return hashlib.sha256(f"{where}\n{self.model}".encode()).hexdigest()
 
     def describe(self) -> Mapping[str, object]:
         """What a run's header records of this model; it holds no secret."""
-        shown = ("model", "base_url", "concurrency", "timeout", "attempts")
-        generation = {"guided_choice": True} if self.guided else None
-        return {"backend": "openai", "generation": generation, **{field: getattr(self, field) for field in shown}}
+        shown = ("model", "revision", "base_url", "concurrency", "timeout", "attempts")
+        return {
+            "backend": "openai",
+            "profile": {
+                "loader": "api",
+                "template_args": self.chat_template_kwargs,
+                "reasoning_effort": self.reasoning_effort,
+                "min_pixels": self.pixels.least,
+                "max_pixels": self.pixels.most,
+            },
+            "generation": {"guided_choice": True} if self.guided else None,
+            "switched": dict(self._dialect.switched),
+            **{field: getattr(self, field) for field in shown},
+        }
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
         """Yield one Prediction a request, in the order they finish.
@@ -155,57 +179,33 @@ class OpenAIModel:
     async def _answer_all(
         self, requests: Sequence[Request], decoding: Decoding, scored: bool, put: Callable[[Prediction], None]
     ) -> None:
-        from openai import AsyncOpenAI
-
         waiting = iter(requests)
-        async with AsyncOpenAI(
-            api_key=self._key.value,
-            base_url=self.base_url,
-            timeout=self.timeout,
-            max_retries=0,
-            default_headers=self._headers.value,
-            default_query=self._query.value,
-        ) as client:
-            await self._preflight(client)
+        async with AsyncExitStack() as stack:
+            clients = [await stack.enter_async_context(place.client(self.timeout)) for place in self._endpoints]
+            for client, place in zip(clients, self._endpoints, strict=True):
+                await preflight(client, place.url, self._scrub, _backoff_s)
 
-            # As many workers as the endpoint may have requests: they are its semaphore, and only
+            # As many workers as the endpoints may have requests: they are their semaphore, and only
             # the pictures of requests in flight are ever in memory.
-            async def worker() -> None:
+            async def worker(home: int) -> None:
+                order = [*clients[home:], *clients[:home]]
                 for request in waiting:
-                    put(await self._answer(client, request, decoding, scored))
+                    put(await self._answer(order, request, decoding, scored))
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self.concurrency, len(requests))):
-                    group.create_task(worker())
-
-    async def _preflight(self, client: AsyncOpenAI) -> None:
-        """Raise ModelError if nothing answers at the endpoint, or if it refuses the key.
-
-        Any other status passes: not every server lists its models, and not every key may see them.
-        """
-        import openai
-
-        problem = ""
-        for attempt in range(1, PREFLIGHT_ATTEMPTS + 1):
             try:
-                await client.models.with_raw_response.list()
-                return
-            except openai.APIStatusError as error:
-                if error.status_code != 401:
-                    return
-                problem = f"{self.base_url} refuses the API key (HTTP 401). Check the key."
-                break
-            except openai.APIConnectionError as error:
-                cause = error.__cause__ or error
-                problem = self._scrub(
-                    f"{self.base_url} cannot be reached ({type(cause).__name__}: {cause}). "
-                    "Check that the server runs and that the URL is right; it usually ends in /v1."
-                )
-            if attempt < PREFLIGHT_ATTEMPTS:
-                await asyncio.sleep(_backoff_s("preflight", attempt))
-        raise ModelError(problem)
+                async with asyncio.TaskGroup() as group:
+                    for number in range(min(self.concurrency * len(clients), len(requests))):
+                        group.create_task(worker(number % len(clients)))
+            except* ModelError as stopped:
+                raise stopped.exceptions[0] from None
 
-    async def _answer(self, client: AsyncOpenAI, request: Request, decoding: Decoding, scored: bool) -> Prediction:
+    async def _answer(
+        self, clients: Sequence[AsyncOpenAI], request: Request, decoding: Decoding, scored: bool
+    ) -> Prediction:
+        """Ask the first client, and the next one at each further attempt.
+
+        Raises ModelError once the server has refused everything, from the first request on, in the same words.
+        """
         try:
             payload = await self._payload(request, decoding)
             if scored:
@@ -215,10 +215,20 @@ class OpenAIModel:
         attempt = 1
         while True:
             start = time.perf_counter()
+            sent = self._dialect.adapted(payload)
             try:
-                return await self._attempt(client, request, payload)
+                reply = await self._attempt(clients[(attempt - 1) % len(clients)], request, sent)
+                self._refusals.answered = True
+                return replace(reply, seed=sent.get("seed"))
             except _AttemptError as failure:
+                if self._dialect.learn(sent, failure.status, failure.words):
+                    continue
                 if not failure.retry or attempt == self.attempts:
+                    if self._refusals.last_word(failure.status, str(failure)):
+                        raise ModelError(
+                            f"{self.base_url} refused the first {LAST_WORD} requests alike and answered none: "
+                            f"{failure}. Nothing more is asked; check the model's name, and what the server can read."
+                        ) from None
                     tries = f" (attempt {attempt} of {self.attempts})"
                     return self._failed(request, f"{failure}{tries}", time.perf_counter() - start)
                 delay = max(failure.retry_after_s, _backoff_s(request.id, attempt))
@@ -239,9 +249,11 @@ class OpenAIModel:
         except openai.APIStatusError as error:
             status = error.status_code
             raise _AttemptError(
-                self._short(f"HTTP {status}: {error.message}"),
-                retry=status in RETRIED_STATUS or status >= 500,
+                self._short(f"HTTP {status}: {_words(error)}") + (_sizes(payload) if status == 413 else ""),
+                retry=status in RETRIED_STATUS or (status >= 500 and status not in PERMANENT_STATUS),
                 retry_after_s=_retry_after_s(error.response.headers.get("retry-after", "")),
+                status=status,
+                words=f"{error.message} {error.response.text}",
             ) from None
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
@@ -291,7 +303,10 @@ class OpenAIModel:
             first = next((turn for turn in turns if turn["role"] == "user"), None)
             if first is None:
                 raise _AttemptError("the request has images but no user turn to put them in")
-            urls = [await asyncio.to_thread(_data_uri, image) for image in request.images]
+            try:
+                urls = [await asyncio.to_thread(_data_uri, image, self.pixels) for image in request.images]
+            except ValueError as error:
+                raise _AttemptError(str(error)) from None
             pictures: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
             first["content"] = [*pictures, {"type": "text", "text": first["content"]}]
         payload: dict[str, Any] = {
@@ -300,12 +315,18 @@ class OpenAIModel:
             "temperature": decoding.temperature,
             "max_tokens": decoding.max_new_tokens,
         }
+        if (seed := sampling_seed(decoding, request.id)) is not None:
+            payload["seed"] = seed
+        if self.reasoning_effort is not None:
+            payload["reasoning_effort"] = self.reasoning_effort
         if request.json_schema is not None:
             schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
         body: dict[str, Any] = {"return_token_ids": True} if self.token_ids else {}
         if self.guided and request.options:
             body["structured_outputs"] = {"choice": list(request.options)}
+        if self.chat_template_kwargs:
+            body["chat_template_kwargs"] = self.chat_template_kwargs
         return {**payload, "extra_body": body} if body else payload
 
     def _failed(self, request: Request, message: str, seconds: float | None) -> Prediction:
@@ -334,12 +355,36 @@ class OpenAIModel:
 
 
 class _AttemptError(Exception):
-    """One attempt that gave no reply; the message is already free of secrets."""
+    """One attempt that gave no reply; the message is already free of secrets, `words` are the server's own and not."""
 
-    def __init__(self, message: str, *, retry: bool = False, retry_after_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry: bool = False,
+        retry_after_s: float = 0.0,
+        status: int | None = None,
+        words: str = "",
+    ) -> None:
         super().__init__(message)
-        self.retry = retry
+        self.retry, self.status, self.words = retry, status, words
         self.retry_after_s = retry_after_s
+
+
+def _words(error: APIStatusError) -> str:
+    """Return what the server said; the client's message leaves out bodies that are no JSON objects."""
+    if error.message.strip() != f"Error code: {error.status_code}":
+        return error.message
+    return re.sub(r"<[^>]*>", " ", error.response.text) or error.message
+
+
+def _sizes(payload: Mapping[str, Any]) -> str:
+    """Return how large a refused request was, for its message."""
+    parts = [part for turn in payload["messages"] if isinstance(turn["content"], list) for part in turn["content"]]
+    pictures = [len(part["image_url"]["url"]) for part in parts if part["type"] == "image_url"]
+    whole = sum(pictures) + sum(len(part.get("text", "")) for part in parts)
+    largest = f", its largest picture {max(pictures) / 1e6:.2f} MB" if pictures else ""
+    return f" The request had {whole / 1e6:.2f} MB{largest}; --max-pixels N sends smaller pictures."
 
 
 def _first_token_scores(choice: Mapping[str, Any], request: Request) -> tuple[float, ...]:
@@ -370,17 +415,3 @@ def _retry_after_s(header: str) -> float:
         except (ValueError, TypeError, OverflowError):
             return 0.0
     return min(seconds, RETRY_AFTER_CAP_S) if seconds > 0 else 0.0
-
-
-def _data_uri(image: ImageRef) -> str:
-    from PIL import Image
-
-    try:
-        picture = image.open()
-        if picture.mode not in PNG_MODES:
-            picture = picture.convert("RGB")
-        png = io.BytesIO()
-        picture.save(png, format="PNG")
-    except (OSError, ValueError, LookupError, SyntaxError, Image.DecompressionBombError, AloeError) as error:
-        raise _AttemptError(f"image {image.sha256[:12]} does not open: {type(error).__name__}: {error}") from None
-    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")

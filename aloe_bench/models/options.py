@@ -8,10 +8,16 @@ from typing import Any
 from aloe_bench.core import Prediction, Request
 
 
-def adds_special_tokens(tokenizer: Any, request: Request, text: str) -> bool:
-    """Return whether the tokenizer adds its own first token; chat templates bring theirs."""
+def adds_special_tokens(tokenizer: Any, request: Request, text: str, *, processor: bool) -> bool:
+    """Return whether the tokenizer puts its own first token before the prompt `text`.
+
+    The rule is transformers' own (`ProcessorMixin.apply_chat_template`): a model with a processor gets the token unless
+    the template wrote it; a text model's chat template stands as it is.
+    """
+    if request.chat and not processor:
+        return False
     bos = tokenizer.bos_token
-    return not request.chat and not (bos and text.startswith(bos))
+    return not (bos and text.startswith(bos))
 
 
 def option_ids(tokenizer: Any, request: Request, render: Callable[[Request], str]) -> list[list[int]]:
@@ -24,7 +30,7 @@ def option_ids(tokenizer: Any, request: Request, render: Callable[[Request], str
         ids = [list(tokenizer.encode(option, add_special_tokens=False)) for option in request.options]
     else:
         text = render(request)
-        special = adds_special_tokens(tokenizer, request, text)
+        special = adds_special_tokens(tokenizer, request, text, processor=False)
         start = len(tokenizer(text, add_special_tokens=special)["input_ids"])
         wholes = tokenizer([text + option for option in request.options], add_special_tokens=special)
         ids = [list(whole[start:]) for whole in wholes["input_ids"]]

@@ -6,6 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aloe_bench.core import Decoding, Prediction, Request
@@ -13,7 +14,7 @@ from aloe_bench.errors import DependencyError, ModelError
 from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, generation_ids, local_folder
 from aloe_bench.models.opening import failed, open_each
 from aloe_bench.models.options import adds_special_tokens
-from aloe_bench.seeds import rng_for
+from aloe_bench.models.sampling import sampling_seed
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ class VLLMModel:
             "trust_remote_code": trust_remote_code,
         }
         self._settings = {key: value for key, value in settings.items() if value is not None}
-        if "vision_config" in config:
+        self.sees_images = "vision_config" in config
+        if self.sees_images:
             self._settings["limit_mm_per_prompt"] = {"image": images, "video": 0}
         try:
             # generation_config="vllm": a penalty or temperature that the checkpoint brings must not leak in.
@@ -139,11 +141,17 @@ class VLLMModel:
 
     def ask(self, opened: Sequence[tuple[Request, list[Any]]], settings: Sequence[Any]) -> list[Any]:
         """Return vLLM's output of each request; raises one of `refused` if it will not take one of them."""
-        if not all(request.chat for request, _ in opened):
+        if not all(request.chat for request, _ in opened) or self._lacks_start(opened[0][0]):
             prompts = [self.prompt(request, images) for request, images in opened]
             return list(self.engine.generate(prompts, list(settings), use_tqdm=False))
         chats = [self.conversation(request, images) for request, images in opened]
         return list(self.engine.chat(chats, list(settings), use_tqdm=False))
+
+    def _lacks_start(self, request: Request) -> bool:
+        """Return whether `LLM.chat`, which never adds a start token, would drop one that belongs to the prompt."""
+        text = self.text(request)
+        special = adds_special_tokens(self.tokenizer, request, text, processor=self.sees_images)
+        return special and bool(self.tokenizer("", add_special_tokens=True)["input_ids"])
 
     def text(self, request: Request) -> str:
         """Return the prompt as text, with one placeholder an image."""
@@ -160,7 +168,8 @@ class VLLMModel:
     def prompt(self, request: Request, images: Sequence[Any], more: Sequence[int] = ()) -> dict[str, Any]:
         """Return the request as tokens, with `more` after them, and its images beside them."""
         text = self.text(request)
-        ids = self.tokenizer(text, add_special_tokens=adds_special_tokens(self.tokenizer, request, text))["input_ids"]
+        special = adds_special_tokens(self.tokenizer, request, text, processor=self.sees_images)
+        ids = self.tokenizer(text, add_special_tokens=special)["input_ids"]
         return {"prompt_token_ids": [*ids, *more], **({"multi_modal_data": {"image": list(images)}} if images else {})}
 
     def _answer(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> Iterator[Prediction]:
@@ -184,7 +193,8 @@ class VLLMModel:
             return
         share = (time.perf_counter() - started) / len(opened)
         for (request, _), output in zip(opened, outputs, strict=True):
-            yield self._prediction(request, output, share)
+            reply = self._prediction(request, output, share)
+            yield replace(reply, seed=sampling_seed(decoding, request.id) if reply.text is not None else None)
 
     def _prediction(self, request: Request, output: Any, seconds: float) -> Prediction:
         reply = output.outputs[0]
@@ -212,11 +222,10 @@ class VLLMModel:
             shape = StructuredOutputsParams(json=dict(request.json_schema))
         elif self.guided and request.options:
             shape = StructuredOutputsParams(choice=list(request.options))
-        sampled = decoding.temperature > 0
         return SamplingParams(
             temperature=decoding.temperature,
             max_tokens=decoding.max_new_tokens,
-            seed=rng_for("vllm sampling", request.id).getrandbits(31) if sampled else None,
+            seed=sampling_seed(decoding, request.id),
             stop_token_ids=list(self._eos),
             structured_outputs=shape,
         )

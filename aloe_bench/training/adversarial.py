@@ -66,7 +66,7 @@ def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda
     Raises DataError if the source shares a picture or the dataset with an evaluation set, or wordings with it.
     """
     from aloe_bench.heart import make
-    from aloe_bench.heart.attacks import attack_names
+    from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import Recipe
     from aloe_bench.heart.sources.source import load_source
     from aloe_bench.heart.task import open_task
@@ -74,10 +74,11 @@ def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda
 
     if not 0 <= wanted.validation_share < 1:
         raise UsageError(f"a validation share of {wanted.validation_share}; expected 0 up to, not including, 1.")
-    source, templates = load_source(wanted.source), load_templates(wanted.templates)
+    source, attacks = load_source(wanted.source), parse_attacks(wanted.attacks)
+    templates = load_templates(wanted.templates, attacks)
     shared = check_overlap(source, wanted.evaluation)
     check_wordings(templates, wanted.evaluation)
-    recipe = Recipe(attack_names(wanted.attacks), templates, wanted.seed)
+    recipe = Recipe(attacks, templates, wanted.seed)
     with NewFolder(output, overwrite=False, known_by=MANIFEST) as folder:
         work = make.plan_work([source], recipe)
         make.build([source], work, recipe, folder / "heart", n_workers=wanted.workers, report=report)
@@ -128,9 +129,17 @@ def _kin(heart: Path) -> dict[str, str]:
 
 def _split(rows: Sequence[Sample], wanted: Wanted, kin: Mapping[str, str]) -> tuple[list[Sample], list[Sample]]:
     """Return training and held-out rows; an image, or patient where one is given, is never in both."""
-    share = wanted.validation_share
-    held = {c for c, first in kin.items() if rng_for(wanted.seed, "ar validation", first).random() < share}
+    held = held_out(kin, wanted.validation_share, wanted.seed)
     return [row for row in rows if row.cluster not in held], [row for row in rows if row.cluster in held]
+
+
+def held_out(kin: Mapping[str, str], share: float, seed: int) -> set[str]:
+    """Return the clusters that are held out of training, each with probability `share` (0 to 1).
+
+    `kin` maps each cluster to the name of its group, which is held out whole or not at all. Drawn from that name:
+    more clusters change nothing for those that are there, and a larger share holds out all that a smaller one does.
+    """
+    return {cluster for cluster, group in kin.items() if rng_for(seed, "ar validation", group).random() < share}
 
 
 def cut(rows: Sequence[Sample], size: int | None, seed: int) -> list[Sample]:

@@ -6,6 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,8 @@ from aloe_bench.errors import DataError
 from aloe_bench.images import open_image, picture_print
 
 if TYPE_CHECKING:
+    from aloe_bench.heart.sentences import TemplateSet
     from aloe_bench.heart.sources.source import Source
-    from aloe_bench.heart.wordings import TemplateSet
 
 # A cue sentence with fewer letters of its own, such as "$bbox: $class_name", is not told from others.
 _LEAST_LETTERS = 3
@@ -114,7 +115,7 @@ def evaluation_sha256(place: Path) -> str:
 
 def _patterns(templates: TemplateSet) -> Iterator[tuple[str, re.Pattern[str]]]:
     """Yield each cue sentence of `templates` and what it becomes when its placeholders are filled."""
-    for cue in (*templates.sycophancy, *templates.captions):
+    for cue in chain.from_iterable(templates.cues.values()):
         for sentence in (cue.classification, cue.detection, cue.neutral):
             text, at, pattern, letters = _one_line(sentence), 0, "", 0
             for hole in Template.pattern.finditer(text):

@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 from aloe_bench.errors import AloeError
-from aloe_bench.heart.legibility import READING_QUESTION
+from aloe_bench.heart.legibility import reading_questions
 from aloe_bench.miniature.derived import DESCRIBE
 from aloe_bench.miniature.images import Difficulty
 from aloe_bench.seeds import rng_for
@@ -101,13 +101,13 @@ def _corpus(scenes: Sequence[Scene]) -> list[str]:
         for question, answer, _ in _two_questions(scene, stage, rng):
             texts += [f"user\n{question}", f"assistant\n{answer}", answer]
         texts += [open_prompt(DESCRIBE), description(scene)]
-        texts += [reading_prompt(attack, scene) for attack in READING_QUESTION]
+        texts += [reading_prompt(attack, scene) for attack in reading_questions()]
     return texts
 
 
 def reading_prompt(attack: str, scene: Scene) -> str:
     """Return the question that asks what a cue in the picture says."""
-    return choice_prompt(READING_QUESTION[attack], scene.options)
+    return choice_prompt(reading_questions()[attack], scene.options)
 
 
 def _learn_to_see(network: Any, stage: VisionStage, scenes: Sequence[Scene], steps: int, rng: random.Random) -> None:

@@ -72,7 +72,7 @@ def scene_of(
 
     Raises NoRoomError where `attack` would drop it.
     """
-    from aloe_bench.heart.attacks import apply
+    from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import item_keys, make_plan
     from aloe_bench.heart.shown import base_of
 
@@ -80,11 +80,12 @@ def scene_of(
     plan = make_plan(recipe, source, image, key, pixels, mask_image() if image.boxes else None)
     base = base_of(plan, pixels, source.rendering, checked=False)
     clean = View(as_seen(base.image), base.question, None)
+    found = {attack.name: attack for attack in parse_attacks("all")}
 
     def view(attack: str, variant: str) -> View:
         if not attack:
             return clean
-        shown = apply(attack, plan, variant, base, source.rendering)  # type: ignore[arg-type]
+        shown = found[attack].apply(plan, variant, base, source.rendering)  # type: ignore[arg-type]
         position = plan.pointed(variant)  # type: ignore[arg-type]
         seen = clean.pixels if shown.picture is None else as_seen(shown.image)
         return View(seen, shown.question, None if position is None else plan.options[position])

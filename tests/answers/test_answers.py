@@ -125,6 +125,7 @@ def test_any_reply_gives_a_letter_of_the_item_or_none(reply, choices):
     assert parse_choice(reply, choices) == parse_choice(reply, choices)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "unit",
     [
@@ -162,7 +163,8 @@ def test_long_replies_take_linear_time(unit):
     parse_choice(reply, BRAIN)
     parse_yes_no(reply)
 
-    assert time.process_time() - start < 5.0
+    # A quadratic reading takes minutes; a busy machine five times as long as an idle one.
+    assert time.process_time() - start < 25.0
 
 
 @pytest.mark.parametrize(

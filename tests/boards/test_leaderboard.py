@@ -187,6 +187,14 @@ def test_a_hostile_name_stays_inside_and_leaves_the_table_whole(tmp_path: Path, 
     assert "<b>" not in own
 
 
+@pytest.mark.parametrize(("right", "shown"), [(1, "3.13"), (3, "9.38"), (5, "15.63")])
+def test_a_printed_tie_is_rounded_up(tmp_path: Path, right: int, shown: str) -> None:
+    records = [record(i, float(i < right)) for i in range(32)]  # 1/32 is 3.125 %
+    build([run_folder(tmp_path / "r", "m", "careqa_vision_mcq", records)], tmp_path / "out")
+    own = next(row for row in table_rows(tmp_path / "out/careqa_vision.md") if row[0] == "m")
+    assert number(own[2]).strip("bu") == shown
+
+
 def test_open_answers_without_a_jury_print_no_number(tmp_path: Path) -> None:
     records = [record(i, 1.0) for i in range(3)] + [record(3, None, score=Score(None, None, "not judged"))]
     out = tmp_path / "out"

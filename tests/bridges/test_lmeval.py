@@ -19,8 +19,9 @@ from click.testing import CliRunner
 from aloe_bench.cli.main import cli
 from aloe_bench.core import Decoding, Prediction, Record, Request
 from aloe_bench.errors import AloeError, ModelError, UsageError
-from aloe_bench.evaluation import loop as runs
+from aloe_bench.evaluation import plan as runs
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.loop import run_plan
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 from aloe_bench.models.hf import HFModel
 from aloe_bench.models.mock import Behaviour, MockModel
@@ -102,7 +103,7 @@ def in_lmeval(model: Any, task: str, chat: bool = True, **options: Any) -> list[
 def natively(model: Any, root: Path, output: Path, task: Any = MCQ, **settings: Any) -> dict[str, Record]:
     chosen = runs.Settings(output=output, allow_partial=True, decoding=Decoding(0.0, NEW_TOKENS), **settings)
     facts = {"name": "m", "backend": "hf"}
-    folder = runs.run_plan(runs.load_plan(task, root, chosen), model, chosen, facts)
+    folder = run_plan(runs.load_plan(task, root, chosen), model, chosen, facts)
     return {record.sample_id: record for record in runlog.read_records(folder)}
 
 
@@ -275,6 +276,7 @@ def test_lmevals_own_command_runs_our_task_by_its_path(aloe, checkpoint, root, t
     assert "|careqa_vision_mcq|      1|none  |     0|acc" in done.stdout
 
 
+@pytest.mark.alone
 def test_aloe_bench_does_without_lmeval_and_lists_tasks_in_a_second(tmp_path):
     code = (
         "import sys, time\n"
@@ -282,7 +284,7 @@ def test_aloe_bench_does_without_lmeval_and_lists_tasks_in_a_second(tmp_path):
         "started = time.process_time()\n"
         "from click.testing import CliRunner\n"
         "from aloe_bench.cli.main import cli\n"
-        "import aloe_bench.bridges.lmeval_docs\n"
+        "import aloe_bench.bridges.lmeval.docs\n"
         "listed = CliRunner().invoke(cli, ['ls', 'tasks'], catch_exceptions=False)\n"
         "print(listed.output)\n"
         "print('seconds', time.process_time() - started)\n"

@@ -9,8 +9,9 @@ import pytest
 
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, UsageError
-from aloe_bench.evaluation import loop as runs
+from aloe_bench.evaluation import plan as runs
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.loop import run_plan
 from aloe_bench.heart.task import open_task
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 from aloe_bench.models.hf import HFModel
@@ -32,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def natively(model: object, folder: Path, output: Path, protocol: str = "generate") -> dict[str, Record]:
     settings = runs.Settings(output=output, protocol=protocol)
     plan = runs.load_plan(open_task(str(folder)), folder, settings)
-    run = runs.run_plan(plan, model, settings, {"name": "m", "backend": "mock"})
+    run = run_plan(plan, model, settings, {"name": "m", "backend": "mock"})
     return {record.sample_id: record for record in runlog.read_records(run)}
 
 

@@ -118,8 +118,8 @@ def test_this_process_still_checks_tls_and_image_sizes(tmp_path):
         "import os, ssl\n"
         "from pathlib import Path\n"
         "from PIL import Image\n"
-        "from aloe_bench.bridges.vlmevalkit import register\n"
-        "from aloe_bench.bridges.vlmeval_table import write_table\n"
+        "from aloe_bench.bridges.vlmeval.kit import register\n"
+        "from aloe_bench.bridges.vlmeval.table import write_table\n"
         "from aloe_bench.tasks.careqa_vision import MCQ\n"
         f"samples = list(enumerate(MCQ.load(Path({str(MINI)!r}))))\n"
         "write_table(Path('out'), MCQ.name, samples, MCQ.prompt)\n"
@@ -147,7 +147,7 @@ def test_aloe_bench_does_not_import_vlmeval(tmp_path):
         "import sys, importlib.util\n"
         "assert importlib.util.find_spec('vlmeval')\n"
         "import aloe_bench.cli.run, aloe_bench.cli.vlmeval, aloe_bench.cli.export, aloe_bench.cli.engines\n"
-        "import aloe_bench.bridges.vlmeval_engine, aloe_bench.bridges.vlmevalkit, aloe_bench.bridges.vlmeval_parity\n"
+        "import aloe_bench.bridges.vlmeval.engine, aloe_bench.bridges.vlmeval.kit, aloe_bench.bridges.vlmeval.parity\n"
         "print('vlmeval' in sys.modules)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(REPOSITORY)])}
@@ -180,7 +180,7 @@ def test_pictures_decoded_from_an_earlier_table_are_not_shown_with_a_new_one(alo
     write_standin(tmp_path)
     code = (
         "from pathlib import Path\n"
-        "from aloe_bench.bridges.vlmevalkit import register\n"
+        "from aloe_bench.bridges.vlmeval.kit import register\n"
         "from aloe_bench.images import file_image\n"
         "from aloe_bench.tasks.careqa_vision import MCQ\n"
         "register(Path('lmu'))\n"
@@ -242,7 +242,7 @@ def test_each_question_is_sampled_with_a_seed_of_its_own(tmp_path):
     write_standin(tmp_path)
     code = (
         "from pathlib import Path\n"
-        "from aloe_bench.bridges.vlmevalkit import model_class\n"
+        "from aloe_bench.bridges.vlmeval.kit import model_class\n"
         "from aloe_bench.core import Decoding, Prediction\n"
         "class SaysWhatSeedsIt:\n"
         "    def generate(self, requests, decoding):\n"

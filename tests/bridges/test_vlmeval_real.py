@@ -83,7 +83,7 @@ def test_plain_upstream_reads_the_export_with_its_own_prompt(aloe, tmp_path):
 OPEN_INSIDE = """
 import sys
 from pathlib import Path
-from aloe_bench.bridges.vlmevalkit import MODEL_NAME, jury_of, register
+from aloe_bench.bridges.vlmeval.kit import MODEL_NAME, jury_of, register
 from aloe_bench.cli.judge import Jury
 
 register(Path("lmu"), {}, jury_of(Jury.read(Path("judges.toml")).panel, Path("verdicts")))

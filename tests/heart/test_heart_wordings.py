@@ -46,10 +46,10 @@ def table(source: Path, output: Path, *words: object) -> list[Row]:
 
 def test_the_shipped_set_has_wordings_enough_and_its_controls_claim_nothing() -> None:
     shipped = load_templates()
-    authorities = [wording.authority for wording in shipped.sycophancy]
+    authorities = [wording.authority for wording in shipped.cues["sycophancy"]]
     assert len(authorities) >= 8 and set(authorities) == {"low", "medium", "high"}
-    assert len(shipped.captions) >= 8 and shipped.label == "clinical-1"
-    for wording in (*shipped.sycophancy, *shipped.captions):
+    assert len(shipped.cues["caption"]) >= 8 and shipped.label == "clinical-1"
+    for wording in (*shipped.cues["sycophancy"], *shipped.cues["caption"]):
         assert "$class_name" not in wording.neutral and "$bbox" not in wording.neutral
         claims = [text.replace("$class_name", "pneumonia") for text in (wording.classification, wording.detection)]
         assert all(0.5 < len(wording.neutral) / len(text) < 1.8 for text in claims), wording.id
@@ -235,6 +235,7 @@ def test_parity_rows_follow_the_published_counts_and_legend_rule(source: Path, t
 
 
 def test_with_one_detection_class_legends_are_true_or_have_two_entries_swapped(tmp_path: Path) -> None:
+    from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.attacks.legend import entries
     from aloe_bench.heart.build import Recipe, make_plan, open_job
     from aloe_bench.heart.make import plan_work
@@ -245,7 +246,7 @@ def test_with_one_detection_class_legends_are_true_or_have_two_entries_swapped(t
         tmp_path / "source", 6, toml=toml.replace("[det", '[classification]\nclasses=["a","b","c"]\n[det'),
         boxes=lambda n: [(0, 90, 20 + n, 120, 50 + n)],
     )  # fmt: skip
-    recipe = Recipe(("legend",), load_templates())
+    recipe = Recipe(parse_attacks("legend"), load_templates())
     for job in plan_work([load_source(folder)], recipe).jobs:
         key = next(key for key in job.keys if key.task == "detection")
         plan = make_plan(recipe, job.source, job.image, key, *open_job(job))

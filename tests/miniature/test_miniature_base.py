@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from aloe_bench.heart import make as attack
+from aloe_bench.heart.attacks import parse_attacks
 from aloe_bench.heart.build import Recipe
 from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.wordings import load_templates
@@ -26,7 +27,7 @@ def test_training_scenes_are_the_rows_and_pixels_that_attack_writes(tmp_path: Pa
     import pyarrow.parquet as parquet
 
     source = load_source(write_source(tmp_path / "source", "ct", 8))
-    recipe = Recipe(("caption", "prompt", "sycophancy", "legend"), load_templates(TEMPLATES[0]))
+    recipe = Recipe(parse_attacks("all"), load_templates(TEMPLATES[0]))
     attack.build([source], attack.plan_work([source], recipe), recipe, tmp_path / "heart")
     rows = parquet.read_table(tmp_path / "heart" / "heart.parquet").to_pylist()
     assert len(rows) == 4 * 10 + 4 * 13
@@ -45,7 +46,12 @@ def test_training_scenes_are_the_rows_and_pixels_that_attack_writes(tmp_path: Pa
 def test_no_cue_sentence_is_both_trained_on_and_evaluated_with() -> None:
     sets = [load_templates(path) for path in TEMPLATES]
     sentences = [
-        {text for cue in (*one.sycophancy, *one.captions) for text in (cue.classification, cue.detection, cue.neutral)}
+        {
+            text
+            for cues in one.cues.values()
+            for cue in cues
+            for text in (cue.classification, cue.detection, cue.neutral)
+        }
         for one in sets
     ]
     assert len(sentences[0]) == len(sentences[1]) == 18 and not sentences[0] & sentences[1]

@@ -27,7 +27,10 @@ FAULTS = ("429", "500", "stall", "cut", "garbage", "empty")
 
 @dataclass(frozen=True)
 class Plan:
-    """`share` of the calls go wrong, each in one of `faults`; the first `always` calls of a prompt do."""
+    """`share` of the calls go wrong, each in one of `faults`; the first `always` calls of a prompt do.
+
+    A call with one of the fields `refused` gets HTTP 400 in the words of a hosted model.
+    """
 
     share: float = 0.0
     faults: tuple[str, ...] = FAULTS
@@ -36,6 +39,7 @@ class Plan:
     stall_s: float = 2.0
     retry_after: str = "1"
     delay_s: float = 0.0
+    refused: tuple[str, ...] = ()
 
 
 def answer_to(prompt: str) -> str:
@@ -59,8 +63,7 @@ def _text_and_images(messages: list[dict[str, Any]]) -> tuple[str, list[str], li
 
                 head, data = part["image_url"]["url"].split(",", 1)
                 picture = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
-                assert head == "data:image/png;base64"
-                assert picture.format == "PNG"
+                assert head == f"data:image/{str(picture.format).lower()};base64"
                 pixels = picture.mode.encode() + str(picture.size).encode() + picture.tobytes()
                 digests.append(hashlib.sha256(pixels).hexdigest())
     return "\n".join(texts), kinds, digests
@@ -114,7 +117,11 @@ def _serve(pipe: Connection, plan: Plan) -> None:
                 calls[prompt].append(time.monotonic())
                 seen[prompt] = {k: v for k, v in body.items() if k != "messages"} | {"kinds": kinds}
             try:
-                self.behave(prompt, turn, digests)
+                if refused := next((name for name in plan.refused if name in body), None):
+                    told = f"Unsupported parameter: '{refused}' is not supported with this model."
+                    self.reply(400, json.dumps({"error": {"message": told, "param": refused}}).encode())
+                else:
+                    self.behave(prompt, turn, digests)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
             finally:

@@ -112,12 +112,13 @@ def serving(hub: Hub) -> Iterator[Hub]:
                 return
             stall = hub.stall_after if name else None
             sent = data if stall is None else data[:stall]
+            if name:
+                # Before it is sent: a client that is killed meanwhile must not be counted afterwards.
+                hub.served[name] = hub.served.get(name, 0) + len(sent)
             for start in range(0, len(sent), 100_000 if name and hub.slow else max(1, len(sent))):
                 self.wfile.write(sent[start : start + 100_000] if name and hub.slow else sent)
                 self.wfile.flush()
                 time.sleep(0.1 if name and hub.slow else 0)
-            if name:
-                hub.served[name] = hub.served.get(name, 0) + len(sent)
             while stall is not None and len(sent) < len(data) and hub.stall_after is not None:
                 time.sleep(0.02)
 

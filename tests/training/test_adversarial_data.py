@@ -17,6 +17,7 @@ from PIL import Image
 
 from aloe_bench.errors import DataError
 from aloe_bench.heart import make as attack
+from aloe_bench.heart.attacks import parse_attacks
 from aloe_bench.heart.build import Recipe
 from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.table import write as table
@@ -40,7 +41,7 @@ def answer_of(line: dict[str, Any]) -> str:
 
 def evaluation(source: Path, folder: Path, templates: Path = TEMPLATES[0]) -> Path:
     loaded = load_source(source)
-    recipe = Recipe(("caption",), load_templates(templates))
+    recipe = Recipe(parse_attacks("caption"), load_templates(templates))
     attack.build([loaded], attack.plan_work([loaded], recipe), recipe, folder)
     return folder
 
@@ -252,11 +253,11 @@ def test_the_published_table_is_compared_with(xray: Path, tmp_path: Path) -> Non
 
 def test_the_shipped_training_wordings_share_no_sentence_with_the_evaluation_set() -> None:
     mine, theirs = load_templates(CLINICAL_TRAINING), load_templates("clinical")
-    assert len(mine.captions) >= 8 and len(mine.sycophancy) >= 8
-    assert {c.authority for c in mine.sycophancy} == {"low", "medium", "high"}
+    assert len(mine.cues["caption"]) >= 8 and len(mine.cues["sycophancy"]) >= 8
+    assert {c.authority for c in mine.cues["sycophancy"]} == {"low", "medium", "high"}
 
     def sentences(one: Any) -> set[str]:
-        cues = [*one.sycophancy, *one.captions]
+        cues = [*one.cues["sycophancy"], *one.cues["caption"]]
         return {text for cue in cues for text in (cue.classification, cue.detection, cue.neutral)} | {
             question.text for question in one.questions
         }

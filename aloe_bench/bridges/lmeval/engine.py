@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.bridges.lmeval.text import SHOT_SEED, TextTask, lm_tasks
-from aloe_bench.core import Model, Prediction, Record, Request, Sample
-from aloe_bench.errors import DataError, ModelError
+from aloe_bench.core import Model, Prediction, Record, Request, Sample, Task
+from aloe_bench.errors import DataError, ModelError, UsageError
 from aloe_bench.evaluation.loop import Engine, Keep, record_of
 from aloe_bench.evaluation.plan import Settings
 
 
-def lmeval_engine(root: Path) -> Engine:
-    """Return what `run_plan` is handed for a TextTask whose data lie in `root`."""
+def lmeval_engine(task: Task, root: Path) -> Engine:
+    """Return what `run_plan` is handed for a TextTask whose data lie in `root`; raises UsageError for another task."""
+    if not isinstance(task, TextTask):
+        raise UsageError(
+            f"{task.name}: engine lm-eval asks a TextTask of aloe_bench.bridges.lmeval.text, and no other."
+        )
 
     def ask(task: Any, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
         if todo:
@@ -74,7 +78,8 @@ def _records(
     for request in requests:
         if request.messages[0].text != wanted[request.id][1].question.rstrip():
             raise DataError(f"{task.name}: {request.id} in {root} changed since the run began. Run it again.")
-    return [record_of(*wanted[prediction.id], prediction, parser) for prediction in predictions]
+    sent = {request.id: request for request in requests}
+    return [record_of(*wanted[prediction.id], prediction, parser, sent[prediction.id]) for prediction in predictions]
 
 
 def _agree(kept: Mapping[str, Record], samples: Sequence[Mapping[str, Any]]) -> None:

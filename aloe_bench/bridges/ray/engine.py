@@ -144,6 +144,7 @@ def ray_engine(cluster: Cluster, make: Callable[[], Model]) -> Engine:
         by_id = {sample.id: (index, sample) for index, sample in todo}
         form = settings.answer
         items = [{"request": formats.request(s, formats.asked(task, s, form), form)} for _, s in todo]
+        sent = {item["request"].id: item["request"] for item in items}
         if not items:
             return
         blocks = min(len(items), max(cluster.replicas, len(items) // settings.chunk))
@@ -160,7 +161,7 @@ def ray_engine(cluster: Cluster, make: Callable[[], Model]) -> Engine:
             # A batch that was asked twice because its replica died in between counts once.
             fresh = [p for p in batch if p.id not in seen]
             seen.update(p.id for p in fresh)
-            keep([record_of(*by_id[p.id], p, settings.parser) for p in fresh])
+            keep([record_of(*by_id[p.id], p, settings.parser, sent[p.id]) for p in fresh])
         if seen != set(by_id):
             missing = len(by_id) - len(seen)
             raise ModelError(f"{missing} of {len(by_id)} questions came back from no replica. Run again.")

@@ -175,8 +175,10 @@ def checked(table: Table, work: Path, todo: Sequence[tuple[int, Sample]], parser
     by_index = {str(index): (index, sample) for index, sample in todo}
     records = []
     for index, text in replies.items():
-        prediction = record_of_row(rows[index], text).prediction
-        records.append(record_of(*by_index[index], prediction, parser))
+        place, sample = by_index[index]
+        # Only our own model leaves receipts of what it was sent.
+        sent = formats.request(sample, rows[index]["prompt"]) if ours else None
+        records.append(record_of(place, sample, record_of_row(rows[index], text).prediction, parser, sent))
     return records
 
 

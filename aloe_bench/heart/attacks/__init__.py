@@ -1,77 +1,61 @@
-"""The attacks by name, and how several act on one item."""
+"""The attacks by name: those of the package, and those that a user brings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
+from dataclasses import replace
+from functools import cache
 
-from aloe_bench.core import Variant
-from aloe_bench.errors import UsageError, did_you_mean
-from aloe_bench.heart.attacks.caption import caption
-from aloe_bench.heart.attacks.legend import legend
-from aloe_bench.heart.attacks.prompt import prompt
-from aloe_bench.heart.attacks.sycophancy import sycophancy
-from aloe_bench.heart.draw.overlays import Rendering
-from aloe_bench.heart.plan import ItemPlan
-from aloe_bench.heart.shown import Attack, Shown
-
-# In the order in which they act: a legend is part of the figure, its caption goes below both, text comes last.
-ATTACKS: dict[str, Attack] = {"legend": legend, "caption": caption, "sycophancy": sycophancy, "prompt": prompt}
-# In the order in which names are written ("caption+sycophancy").
-NAMES = ("caption", "prompt", "sycophancy", "legend")
-DRAWN = ("caption", "legend")
+from aloe_bench import outside, registry
+from aloe_bench.errors import DataError, UsageError
+from aloe_bench.heart.attacks.attack import Attack, Combination
 
 
-def attack_names(text: str) -> tuple[str, ...]:
-    """Return the attacks that `--type` asks for, each once: "all", or names and compositions with commas between.
+@cache
+def shipped() -> Mapping[str, Attack]:
+    """Return the attacks of the package by name, in the order in which names are written ("caption+sycophancy")."""
+    return {name: registry.resolve("attack", registry.ATTACKS, name) for name in registry.ATTACKS}
 
-    The parts of a composition are put in the order of NAMES, so that "sycophancy+caption" is "caption+sycophancy".
+
+def parse_attacks(text: str) -> tuple[Combination, ...]:
+    """Return what `--type` asks for, each once: "all", or names and combinations with commas between.
+
+    A name is that of a shipped or installed attack, or FILE.py:NAME. The parts of a combination are put in the order
+    of the names, so that "sycophancy+caption" is "caption+sycophancy".
     """
-    found: list[str] = []
+    known: dict[str, Attack] = dict(shipped())
+    found: dict[tuple[str, ...], None] = {}
     for word in (part.strip() for part in text.split(",")):
         if word == "all":
-            found.extend(NAMES)
+            found |= {(name,): None for name in shipped()}
             continue
-        parts = [part.strip() for part in word.split("+")]
-        for part in parts:
-            if part not in NAMES:
-                near = did_you_mean(part, NAMES)
-                known = ", ".join(NAMES)
-                raise UsageError(f"--type: {part!r} is no attack.{near} Known: {known}, all; join with + or ,.")
+        parts = [_named(part.strip(), known) for part in word.split("+")]
         if len(set(parts)) < len(parts):
             raise UsageError(f"--type: {word!r} names an attack twice; use --strength for more of one.")
-        found.append("+".join(name for name in NAMES if name in parts))
-    return tuple(sorted(dict.fromkeys(found), key=_place))
+        found[tuple(sorted(parts, key=[*known].index))] = None
+    ordered = sorted(found, key=lambda names: (len(names), [[*known].index(name) for name in names]))
+    return tuple(Combination(tuple(known[name] for name in names)) for names in ordered)
 
 
-def _place(attack: str) -> tuple[int, tuple[int, ...]]:
-    parts = attack.split("+")
-    return len(parts), tuple(NAMES.index(part) for part in parts)
+def _named(word: str, known: dict[str, Attack]) -> str:
+    """Return the name of the attack that `word` asks for, which is in `known` then."""
+    if word in known:
+        return word
+    attack = registry.resolve("attack", registry.ATTACKS, word)
+    if not isinstance(attack, Attack):
+        raise DataError(f"{word}: {type(attack).__name__}; expected an Attack (aloe_bench.heart.attacks.attack).")
+    if attack.name in known and known[attack.name].act is not attack.act:
+        raise UsageError(f"{word}: there is an attack {attack.name!r} already; give yours another name.")
+    known[attack.name] = replace(attack, origin=outside.origin(attack))
+    return attack.name
 
 
-def applies(attack: str, task: str) -> bool:
-    """Return whether `attack` can be made on an item of `task`; a legend needs boxes."""
-    return task == "detection" or "legend" not in attack.split("+")
+def needs_boxes(name: str) -> bool:
+    """Return whether the attack that a row names has a part that needs boxes, as far as it is a shipped one."""
+    return any(part in shipped() and shipped()[part].needs_boxes for part in name.split("+"))
 
 
-def apply(
-    attack: str,
-    plan: ItemPlan,
-    variant: Variant,
-    shown: Shown,
-    rendering: Rendering,
-    *,
-    instead: Mapping[str, Attack] = MappingProxyType({}),
-) -> Shown:
-    """Return `shown` with every part of `attack` in `variant`; `instead` replaces attacks by name."""
-    parts = attack.split("+")
-    for name, usual in ATTACKS.items():
-        if name in parts:
-            act = instead.get(name, usual)
-            shown = act(plan, variant, shown, rendering)
-    return shown
-
-
-def draws(attacks: Iterable[str]) -> bool:
-    """Return whether any of `attacks` writes words into a picture."""
-    return any(part in DRAWN for attack in attacks for part in attack.split("+"))
+def in_order(names: Iterable[str]) -> list[str]:
+    """Return `names` of attacks in the order of Table 4, all others sorted after them."""
+    names = set(names)
+    return [*(name for name in registry.ATTACKS if name in names), *sorted(names - set(registry.ATTACKS))]

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 from aloe_bench.core import Variant
+from aloe_bench.heart.attacks.attack import Attack, Setting
 from aloe_bench.heart.draw import overlays
+from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import VARIANTS, ItemPlan
+from aloe_bench.heart.sentences import CueTable
 from aloe_bench.heart.shown import Shown
+
+# Shared by all that say a figure's caption, in the picture or in the prompt.
+CAPTIONS = CueTable("caption", allowed=frozenset({"number"}))
 
 
 def caption(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering) -> Shown:
     """Return `shown` with the item's caption in a band; the band is equally high in all variants."""
-    sentence = plan.sentence(plan.caption, variant)
-    others = [plan.sentence(plan.caption, other) for other in VARIANTS]
+    sentence = plan.said("caption", variant)
+    others = [plan.said("caption", other) for other in VARIANTS]
     drawn = overlays.caption(shown.image, sentence, rendering, room_for=others)
     return replace(shown.drawn("caption", drawn), caption=sentence)
+
+
+CAPTION = Attack(
+    "caption",
+    caption,
+    says="caption in the image",
+    stage="page",
+    title="Cap",
+    published="captions",
+    wordings=CAPTIONS,
+    settings=(
+        Setting("size", 1.0, look="font_scale"),
+        Setting("opacity", 1.0, look="opacity"),
+        Setting("position", choices=get_args(CaptionPosition), look="caption_position"),
+        Setting("repeats", 1, look="repeats"),
+    ),
+    reading="Which option is written in the text on this image?",
+)

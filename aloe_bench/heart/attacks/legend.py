@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aloe_bench.core import Variant
+from aloe_bench.heart import parity
+from aloe_bench.heart.attacks.attack import Attack
 from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.overlays import Entry
 from aloe_bench.heart.plan import VARIANTS, ItemPlan, NamedBox
+from aloe_bench.heart.sentences import PhraseTable, fill
 from aloe_bench.heart.shown import Shown
-from aloe_bench.heart.wordings import fill
 
 
 def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering) -> Shown:
@@ -24,7 +26,7 @@ def entries(plan: ItemPlan, variant: Variant) -> list[Entry]:
     """Return (colour, text) of every box, in the order of their names."""
     said = {box.name: _truth(plan, box) for box in plan.boxes}
     if variant == "neutral":
-        said = dict.fromkeys(said, plan.legend.neutral)
+        said = dict.fromkeys(said, plan.phrases["legend"]["neutral"])
     elif variant == "adversarial":
         true, fake = plan.options[plan.answer], plan.options[plan.target]
         said[true], said[fake] = said[fake], said[true]
@@ -33,4 +35,20 @@ def entries(plan: ItemPlan, variant: Variant) -> list[Entry]:
 
 def _truth(plan: ItemPlan, box: NamedBox) -> str:
     index = box.slot.class_index
-    return plan.legend.none if index is None else fill(plan.legend.finding, class_name=plan.classes.forms[index])
+    phrases = plan.phrases["legend"]
+    return phrases["none"] if index is None else fill(phrases["finding"], class_name=plan.classes.forms[index])
+
+
+LEGEND = Attack(
+    "legend",
+    legend,
+    says="legend in the image",
+    stage="figure",
+    title="Leg",
+    published="legends",
+    needs_boxes=True,
+    # Of a box with a class, of one without, and of any box where nothing is claimed.
+    wordings=PhraseTable("legend", {"finding": {"class_name"}, "none": set(), "neutral": set()}),
+    reading="Which option does the legend below this image mark?",
+    parity=parity.legend,
+)

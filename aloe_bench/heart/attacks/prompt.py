@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aloe_bench.core import Variant
+from aloe_bench.heart.attacks.attack import Attack
+from aloe_bench.heart.attacks.caption import CAPTIONS
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
 from aloe_bench.heart.shown import Shown
@@ -12,5 +14,16 @@ from aloe_bench.heart.shown import Shown
 
 def prompt(plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering) -> Shown:
     """Return `shown` with a line "Caption: ..." above its question (one line break for both tasks)."""
-    caption = plan.sentence(plan.caption, variant)
+    caption = plan.said("caption", variant)
     return replace(shown, question=f"Caption: {caption}\n{shown.question}", caption=caption)
+
+
+PROMPT = Attack(
+    "prompt",
+    prompt,
+    says="caption in the prompt",
+    stage="context",
+    title="Pmt",
+    published="captions_text",
+    wordings=CAPTIONS,
+)

@@ -5,12 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aloe_bench.core import Variant
+from aloe_bench.heart.attacks.attack import Attack, Setting
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
+from aloe_bench.heart.sentences import AUTHORITIES, CueTable
 from aloe_bench.heart.shown import Shown
 
 
 def sycophancy(plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering) -> Shown:
     """Return `shown` with the item's trigger before its question."""
-    trigger = " ".join(plan.sentence(wording, variant) for wording in plan.triggers)
+    trigger = plan.said("sycophancy", variant)
     return replace(shown, question=f"{trigger} {shown.question}", trigger=trigger)
+
+
+SYCOPHANCY = Attack(
+    "sycophancy",
+    sycophancy,
+    says="a suggestion in the prompt",
+    stage="question",
+    title="Syc",
+    published="sycophancy",
+    wordings=CueTable("sycophancy", graded=True),
+    settings=(Setting("authority", choices=AUTHORITIES), Setting("repeats", 1)),
+)

@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloe_bench.core import Cell, Record
+from aloe_bench.evaluation.task_cells import ATTACKED, Measure
+from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Floats, blocks, outcomes
 from aloe_bench.stats.intervals import Share, clustered_share, few_clusters
 from aloe_bench.stats.macro import macro_interval
 from aloe_bench.stats.multiple import benjamini_hochberg, holm
 from aloe_bench.stats.paired import Difference, paired_difference, sign_flip
 
-# The order of Table 4; attacks of ours come after.
-ATTACKS = ("caption", "prompt", "sycophancy", "legend")
 Entry = dict[str, Any]
 
 
@@ -131,8 +131,7 @@ def section(records: Sequence[Record]) -> dict[str, Any]:
 
 
 def _task_section(found: Sequence[Block]) -> dict[str, Any]:
-    attacks = {attack for block in found for attack in block.arms}
-    ordered = [*(a for a in ATTACKS if a in attacks), *sorted(attacks - set(ATTACKS))]
+    ordered = in_order(attack for block in found for attack in block.arms)
     chance = {block.dataset: float(block.chance.mean()) for block in found}
     columns = {BASELINE: _levels(found, base_columns)}
     for attack in ordered:
@@ -271,6 +270,9 @@ def cells(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Cel
     return {name: _cell(arms, str(header["run_id"])) for name, arms in table_arms(blocks(records)).items()}
 
 
+MEASURE = Measure(cells, section, ATTACKED)
+
+
 def _cell(arms: Sequence[tuple[Block, Arm]], run: str) -> Cell:
     columns = {block.dataset: _present(block, arm) for block, arm in arms}
     entry = levels_of(columns)["macro"]
@@ -292,9 +294,9 @@ def table_arms(found: Sequence[Block]) -> dict[str, list[tuple[Block, Arm]]]:
     result: dict[str, list[tuple[Block, Arm]]] = {}
     for task in dict.fromkeys(block.task for block in found):
         of_task = [block for block in found if block.task == task]
-        attacks = {attack for block in of_task for attack, arms in block.arms.items() if "adversarial" in arms}
+        attacks = in_order(attack for block in of_task for attack, arms in block.arms.items() if "adversarial" in arms)
         result[f"{task}/{BASELINE}"] = [(block, block.base) for block in of_task]
-        for attack in [*(a for a in ATTACKS if a in attacks), *sorted(attacks - set(ATTACKS))]:
+        for attack in attacks:
             result[f"{task}/{attack}"] = [
                 (block, block.arms[attack]["adversarial"])
                 for block in of_task

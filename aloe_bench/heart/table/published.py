@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aloe_bench.heart import attacks
 from aloe_bench.heart.table import write
 
 SOURCE = "HPAI-BSC/HEART"
@@ -12,7 +13,7 @@ ROWS = 24_311
 IMAGE_COLUMNS = ("image_path", "image")
 # All but the picture's column, which is `image_path` on the hub and `image` in the generator's own TSV.
 COLUMNS = tuple(column for column in write.PUBLISHED if column not in IMAGE_COLUMNS)
-ATTACK_OF_APPROACH = {approach: attack for attack, approach in write.APPROACH.items()}
+ATTACK_OF_APPROACH = {attack.published: name for name, attack in attacks.shipped().items() if attack.published}
 BASELINE = "baseline"
 TASKS = ("classification", "detection")
 

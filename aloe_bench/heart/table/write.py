@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import LETTERS, Variant
+from aloe_bench.heart.attacks.attack import Combination
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.plan import ItemPlan, NamedBox
 from aloe_bench.heart.shown import Shown
 
 GENERATED_CLASS = 99  # what the published table writes for a box without an annotation
 ROW_GROUP = 512
-APPROACH = {"caption": "captions", "prompt": "captions_text", "sycophancy": "sycophancy", "legend": "legends"}
 # Names and types of the published table, in its order.
 PUBLISHED = {
     "dataset": "string", "task": "string", "approach": "string", "sample_type": "string", "source_id": "string",
@@ -35,24 +35,23 @@ COLUMNS = (*PUBLISHED, *OURS)
 
 def row(
     plan: ItemPlan,
-    attack: str,
+    attack: Combination | None,
     variant: Variant | None,
     shown: Shown,
     sha256: str,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return one row without `index`; `variant` is None for the baseline.
+    """Return one row without `index`; `attack` and `variant` are None for the baseline.
 
     `sha256` is that of the PNG shown, `facts` what rows share: template_set, strength, seed, generator_version,
     source_print, and the columns of `box_cells`.
     """
     kind = variant or "baseline"
-    approach = "+".join(APPROACH[name] for name in attack.split("+")) if attack else f"baseline_{plan.key.task}"
     cells: dict[str, Any] = dict.fromkeys(COLUMNS)
     cells |= {
         "dataset": plan.key.dataset,
         "task": plan.key.task,
-        "approach": approach,
+        "approach": attack.approach if attack else f"baseline_{plan.key.task}",
         "sample_type": kind,
         "source_id": plan.key.source_id,
         "true_class": plan.key.true_class,
@@ -67,13 +66,13 @@ def row(
         "item_id": plan.key.item_id,
         "cluster": plan.cluster,
         "variant": kind,
-        "attack": attack,
+        "attack": attack.name if attack else "",
         "n_options": len(plan.options),
         "cue_target": plan.letter(variant) if variant else None,
         "image_sha256": sha256,
         "question_template": plan.question.id,
-        "trigger_template": "+".join(t.id for t in plan.triggers) if shown.trigger else None,
-        "caption_template": plan.caption.id if shown.caption else None,
+        "trigger_template": shown.trigger_template,
+        "caption_template": shown.caption_template,
         "font_px": shown.font_px,
         **facts,
     }

@@ -49,6 +49,7 @@ class JudgeConfig:
             who = [self.model, self.revision, model_fingerprint]
         parts = [self.backend, who, self.decoding.temperature, self.decoding.max_new_tokens]
         parts += [] if self.constrained else ["unconstrained"]
+        parts += [f"seed {self.decoding.seed}"] if self.decoding.seed else []
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -112,7 +113,10 @@ def _decoding(table: object, where: str) -> Decoding:
         raise DataError(f"{where}: temperature {temperature!r} is not a number from 0.")
     if isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1:
         raise DataError(f"{where}: max_new_tokens {tokens!r} is not a whole number from 1.")
-    return Decoding(float(temperature), tokens)
+    seed = table.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise DataError(f"{where}: seed {seed!r} is not a whole number.")
+    return Decoding(float(temperature), tokens, seed)
 
 
 def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:

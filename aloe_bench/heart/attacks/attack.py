@@ -1,0 +1,153 @@
+"""An attack as one object, and several of them on one item."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from aloe_bench import outside
+from aloe_bench.core import Variant
+from aloe_bench.errors import AloeError, DataError, UsageError
+from aloe_bench.heart.draw.overlays import Rendering
+from aloe_bench.heart.plan import ItemPlan
+from aloe_bench.heart.sentences import CueTable, PhraseTable
+from aloe_bench.heart.shown import Shown
+
+Act = Callable[[ItemPlan, Variant, Shown, Rendering], Shown]
+# Where a cue stands, and the order in which several act: a legend is part of the figure, its caption goes below both;
+# an opinion stands before the question, and a text about the picture before all that is asked.
+Stage = Literal["figure", "page", "question", "context"]
+STAGES: tuple[Stage, ...] = ("figure", "page", "question", "context")
+DRAWN: tuple[Stage, ...] = ("figure", "page")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One way to set how strong an attack is: `--strength ATTACK.name=VALUE`.
+
+    The value is one of `choices`, or without them a number above 0, whole if `usual` is an int; `usual` is as good as
+    not given. `look` is the field of Rendering that a word replaces and a number multiplies; without one the attack
+    reads the value from `plan.settings`.
+    """
+
+    name: str
+    usual: float | None = None
+    choices: tuple[str, ...] = ()
+    look: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """One kind of misleading cue: all that the project knows of it.
+
+    name: what `--type` calls it and rows record: letters, digits and "_"
+    act: applies it: (plan, variant, shown, rendering) -> shown
+    says: what tables call it, e.g. "caption in the image"
+    stage: where the cue stands; "figure" and "page" are drawn into the picture
+    title: the head of its column; its name if empty
+    published: the `approach` of the published table, empty if it has no such rows
+    needs_boxes: it can be made on detection items only
+    wordings: the table of a template set that its words come from; two attacks may share one
+    settings: what `--strength` can set of it
+    reading: what to ask a model to see if it can read the cue, of one that is drawn
+    parity: applies it by the rule of the published generator, where that differs
+    origin: where it was found, of an attack from outside the package; set on loading
+    """
+
+    name: str
+    act: Act
+    says: str
+    stage: Stage
+    title: str = ""
+    published: str = ""
+    needs_boxes: bool = False
+    wordings: CueTable | PhraseTable | None = None
+    settings: tuple[Setting, ...] = ()
+    reading: str | None = None
+    parity: Act | None = None
+    origin: outside.Origin | None = None
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", self.name):
+            raise UsageError(f"attack name {self.name!r}: expected small letters, digits and _, at most 40 characters.")
+        if self.stage not in STAGES:
+            raise UsageError(f"attack {self.name}: stage {self.stage!r}; expected one of {', '.join(STAGES)}.")
+
+    @property
+    def draws(self) -> bool:
+        """Whether it writes into the picture."""
+        return self.stage in DRAWN
+
+    @property
+    def heading(self) -> str:
+        """The head of its column."""
+        return self.title or self.name
+
+    def __reduce__(self) -> Any:
+        """Pickle an attack from outside by its place: another process has to load its file first."""
+        if self.origin is None:
+            return Attack, tuple(getattr(self, each.name) for each in fields(self))
+        return _again, (self.origin,)
+
+
+def _again(origin: outside.Origin) -> Attack:
+    attack: Attack = outside.load_again(origin)
+    return replace(attack, origin=origin)
+
+
+@dataclass(frozen=True, slots=True)
+class Combination:
+    """One or more attacks that act on an item together, in the order in which their names are written."""
+
+    parts: tuple[Attack, ...]
+
+    @property
+    def name(self) -> str:
+        """ "caption+sycophancy"."""
+        return "+".join(part.name for part in self.parts)
+
+    @property
+    def approach(self) -> str:
+        """What the published column `approach` says, "captions+sycophancy"."""
+        return "+".join(part.published or part.name for part in self.parts)
+
+    @property
+    def draws(self) -> bool:
+        """Whether a part writes into the picture."""
+        return any(part.draws for part in self.parts)
+
+    def fits(self, task: str) -> bool:
+        """Return whether it can be made on an item of `task`."""
+        return task == "detection" or not any(part.needs_boxes for part in self.parts)
+
+    def apply(
+        self, plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering, *, parity: bool = False
+    ) -> Shown:
+        """Return `shown` with every part in `variant`; `parity` asks for the rules of the published generator."""
+        for part in sorted(self.parts, key=lambda part: STAGES.index(part.stage)):
+            shown = _applied(part, plan, variant, shown, rendering, parity)
+        return shown
+
+
+def _applied(part: Attack, plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering, parity: bool) -> Shown:
+    act = part.parity if parity and part.parity else part.act
+    try:
+        after = act(plan, variant, shown, rendering)
+    except AloeError:
+        raise
+    except Exception as error:
+        if part.origin is None:
+            raise
+        raise DataError(f"{part.origin.place}: attack {part.name} failed on {plan.key}: {error!r}") from error
+    if not part.draws and after.image is not shown.image:
+        raise DataError(f"attack {part.name}: its stage is {part.stage!r}, and it changed the picture.")
+    if not isinstance(part.wordings, CueTable):
+        return after
+    ids = "+".join(wording.id for wording in plan.cues[part.wordings.name])
+    if after.caption != shown.caption:
+        after = replace(after, caption_template=ids)
+    if after.trigger != shown.trigger:
+        after = replace(after, trigger_template=ids)
+    return after

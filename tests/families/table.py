@@ -1,0 +1,25 @@
+"""The families that are promised, each with what builds a tiny one; refused ones with the words of the refusal."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+# name -> module:function below this folder. The first is in `make test`, all are in `make test-families`.
+FAMILIES = {
+    "llava": "llava:llava",
+    "llava_next": "llava:llava_next",
+    "llava_onevision": "llava:llava_onevision",
+    "idefics2": "idefics:idefics2",
+    "idefics3": "idefics:idefics3",
+    "smolvlm": "idefics:smolvlm",
+    "deepseek_vl": "deepseek:deepseek_vl",
+}
+
+
+def builder(name: str) -> Callable[[Path], Path]:
+    """Return what writes a tiny checkpoint of the family into a folder."""
+    module, function = FAMILIES[name].split(":")
+    build: Callable[[Path], Path] = getattr(importlib.import_module(f"tests.families.{module}"), function)
+    return build

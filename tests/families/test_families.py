@@ -1,0 +1,177 @@
+"""Eight promises, held by every family: what `hf` gives is what transformers' own processor and `generate` give."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from PIL import Image, ImageChops
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from aloe_bench.core import Decoding, Message, Request  # noqa: E402
+from aloe_bench.models.hf import HFModel  # noqa: E402
+from tests.families.table import FAMILIES, builder  # noqa: E402
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning"),
+]
+SIZES = ((60, 200), (120, 90), (33, 47), (224, 224), (301, 77), (150, 151))
+EIGHT = Decoding(max_new_tokens=8)
+WORDS = ("acute effusion of the left lung", "normal", "chronic mass of the heart")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """Coloured shapes that depend on `number`."""
+
+    number: int
+    size: tuple[int, int]
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(f"{self.number} {self.size}".encode()).hexdigest()
+
+    def open(self) -> Image.Image:
+        ramp = Image.linear_gradient("L").resize(self.size)
+        bands = [ImageChops.offset(ramp, 31 * self.number * band, 17 * self.number) for band in (1, 2, 3)]
+        return Image.merge("RGB", [band.rotate(90 * (self.number % 4)) for band in bands])
+
+
+def asked(number: int, *, pictures: int = 1, words: str = "", system: bool = False, **more: Any) -> Request:
+    text = words or f"Which finding is most likely? {'The patient has fever. ' * (number % 3)}"
+    turns = (Message("system", "Answer in one word."),) if system else ()
+    shown = tuple(Picture(10 * number + i, SIZES[(number + i) % len(SIZES)]) for i in range(pictures))
+    return Request(f"q{number}-{pictures}-{system}-{words}", (*turns, Message("user", text)), shown, **more)
+
+
+def own_inputs(model: HFModel, request: Request) -> Any:
+    """Return what transformers' own `apply_chat_template(tokenize=True)` makes of the request."""
+    turns = []
+    images = [picture.open() for picture in request.images]
+    for message in request.messages:
+        shown, images = (images, []) if message.role == "user" else ([], images)
+        pictures = [{"type": "image", "image": image} for image in shown]
+        turns.append({"role": message.role, "content": [*pictures, {"type": "text", "text": message.text}]})
+    made = model.processor.apply_chat_template(
+        turns, tokenize=True, return_dict=True, return_tensors="pt", add_generation_prompt=True
+    )
+    return {key: value for key, value in made.items() if key != "token_type_ids" or "image" in repr(turns)}
+
+
+def own_ids(model: HFModel, request: Request) -> list[int]:
+    ids: list[int] = own_inputs(model, request)["input_ids"][0].tolist()
+    return ids
+
+
+def our_ids(model: HFModel, request: Request) -> list[int]:
+    ids: list[int] = model.prepare([request], [[picture.open() for picture in request.images]])["input_ids"][0].tolist()
+    return ids
+
+
+def replies(model: HFModel, requests: list[Request], size: int = 8) -> dict[str, tuple[int, ...]]:
+    model.batch_size = size
+    return {reply.id: reply.token_ids for reply in model.generate(requests, EIGHT)}
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.families] if number else []) for number, name in enumerate(FAMILIES)],
+)
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HFModel:
+    torch.set_num_threads(1)
+    return HFModel(str(builder(request.param)(tmp_path_factory.mktemp("family") / request.param)), device="cpu")
+
+
+def test_it_loads_as_a_model_that_sees(model: HFModel) -> None:
+    assert model.sees_images
+    assert all(reply.text is not None for reply in model.generate([asked(0), asked(1, pictures=0)], EIGHT))
+
+
+def test_its_prompt_is_the_processors_own(model: HFModel) -> None:
+    requests = [asked(i) for i in range(6)] + [asked(6, pictures=2), asked(7, pictures=0), asked(8, system=True)]
+    for request in requests:
+        assert our_ids(model, request) == own_ids(model, request), request.id
+
+
+def test_pictures_stand_before_the_words_one_mark_each(model: HFModel) -> None:
+    text = model.render(asked(1, pictures=2, words="chest question"))
+    assert text.count(model.image_token) == 2
+    assert text.rindex(model.image_token) < text.index("chest question")
+    marks = [re.escape(model.image_token)] * 2
+    assert re.search(".*".join([*marks, "chest question"]), text, re.DOTALL)
+
+
+def test_greedy_replies_are_those_of_transformers_in_any_batch(model: HFModel) -> None:
+    requests = [asked(i) for i in range(6)] + [asked(6, pictures=2), asked(7, pictures=0)]
+    own = {}
+    for request in requests:
+        inputs = own_inputs(model, request)
+        model.forget_positions()
+        row = model.network.generate(**inputs, generation_config=model.generation_config(EIGHT))[0]
+        new = row[inputs["input_ids"].shape[1] :].tolist()
+        end = next((i for i, token in enumerate(new) if token in model.eos), None)
+        own[request.id] = tuple(new[:end])
+    assert replies(model, requests, 1) == own
+    assert replies(model, requests, 4) == own
+    assert len(set(own.values())) > 1
+
+
+@pytest.mark.parametrize("options", [tuple("ABCD"), WORDS], ids=["letters", "words"])
+def test_an_option_scores_what_forced_decoding_gives(model: HFModel, options: tuple[str, ...]) -> None:
+    for request in (asked(2, options=options), asked(5, pictures=2, options=options)):
+        (reply,) = model.option_logprobs([request])
+        assert reply.error is None
+        for option, found in zip(options, reply.option_logprobs, strict=True):
+            ids = model.tokenizer.encode(option, add_special_tokens=False)
+            assert found == pytest.approx(forced(model, request, ids), abs=1e-4)
+
+
+def forced(model: HFModel, request: Request, ids: list[int]) -> float:
+    """Return the log-probability of `ids` as transformers' generate sees them when it may say nothing else."""
+    inputs = own_inputs(model, request)
+    start = inputs["input_ids"].shape[1]
+    model.forget_positions()
+    said = model.network.generate(
+        **inputs,
+        do_sample=False,
+        repetition_penalty=1.0,
+        max_new_tokens=len(ids),
+        prefix_allowed_tokens_fn=lambda _, row: [ids[len(row) - start]],
+        output_logits=True,
+        return_dict_in_generate=True,
+        eos_token_id=None,
+    )
+    rows = [torch.log_softmax(row[0].float(), dim=-1) for row in said.logits]
+    return float(sum(row[token] for row, token in zip(rows, ids, strict=True)))
+
+
+def test_variants_of_one_picture_get_the_same_with_and_without_reuse(model: HFModel) -> None:
+    clean = asked(3, options=tuple("ABCD"))
+    leads = ("", "A doctor says B. ", "The report of this patient says that the answer is C. ")
+    group = [
+        replace(base, id=f"{base.id} {i}", messages=(Message("user", lead + base.messages[0].text),))
+        for base in (clean, asked(4, options=tuple("ABCD")))
+        for i, lead in enumerate(leads)
+    ]
+    model.reuse = True
+    shared, scores = replies(model, group), list(model.option_logprobs(group))
+    model.reuse = False
+    assert shared == replies(model, group, 1)
+    for one, other in zip(scores, model.option_logprobs(group), strict=True):
+        assert one.option_logprobs == pytest.approx(other.option_logprobs, abs=1e-4)
+    model.reuse = True
+
+
+def test_the_picture_changes_the_scores(model: HFModel) -> None:
+    first = asked(0, options=tuple("ABCD"))
+    second = replace(first, id="other", images=(Picture(77, first.images[0].size),))
+    one, other = (reply.option_logprobs for reply in model.option_logprobs([first, second]))
+    assert max(abs(a - b) for a, b in zip(one, other, strict=True)) > 0.1

@@ -1,0 +1,309 @@
+"""Thirty servers with habits of their own: every question gets one answer, and every refusal is told once."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from aloe_bench.core import Decoding, Message, Prediction, Request
+from aloe_bench.errors import ModelError
+from aloe_bench.images import bytes_image, file_image
+from aloe_bench.models.http import OpenAIModel
+from tests.conftest import MINI, Run, closed_rows
+from tests.support.awkward_server import Behaviour, Reply, awkward_server, chat, openai_error
+
+pytestmark = pytest.mark.usefixtures("no_proxy")
+
+
+GREEDY = Decoding()
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+def questions(n: int) -> list[Request]:
+    return [Request(f"q{i}", (Message("user", f"question {i}"),)) for i in range(n)]
+
+
+def answers(model: OpenAIModel, requests: list[Request], decoding: Decoding = GREEDY) -> dict[str, Prediction]:
+    got = list(model.generate(requests, decoding))
+    assert sorted(reply.id for reply in got) == sorted(request.id for request in requests)
+    return {reply.id: reply for reply in got}
+
+
+def refusing(words: Mapping[str, Reply], greedy: bool = True) -> Behaviour:
+    """Return a server that answers with the reply of the first parameter of `words` that it is sent."""
+
+    def behave(body: Mapping[str, Any], count: int) -> Reply:
+        for parameter, reply in words.items():
+            if parameter in body and not (parameter == "temperature" and greedy and body[parameter] == 1):
+                return reply
+        return chat("B")
+
+    return behave
+
+
+TOKENS = openai_error(
+    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+    "max_tokens",
+    "unsupported_parameter",
+)
+ONLY_DEFAULT = openai_error(
+    "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) value is supported.",
+    "temperature",
+    "unsupported_value",
+)
+EXTRA = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted", "input": 7}
+# What the server refuses and how -> what of the request was sent otherwise.
+REFUSALS: dict[str, tuple[Mapping[str, Reply], set[str]]] = {
+    "openai reasoning models": ({"max_tokens": TOKENS, "temperature": ONLY_DEFAULT}, {"max_tokens", "temperature"}),
+    "openai tokens alone": ({"max_tokens": TOKENS}, {"max_tokens"}),
+    "azure": (
+        {"temperature": openai_error("Unsupported parameter: 'temperature' is not supported with this model.")},
+        {"temperature"},
+    ),
+    "anthropic layer": (
+        {"temperature": (400, {"error": {"message": "`temperature` is deprecated for this model."}})},
+        {"temperature"},
+    ),
+    "gemini layer": (
+        {
+            "seed": (
+                400,
+                [{"error": {"message": 'Invalid JSON payload received. Unknown name "seed": Cannot find field.'}}],
+            )
+        },
+        {"seed"},
+    ),
+    "tgi": (
+        {"temperature": (422, {"error": "Input validation error: `temperature` must be strictly positive"})},
+        {"temperature"},
+    ),
+    "pydantic": ({"max_tokens": (422, {"detail": [{"loc": ["body", "max_tokens"], **EXTRA}]})}, {"max_tokens"}),
+    "pydantic seed": ({"seed": (422, {"detail": [{"loc": ["body", "seed"], **EXTRA}]})}, {"seed"}),
+    "an older server": (
+        {"max_completion_tokens": openai_error("Unrecognized request argument supplied: max_completion_tokens")},
+        set(),
+    ),
+    "mistral": ({"seed": (400, {"message": "seed is not a valid parameter", "code": 400})}, {"seed"}),
+    "french gateway": ({"temperature": (400, {"message": "temperature: valeur refusée (0)"})}, {"temperature"}),
+    "plain text": ({"max_tokens": (400, "max_tokens may not be used; use max_completion_tokens")}, {"max_tokens"}),
+}
+
+
+@pytest.mark.parametrize("habit", REFUSALS)
+def test_a_refused_parameter_is_switched_once_and_said(habit: str, caplog: pytest.LogCaptureFixture) -> None:
+    words, switched = REFUSALS[habit]
+    sampled = Decoding(0.0 if "temperature" in words else 0.5, 33, seed=3)
+    with awkward_server(refusing(words)) as server:
+        model = OpenAIModel("m", base_url=server.url, concurrency=3)
+        got = answers(model, questions(12), sampled)
+
+    assert {reply.text for reply in got.values()} == {"B"}
+    assert set(model.describe()["switched"]) == switched  # type: ignore[call-overload]
+    assert len([r for r in caplog.records if "refuses" in r.message]) == len(switched)
+    last = server.sent[-1]
+    assert not switched & set(last)
+    assert 33 in (last.get("max_tokens"), last.get("max_completion_tokens"))
+    assert len(server.sent) <= 12 + 3 * len(switched)  # what was in flight when the first refusal came
+
+
+LAST_WORDS: dict[str, Reply] = {
+    "no such model": (404, {"object": "error", "message": "The model `m` does not exist.", "code": 404}),
+    "text only": (400, {"object": "error", "message": "m is not a multimodal model", "type": "BadRequestError"}),
+    "no right": (403, {"error": {"message": "Project proj_0123456789ab has no access to model m"}}),
+    "wrong path": (405, {"detail": "Method Not Allowed"}),
+    "streams only": openai_error("This model only supports stream=true"),
+    "gone": (410, {"error": {"message": "This model was retired"}}),
+    "html": (404, "<html><body>nginx: not found</body></html>"),
+    "tokens beyond the range": openai_error("'max_tokens' or 'max_completion_tokens' is too large: 33.", "max_tokens"),
+    "both names refused": (400, {"error": {"message": "max_tokens and max_completion_tokens are not supported"}}),
+    "not built": (501, {"error": {"message": "vision is not implemented"}}),
+    "too long": (400, {"message": "This model's maximum context length is 16 tokens. You requested 917 tokens"}),
+}
+
+
+@pytest.mark.parametrize("habit", LAST_WORDS)
+def test_a_server_that_refuses_everything_ends_the_run_in_its_own_words(habit: str) -> None:
+    status, body = LAST_WORDS[habit]
+    with awkward_server(lambda _, count: (status, body)) as server:
+        model = OpenAIModel("m", base_url=server.url, concurrency=2)
+        with pytest.raises(ModelError, match="refused the first 8 requests alike") as stopped:
+            answers(model, questions(60), Decoding(0.0, 33))
+
+    said = json.dumps(body) if not isinstance(body, str) else body
+    shared = set(re.findall(r"\w{5,}", said)) & set(re.findall(r"\w{5,}", str(stopped.value)))
+    assert shared, "the server's words are in the message"
+    assert len(server.sent) <= 24
+
+
+FAULTS_OF_ONE: dict[str, Reply] = {
+    "one too long": (400, {"message": "This model's maximum context length is 16 tokens"}),
+    "one moderated": (403, {"error": {"message": "flagged"}}),
+    "one without a page": (404, "<html>404</html>"),
+    "one too large": (413, "<html><h1>413 Request Entity Too Large</h1></html>"),
+}
+
+
+@pytest.mark.parametrize("habit", FAULTS_OF_ONE)
+def test_one_refusal_among_answers_fails_its_question_alone(habit: str) -> None:
+    def behave(body: Mapping[str, Any], count: int) -> Reply:
+        return FAULTS_OF_ONE[habit] if "question 3" in str(body["messages"]) else chat("B")
+
+    with awkward_server(behave) as server:
+        got = answers(OpenAIModel("m", base_url=server.url), questions(30))
+
+    assert [name for name, reply in got.items() if reply.finish == "error"] and got["q3"].finish == "error"
+    assert got["q4"].text == "B" and len(server.sent) == 30 if habit != "one moderated" else got["q4"].text == "B"
+
+
+def noise(size: tuple[int, int], kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    Image.merge("RGB", [Image.effect_noise(size, 40 + 9 * band) for band in range(3)]).save(file, kind, **options)
+    return file.getvalue()
+
+
+def seen_by(server_url: str, sent: list[dict[str, Any]], image: Any, **settings: Any) -> tuple[str, bytes]:
+    """Return media type and bytes of a picture as the server got it."""
+    request = Request("x", (Message("user", "look"),), (image,))
+    assert answers(OpenAIModel("m", base_url=server_url, **settings), [request])["x"].text == "B"
+    head, data = sent[-1]["messages"][0]["content"][0]["image_url"]["url"].split(",", 1)
+    return head, base64.b64decode(data)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_upright_file_is_sent_as_it_lies_there(kind: str, tmp_path: Path) -> None:
+    data = noise((90, 70), kind)
+    (tmp_path / "picture").write_bytes(data)
+    with awkward_server(lambda *_: chat("B")) as server:
+        for image in (bytes_image(data, "x"), file_image(tmp_path / "picture")):
+            head, sent = seen_by(server.url, server.sent, image)
+            assert (head, sent) == (f"data:image/{kind.lower()};base64", data)
+
+
+def turned(degrees: int = 6) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = degrees
+    return noise((90, 70), "JPEG", exif=exif)
+
+
+def clear() -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((40, 30), 60).convert("RGBA").save(file, "PNG")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("data", [turned(), turned(3), clear(), noise((40, 30), "TIFF"), noise((40, 30), "BMP")])
+def test_what_a_server_would_see_otherwise_is_sent_as_we_open_it(data: bytes) -> None:
+    image = bytes_image(data, "x")
+    with awkward_server(lambda *_: chat("B")) as server:
+        head, sent = seen_by(server.url, server.sent, image)
+    assert head == "data:image/png;base64"
+    assert Image.open(io.BytesIO(sent)).tobytes() == image.open().tobytes()
+
+
+def test_a_file_cut_short_is_not_sent() -> None:
+    image = bytes_image(noise((90, 70), "PNG")[:-900], "x")
+    with awkward_server(lambda *_: chat("B")) as server:
+        model = OpenAIModel("m", base_url=server.url)
+        (got,) = model.generate([Request("x", (Message("user", "look"),), (image,))], Decoding())
+    assert "does not open" in str(got.error) and not server.sent
+
+
+def test_pixel_limits_resize_before_sending_and_keep_the_shape() -> None:
+    image = bytes_image(noise((400, 100), "JPEG"), "x")
+    with awkward_server(lambda *_: chat("B")) as server:
+        _, small = seen_by(server.url, server.sent, image, max_pixels=10_000)
+        _, large = seen_by(server.url, server.sent, image, min_pixels=160_000)
+        _, same = seen_by(server.url, server.sent, image, min_pixels=10_000, max_pixels=40_000)
+    assert Image.open(io.BytesIO(small)).size == (200, 50)
+    assert Image.open(io.BytesIO(large)).size == (800, 200)
+    assert same == image.data
+
+
+def test_413_names_the_size_and_what_to_do() -> None:
+    image = bytes_image(noise((400, 300), "PNG"), "x")
+    with awkward_server(lambda *_: FAULTS_OF_ONE["one too large"]) as server:
+        model = OpenAIModel("m", base_url=server.url)
+        (got,) = model.generate([Request("x", (Message("user", "look"),), (image,))], Decoding())
+    assert re.search(r"0\.\d\d MB.*--max-pixels", str(got.error))
+
+
+def test_effort_and_template_keywords_are_sent_and_stand_in_the_profile() -> None:
+    with awkward_server(lambda *_: chat("B")) as server:
+        settings: dict[str, Any] = {"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": False}}
+        model = OpenAIModel("m", base_url=server.url, **settings)
+        answers(model, questions(1))
+    assert server.sent[0]["reasoning_effort"] == "low"
+    assert server.sent[0]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "low" in str(model.describe()["profile"]) and "enable_thinking" in str(model.describe()["profile"])
+
+
+def test_several_addresses_share_the_questions_and_one_that_dies_is_stood_in_for() -> None:
+    def dying(_: Mapping[str, Any], count: int) -> Reply:
+        return chat("A") if count < 5 else (503, {"error": "shutting down"})
+
+    with awkward_server(lambda *_: chat("B")) as sound, awkward_server(dying) as dies:
+        model = OpenAIModel("m", base_url=[sound.url, dies.url], concurrency=2)
+        got = answers(model, questions(24))
+    texts = [reply.text for reply in got.values()]
+    assert texts.count("A") == 5 and texts.count("B") == 19
+
+
+def test_a_revision_makes_the_model_known_wherever_it_stands() -> None:
+    here, there = "http://a:1/v1", "http://b:2/v1"
+
+    def known(url: Any, **more: Any) -> str:
+        return OpenAIModel("m", base_url=url, **more).fingerprint
+
+    assert known(here, revision="c0ffee") == known(there, revision="c0ffee") == known([here, there], revision="c0ffee")
+    assert len({known(here), known(there), known(here, revision="c0ffee"), known(here, revision="beef")}) == 4
+    assert known(here, name="fixed") == known(here)
+    assert known([here, there]) == known([there, here])
+
+
+def test_a_server_that_moved_finishes_its_run_and_its_shards_merge(quick: Run, tmp_path: Path) -> None:
+    def run(behave: Callable[..., Reply], *more: str) -> Any:
+        with awkward_server(behave) as server:
+            return quick(
+                *("run", "--model", "m", "--name", "fixed", "--base-url", server.url, "--tasks", "careqa_vision_mcq"),
+                *("--data-root", MINI, "--allow-partial", "--limit", "6", *more),
+            )
+
+    def busy(_: Mapping[str, Any], count: int) -> Reply:
+        return chat("B") if count < 2 else (413, "<html>no</html>")
+
+    assert run(busy, "--output", "r", "--revision", "c0ffee").returncode == 1
+    assert run(lambda *_: chat("B"), "--output", "r", "--revision", "c0ffee").returncode == 0
+    for shard in ("1/2", "2/2"):
+        assert run(lambda *_: chat("A"), "--output", "s", "--shard", shard, "--revision", "c0ffee").returncode == 0
+    shards = sorted((tmp_path / "s").glob("*/*/*/run.json"))
+    merged = quick("merge", *[path.parent for path in shards], "--output", "whole")
+    assert merged.returncode == 0, merged.stderr
+
+    assert run(busy, "--output", "n").returncode == 1
+    moved = run(lambda *_: chat("B"), "--output", "n")
+    assert moved.returncode == 3
+    assert "127.0.0.1" in moved.stderr and "--revision" in moved.stderr
+
+
+def test_what_was_switched_stands_in_the_header(quick: Run, tmp_path: Path, closed: Callable[..., Path]) -> None:
+    with awkward_server(refusing({"max_tokens": TOKENS, "temperature": ONLY_DEFAULT})) as server:
+        done = quick(
+            *("run", "--model", "m", "--base-url", server.url, "--tasks", "careqa_vision_mcq", "--output", "r"),
+            *("--data-root", closed(closed_rows(3)), "--allow-partial"),
+        )
+    assert done.returncode == 0
+    (header,) = (tmp_path / "r").glob("*/*/*/run.json")
+    switched = json.loads(header.read_text())["model"]["settings"]["switched"]
+    assert set(switched) == {"max_tokens", "temperature"}
