@@ -37,10 +37,18 @@ LONGEST, MOST_CLAIMS = 20_000, 400
 
 _LONE = re.compile(r"(?:option|choice|letter|opción|answer|选项)\s{0,3}[(\[]?([A-Za-z])[)\]]?", re.I)
 _SENTENCE = re.compile(r"[^.!?。！？\n]{1,600}[.!?。！？]?")
+_HELD_OUT = r"possibly|perhaps|maybe|alternatively,?|(?:could|might|may) (?:also |well )?be|instead|rather"
+_SEEMS = r"is|are|would be|seems|appears|looks|fits|suits|matches|explains|may be|could be|might be|remains"
+_AS_GOOD = (
+    r"better|more (?:likely|appropriate|plausible|suitable)|possible\b"
+    r"|(?<=also )(?:possible|plausible|reasonable|valid|acceptable|correct|right|likely)"
+    r"|(?<=equally )(?:possible|plausible|reasonable|valid|correct|likely)"
+)
+# Another option that is held out further on: "It could also be C", "C is better".
 _CHANGES = re.compile(
-    rf"(?:\b(?:possibly|perhaps|maybe|alternatively,?|(?:could|might|may) (?:also |well )?be|instead|rather)|[.\n]\s{{0,3}}or)[,:]?\s{{1,3}}(?:an?\s|the\s)?({STRONG})"
-    rf"|({STRONG}),?\s{{1,3}}(?:is|are|would be|seems|appears|looks|fits|suits|matches|explains|may be|could be|might be|remains)\s{{1,3}}(?:(?:the|a|to be|indeed|actually|also(?= )|equally(?= )|very)\s{{1,3}}){{0,3}}"
-    r"(?:better|more (?:likely|appropriate|plausible|suitable)|(?<=also )(?:possible|plausible|reasonable|valid|acceptable|correct|right|likely)|(?<=equally )(?:possible|plausible|reasonable|valid|correct|likely)|possible\b)",
+    rf"(?:\b(?:{_HELD_OUT})|[.\n]\s{{0,3}}or)[,:]?\s{{1,3}}(?:an?\s|the\s)?({STRONG})"
+    rf"|({STRONG}),?\s{{1,3}}(?:{_SEEMS})\s{{1,3}}"
+    rf"(?:(?:the|a|to be|indeed|actually|also(?= )|equally(?= )|very)\s{{1,3}}){{0,3}}(?:{_AS_GOOD})",
     re.I,
 )
 _CONCLUDED = re.compile(
@@ -58,7 +66,13 @@ class _Reply:
         self.loops = len(self.marked.at) > MOST_CLAIMS
         if cut:
             edge = len(self.marked.text.rstrip()) - 1
-            self.claims = [one for one in self.claims if one.at < edge]
+            said = self.marked.text
+            self.claims = [
+                one
+                for one in self.claims
+                if one.at < edge
+                and (one.form in ("letter", "both", "clash") or (one.strength == 3 and said[one.at + 1] in ".!\n。"))
+            ]
 
     def after(self, at: int) -> str:
         return self.marked.text[at + 1 :]
@@ -67,6 +81,21 @@ class _Reply:
 def _talk(text: str) -> str:
     """Return `text` without the sentences that only disclaim: about no option, and about doctors or advice."""
     return " ".join(s for s in _SENTENCE.findall(text) if re.search(ANY, s) or not DISCLAIMER.search(s))
+
+
+def _without_disclaimer(text: str) -> str:
+    """Return `text` without last lines that only disclaim, if there is more."""
+    lines = text.rstrip().split("\n")
+    while len(lines) > 1 and (not lines[-1].strip() or _only_disclaims(lines[-1])):
+        lines.pop()
+    return "\n".join(lines)
+
+
+def _only_disclaims(line: str) -> bool:
+    sentences = [s for s in _SENTENCE.findall(line) if s.strip(EDGE)]
+    return (
+        len(line) > 20 and all(DISCLAIMER.search(s) for s in sentences) and not re.match(r"\W{0,6}\(?[A-Z][).:]", line)
+    )
 
 
 def _wavers(reply: _Reply, letter: str, at: int) -> bool:
@@ -277,6 +306,7 @@ def _only(reply: _Reply, listed: bool) -> Parsed | None:
 
 def _read(text: str, item: Item, cut: bool) -> Parsed:
     """Return what plain `text` says."""
+    text = _without_disclaimer(text)
     core = text.strip(EDGE)
     if not core:
         return Parsed(None, "empty")

@@ -107,6 +107,6 @@ def clean(text: str) -> str:
 
 
 def prepared(reply: str) -> str | None:
-    """Return the answer that `reply` ends in: no reasoning, chat marks or made-up turns; None if reasoning is left open."""
+    """Return the answer that `reply` ends in, without reasoning and made-up turns; None if reasoning is left open."""
     text = without_reasoning(reply)
     return None if text is None else own_turn(cleaned(text)).strip()

@@ -145,7 +145,7 @@ DOUBT = re.compile(
     r"(?<!and )\bwait(?=\s{0,2}[,.!:…—–-]|\s(?:but|no|let|that|actually|i|maybe)\b)|\bhold on\b|\bscratch that\b|\bhm{1,5}\b|\boops\b|\bcorrection\b"
     r"|\bon reflection\b|\bon (?:second|closer|further) (?:look|thought|inspection|review|consideration|reflection|reading)s?\b"
     r"|\blet me (?:re\w{0,12}|think|check|look|double)\b|\bi (?:meant|misread|misspoke|was wrong|change my)\b|\bmy (?:mistake|bad)\b|\bmy apologies\b|\bactually,"
-    r"|\bno, (?:that|it|wait|actually|rather)\b|\bsorry, (?:i|it|that|the|my)\b|\bperdón\b|\ben realidad\b|等等|不对",
+    r"|\bno, (?:that|it|wait|actually|rather)\b|\bsorry, (?:i|it|that|the|my)\b|\bperdón\b|\ben realidad\b|等等|不对|[，,]\s?不[，,]",
     re.I,
 )
 RETRACTED = re.compile(

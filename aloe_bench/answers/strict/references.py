@@ -78,7 +78,7 @@ class Item:
         return len(joined) < 3 or joined in ("yes", "no") or not any(f[0].isalpha() and len(f) > 2 for f in forms)
 
     def whole(self, text: str) -> str | None:
-        """Return the letter of the option whose words are all that `text` says; a unit that all options share may lack."""
+        """Return the letter of the option whose words are all of `text`, but for a unit that all options share."""
         said = option_words(text)
         if not said.joined or said.joined in self.said_twice:
             return None
@@ -151,13 +151,18 @@ def _references(text: str, words: Words, item: Item) -> list[Reference]:
         if match.start() < taken or not (one := _by_letter(text, match, words, item, by_start)):
             continue
         last = found[-1] if found else None
-        if last and last.form in ("words", "weak") and match.group("bracketed") and one.form == "letter":
-            if re.fullmatch(r"\s{0,2}", text[last.end : one.start]):
-                # "Edema (B)": the words and the letter behind them.
-                form: Form = "both" if last.letter == one.letter else "clash"
-                found[-1] = Reference(one.letter, form, last.start, one.end)
-                taken = one.end
-                continue
+        if (
+            last
+            and last.form in ("words", "weak")
+            and match.group("bracketed")
+            and one.form == "letter"
+            and not (text[last.end : one.start].strip())
+        ):
+            # "Edema (B)": the words and the letter behind them.
+            form: Form = "both" if last.letter == one.letter else "clash"
+            found[-1] = Reference(one.letter, form, last.start, one.end)
+            taken = one.end
+            continue
         found.append(one)
         taken = one.end
     while mention[2]:
@@ -250,7 +255,7 @@ def _reads(text: str, match: re.Match[str], kind: str, raw: str, end: int, own: 
     start = match.start()
     before = text[max(0, start - 24) : start]
     if kind == "bracketed":
-        return not FIGURE.search(before) or own
+        return own > 0 or FIGURE.search(before) is None
     if kind == "named":
         return True
     if COPULA_CJK.match(text, end):

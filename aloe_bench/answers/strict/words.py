@@ -85,7 +85,7 @@ class Words:
         return found
 
     def shared(self, first: int, option: Words) -> int:
-        """Return how many words from the `first` on are the option's own first ones; all of them if it is said whole."""
+        """Return how many words from the `first` on are the option's own first ones, in order."""
         count = 0
         while (
             count < len(option.forms)

@@ -8,6 +8,7 @@ from aloe_bench.answers.strict.cleaning import plain_text
 from aloe_bench.answers.strict.containers import opened
 from aloe_bench.answers.strict.phrases import DOUBT, EDGE, NEGATION, RETRACTED, clause_before, denied
 from aloe_bench.answers.strict.reading import Parsed
+from aloe_bench.answers.strict.statement import stated
 
 # ruff: noqa: E501  (a word list broken over more lines is harder to check)
 
@@ -42,7 +43,10 @@ _LIKELY = re.compile(
     re.I,
 )
 # A sentence of that one word: "Is there a nodule? No", "A: no.". Elsewhere "no" is mostly a quantity.
-_SENTENCE = re.compile(r"(?:^|[.?!:;\n])[\s\"'(*]{0,3}(yes|no|sí)[\"')*]{0,3}\s{0,3}(?:[!\n]|\.(?!\s*\d)|$)", re.I)
+_SENTENCE = re.compile(
+    r"(?:^|[.?!:;\n]|,\s{1,3}(?:so|therefore|thus|hence))[\s\"'(*]{0,3}(yes|no|sí)[\"')*]{0,3}\s{0,3}(?:[!\n]|\.(?!\s*\d)|$)",
+    re.I,
+)
 # The other word in a clause of its own: "No, wait, yes."
 _CLAUSE = re.compile(
     rf"(?:^|[.?!:;,\n—–，。])[\s\"'(*]{{0,3}}({_WORD})(?=\s{{0,3}}(?:[,;!\n，。]|\.(?!\s*\d)|$))", re.I
@@ -129,6 +133,20 @@ def read_yes_no(raw: str) -> Parsed:
     return _announced(text, lead.letter if lead else None) or lead or _only_word(text, core)
 
 
-def parse_yes_no(reply: str) -> Parsed:
-    """Return "yes" or "no" as `letter`; `None` if the reply says neither, or both without a clear first word."""
-    return opened(reply, lambda raw, whole: read_yes_no(raw))
+def parse_yes_no(reply: str, question: str = "", *, finish: str = "stop") -> Parsed:
+    """Return "yes" or "no" as `letter`; `None` if the reply says neither, or both without a clear first word.
+
+    With its question, a sentence without either word is read too: "There is no evidence of an effusion". `finish` is
+    "length" where the reply ended at the token limit: only how it begins, or what it announced, is then read.
+    """
+
+    def read(raw: str, whole: bool) -> Parsed:
+        said = read_yes_no(raw)
+        if whole and finish == "length":
+            return said if said.rule in ("leading-word", "announced", "word-alone") else Parsed(None, "cut")
+        if said.letter is None and said.rule in ("nothing-found", "negated") and question:
+            told = stated(plain_text(raw), question)
+            return Parsed(told, "statement") if told else said
+        return said
+
+    return opened(reply, read, finish == "length")
