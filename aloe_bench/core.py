@@ -215,6 +215,17 @@ class OptionScorer(Protocol):
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
 
 
+def capabilities(model: Model) -> frozenset[str]:
+    """Return the protocols that `model` can be asked by, of "generate" and "logprob".
+
+    They are what its attribute `capabilities` says; without one, "logprob" is of those that have `option_logprobs`.
+    """
+    said = getattr(model, "capabilities", None)
+    if said is not None:
+        return frozenset(said)
+    return frozenset({"generate", "logprob"} if isinstance(model, OptionScorer) else {"generate"})
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """One judge's grade of one open answer; None if the judge could not be read."""

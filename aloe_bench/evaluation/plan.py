@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from aloe_bench import registry
 from aloe_bench.answers.score import refuse_unreadable
 from aloe_bench.core import (
     Absent,
@@ -20,7 +21,7 @@ from aloe_bench.core import (
     Sample,
     Task,
 )
-from aloe_bench.errors import DataError
+from aloe_bench.errors import DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.task_cells import refuse_unmeasurable
 from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
@@ -103,6 +104,45 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     return Plan(
         task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent, _told(lacking), commits
     )
+
+
+def other_engine(task: Task) -> str:
+    """Return the name of what asks this task in place of our own loop, "" if nothing does."""
+    engine = facts_of(task).engine
+    if engine != "native" and engine not in registry.ENGINES:
+        known = ", ".join(("native", *registry.ENGINES))
+        raise UsageError(f"{task.name}: engine {engine!r} is not known; expected one of {known}.")
+    return "" if engine == "native" else engine
+
+
+def suited(settings: Settings, task: Task) -> Settings:
+    """Return `settings` for one task: another engine's has one way of being asked, which is not the user's choice."""
+    if not other_engine(task):
+        return settings
+    return replace(settings, protocol="logprob", answer="letter", parser="strict")
+
+
+def load_plans(
+    tasks: Sequence[Task], root: Path, settings: Settings, allow_missing: bool = False
+) -> tuple[list[Plan], list[MissingDataError]]:
+    """Return the plans, and what was said of the tasks without data.
+
+    Raises one DataError that lists all of these unless `allow_missing` and another task has data.
+    """
+    plans: list[Plan] = []
+    missing: list[MissingDataError] = []
+    for task in tasks:
+        try:
+            plans.append(load_plan(task, root, suited(settings, task)))
+        except MissingDataError as error:
+            missing.append(error)
+    if missing and len(tasks) == 1:
+        raise missing[0]
+    if missing and not (allow_missing and plans):
+        hint = " Or pass --allow-missing to run the rest; every table will be marked." if plans else ""
+        told = "\n".join(map(str, missing))
+        raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{told}")
+    return plans, missing
 
 
 def _fits_by_chance(task: Task, count: int, lacking: Sequence[Absent]) -> str | None:
