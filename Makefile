@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export HF_HUB_OFFLINE = 1
+# Hundreds of tests start a process of their own; without compiled modules each compiles the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Processes that run tests: `make test JOBS=8`.
 JOBS ?= 2

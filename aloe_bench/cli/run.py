@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,21 +16,66 @@ import click
 
 from aloe_bench import registry
 from aloe_bench.cli.numbers import FiniteRange
-from aloe_bench.core import Decoding
-from aloe_bench.errors import DataError, MissingDataError
+from aloe_bench.core import AnswerForm, AnswerProtocol, Decoding
 
 if TYPE_CHECKING:
-    from aloe_bench.cli.engines import Engines
-    from aloe_bench.core import Model, Task
+    from aloe_bench.api.engines import Engines
+    from aloe_bench.core import Task
     from aloe_bench.evaluation.plan import Plan, Settings
+    from aloe_bench.judges.jury.seats import Jury
+    from aloe_bench.models.make import ModelSpec
 
 DECODING = Decoding()
 SECRET_OPTIONS = ("--api-key",)
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The options of `run`, by their names on the command line."""
+
+    model: str
+    backend: str
+    base_url: tuple[str, ...]
+    revision: str | None
+    api_key: str
+    model_args: str
+    name: str | None
+    size_group: str | None
+    domain: str | None
+    tasks: str | None
+    suite: str | None
+    data_root: Path
+    output: Path
+    protocol: AnswerProtocol
+    answer: AnswerForm
+    parser: str
+    max_new_tokens: int
+    temperature: float
+    batch_size: int
+    engine: str
+    ray: str | None
+    replicas: int
+    gpus_per_replica: float
+    judges: Path | None
+    limit: int | None
+    shard: str | None
+    seed: int
+    max_failed: float
+    fresh: bool
+    allow_partial: bool
+    allow_missing: bool
+    dry_run: bool
+    as_json: bool
+
+
 @click.command()
 @click.option("--model", required=True, help="Checkpoint folder, model name on the server, or 'mock'.")
-@click.option("--backend", type=click.Choice(("auto", *registry.BACKENDS)), default="auto", show_default=True)
+@click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    help=f"auto, {', '.join(registry.BACKENDS)}, an installed one, or FILE.py:NAME of yours.",
+)
 @click.option(
     "--base-url",
     multiple=True,
@@ -45,7 +91,7 @@ SECRET_OPTIONS = ("--api-key",)
     help="Leaderboard group: under or over 10B, or no weights. `ls models` has them for the paper's models.",
 )
 @click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
-@click.option("--tasks", help="Comma-separated task names; heart:FOLDER is a HEART table.")
+@click.option("--tasks", help="Comma-separated names; heart:FOLDER is a HEART table, FILE.py:NAME a task of yours.")
 @click.option("--suite", help="A named list of tasks.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
@@ -85,48 +131,42 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
-    from aloe_bench.cli.engines import Engines, suited
-    from aloe_bench.cli.judge import Jury
+    _run(Asked(**options))
+
+
+def _run(wanted: Asked) -> None:
+    from aloe_bench.api.runs import chunk_of, evaluate_plans, model_of
+    from aloe_bench.cli.judge import report
     from aloe_bench.cli.progress import progress_of, same_command
-    from aloe_bench.cli.summary import finish, show
-    from aloe_bench.evaluation import loop
+    from aloe_bench.cli.summary import show
     from aloe_bench.evaluation.plan import Settings
 
-    names = registry.task_names(options["tasks"], options["suite"])
+    names = registry.task_names(wanted.tasks, wanted.suite)
     tasks = [registry.task(name) for name in names]
     settings = Settings(
-        output=options["output"],
-        decoding=Decoding(options["temperature"], options["max_new_tokens"], options["seed"]),
-        protocol=options["protocol"],
-        parser=options["parser"],
-        answer=options["answer"],
-        limit=options["limit"],
-        shard=_shard(options["shard"]),
-        chunk=max(32, 4 * options["batch_size"]),
-        fresh=options["fresh"],
-        allow_partial=options["allow_partial"],
+        output=wanted.output,
+        decoding=Decoding(wanted.temperature, wanted.max_new_tokens, wanted.seed),
+        protocol=wanted.protocol,
+        parser=wanted.parser,
+        answer=wanted.answer,
+        limit=wanted.limit,
+        shard=_shard(wanted.shard),
+        chunk=chunk_of(wanted.batch_size),
+        fresh=wanted.fresh,
+        allow_partial=wanted.allow_partial,
     )
-    engines = Engines.of(options, tasks)
-    plans, left_out = _plans(tasks, options["data_root"], settings, options["allow_missing"])
-    if options["dry_run"]:
+    spec = _spec(wanted)
+    engines = _engines(wanted, spec, tasks)
+    plans, left_out = _plans(tasks, wanted.data_root, settings, wanted.allow_missing)
+    if wanted.dry_run:
         _show_prompts(plans, settings)
         return
-    jury = Jury.read(options["judges"]) if options["judges"] else None
-    model, facts = _model(options, plans, engines)
-    engines.refuse_without_logprobs(model, facts["backend"], plans)
-    if not options["fresh"] and loop.is_interrupted(plans, facts["name"], settings):
-        settings = replace(settings, go_on=True)
-    asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options), "left_out": left_out}
-    summaries = []
-    for plan in plans:
-        with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
-            engine = engines.engine(plan.task)
-            folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, progress, engine)
-        left = 0
-        if jury and any(sample.kind == "open" for _, sample in plan.samples):
-            left = jury.grade(folder, quiet=options["as_json"])
-        summaries.append(finish(folder, done=not left))
-    if options["as_json"]:
+    jury = _jury(wanted.judges)
+    model, facts = model_of(spec, plans, engines, wanted.name, wanted.size_group, wanted.domain)
+    asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(vars(wanted)), "left_out": left_out}
+    progress = partial(progress_of, quiet=wanted.as_json)
+    summaries = evaluate_plans(plans, model, facts, settings, engines, asked, jury, progress)
+    if wanted.as_json:
         click.echo(json.dumps(summaries, indent=2))
     else:
         show(summaries)
@@ -134,33 +174,61 @@ def run(**options: Any) -> None:
     if any(summary["failed"] for summary in summaries):
         first = next(summary["first_failure"] for summary in summaries if summary["failed"])
         click.echo(f"Some items failed and have no score; the first: {first}", err=True)
-        click.echo(f"Mend the cause and {same_command()}: only the failed items are asked.", err=True)
+        click.echo(f"Fix the cause and {same_command()}: only the failed items are asked.", err=True)
     if jury:
-        worst = max(worst, jury.report(summaries, options["as_json"]))
-    if worst > options["max_failed"]:
+        worst = max(worst, report(jury, summaries, wanted.as_json))
+    if worst > wanted.max_failed:
         raise click.exceptions.Exit(1)
 
 
-def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: bool) -> tuple[list[Plan], list[str]]:
-    """Return the plans, and the names of the tasks without data; without leave, these are one error that lists them."""
-    from aloe_bench.cli.engines import suited
-    from aloe_bench.evaluation.plan import load_plan
+def _spec(wanted: Asked) -> ModelSpec:
+    """Return the model that the options name."""
+    from aloe_bench.models.make import ModelSpec
 
-    plans: list[Plan] = []
-    missing: list[MissingDataError] = []
-    for task in tasks:
-        try:
-            plans.append(load_plan(task, root, suited(settings, task)))
-        except MissingDataError as error:
-            missing.append(error)
-    told = "\n".join(map(str, missing))
-    if missing and len(tasks) == 1:
-        raise missing[0]
-    if missing and not (allow_missing and plans):
-        hint = "" if not plans else " Or pass --allow-missing to run the rest; every table will be marked."
-        raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{told}")
+    if wanted.backend == "openai" and not wanted.base_url:
+        raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
+    return ModelSpec(
+        wanted.model,
+        wanted.backend,
+        wanted.base_url,
+        wanted.api_key,
+        wanted.batch_size,
+        model_args(wanted.model_args),
+        revision=wanted.revision,
+    )
+
+
+def _engines(wanted: Asked, spec: ModelSpec, tasks: list[Task]) -> Engines | None:
+    """Return who asks in place of our own loop; raises a usage error if two would."""
+    from aloe_bench.api.runs import engines_of
+
+    chosen = wanted.ray is not None or wanted.engine == "vlmeval"
+    engines = engines_of(tasks, wanted.data_root, wanted.output, chosen)
+    if engines is None:
+        return None
+    if wanted.ray is not None:
+        engines.take_cluster(tasks, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
+    if wanted.engine == "vlmeval":
+        engines.take_upstream(tasks, spec.model, spec.options)
+    return engines
+
+
+def _jury(judges: Path | None) -> Jury | None:
+    if judges is None:
+        return None
+    from aloe_bench.judges.jury.seats import Jury
+
+    return Jury.read(judges, os.environ)
+
+
+def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: bool) -> tuple[list[Plan], list[str]]:
+    """Return the plans, and the names of the tasks without data; say what is left out."""
+    from aloe_bench.evaluation.plan import load_plans
+
+    plans, missing = load_plans(tasks, root, settings, allow_missing)
     if missing:
-        click.echo(f"Left out, for want of data:\n{told}", err=True)
+        told = "\n".join(map(str, missing))
+        click.echo(f"Skipped, no data found:\n{told}", err=True)
     for plan in plans:
         if plan.absent:
             click.echo(f"{plan.task.name}:{plan.absent_told} These are not asked.", err=True)
@@ -194,53 +262,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _model(options: dict[str, Any], plans: list[Plan], engines: Engines) -> tuple[Model, dict[str, Any]]:
-    """Return the model and the facts of it that the header holds."""
-    from aloe_bench.models.known import known_model
-
-    backend = options["backend"]
-    if backend == "auto":
-        backend = "mock" if options["model"] == "mock" else "openai" if options["base_url"] else "hf"
-    base = Path(options["model"]).resolve().name if backend in ("hf", "vllm") else options["model"]
-    try:
-        model = engines.model(_maker(backend, base, options, plans), backend, base)
-    except TypeError as error:
-        raise click.UsageError(f"--model-args: {error}") from error
-    known = known_model(str(Path(options["model"]).resolve()) if backend in ("hf", "vllm") else options["model"])
-    facts = {
-        "name": options["name"] or f"{base}-{model.fingerprint[:8]}",
-        "backend": backend,
-        "miniature": backend == "mock" or _is_miniature(Path(options["model"])),
-        "size_group": options["size_group"] or (known.size_group if known else None),
-        "domain": options["domain"] or (known.domain if known else None),
-    }
-    return model, facts
-
-
-def _maker(backend: str, base: str, options: dict[str, Any], plans: list[Plan]) -> Callable[[], Model]:
-    """Return what builds the back end, here or in another process."""
-    from aloe_bench.evaluation.plan import answer_key
-
-    extra = model_args(options["model_args"])
-    make = registry.resolve("back end", registry.BACKENDS, backend)
-    if backend == "mock":
-        from aloe_bench.models.mock import Behaviour
-
-        return partial(make, answer_key(plans), Behaviour(**extra), name=base)
-    if backend == "openai":
-        if not options["base_url"]:
-            raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
-        served = {"base_url": options["base_url"], "api_key": options["api_key"], "revision": options["revision"]}
-        return partial(make, base, **served, **extra)
-    return partial(make, options["model"], batch_size=options["batch_size"], name=base, **extra)
-
-
-def _is_miniature(folder: Path) -> bool:
-    config = folder / "config.json"
-    return config.is_file() and bool(json.loads(config.read_text(encoding="utf-8")).get("aloe_bench_miniature"))
-
-
-def _recorded(options: dict[str, Any]) -> dict[str, Any]:
+def _recorded(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the resolved options (flag > environment > config file > default) without secrets."""
     return {
         key: [*map(_public, value)] if isinstance(value, tuple) else _public(str(value)) if _is_text(value) else value
@@ -275,7 +297,7 @@ def _public(text: str) -> str:
 
 
 def _show_prompts(plans: list[Plan], settings: Settings) -> None:
-    from aloe_bench.cli.engines import suited
+    from aloe_bench.evaluation.plan import suited
     from aloe_bench.tasks.formats import asked
 
     for plan in plans:
