@@ -196,12 +196,13 @@ def _value(text: str) -> Any:
 
 def _model(options: dict[str, Any], plans: list[Plan], engines: Engines) -> tuple[Model, dict[str, Any]]:
     """Return the model and the facts of it that the header holds."""
+    from aloe_bench.models.checkpoint_files import model_name
     from aloe_bench.models.known import known_model
 
     backend = options["backend"]
     if backend == "auto":
         backend = "mock" if options["model"] == "mock" else "openai" if options["base_url"] else "hf"
-    base = Path(options["model"]).resolve().name if backend in ("hf", "vllm") else options["model"]
+    base = model_name(options["model"]) if backend in ("hf", "vllm") else options["model"]
     try:
         model = engines.model(_maker(backend, base, options, plans), backend, base)
     except TypeError as error:
