@@ -4,8 +4,16 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 export OMP_NUM_THREADS = 1
 export HF_HUB_OFFLINE = 1
+# Hundreds of tests start a process of their own; without compiled modules each compiles the package again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo miniature-study test test-slow test-families test-vllm test-vlmeval lint
+# Processes that run tests: `make test JOBS=8`.
+JOBS ?= 2
+PYTEST = $(BIN)/python -m pytest
+# A file's tests stay in one process, for the sake of what they share.
+SPREAD = -n $(JOBS) --dist loadfile
+
+.PHONY: demo miniature-study test test-slow test-families test-vllm test-vlmeval mutants lint
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -21,15 +29,22 @@ miniature-study: $(VENV)/installed
 	$(BIN)/python -m studies.miniature.study miniature-study --evidence leaderboards/miniature-study \
 		--render docs/miniature-study.md
 
+# Those that measure time run by themselves, last.
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SPREAD) -m "not slow and not families and not alone"
+	$(PYTEST) -m alone
 
+# All of them take an hour or more; THIRD=1, 2 or 3 runs a fixed third.
 test-slow: $(VENV)/installed
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) $(SPREAD) -m slow $(if $(THIRD),--third $(THIRD))
+
+# One-line faults in code that makes numbers: a named fast test has to notice each.
+mutants: $(VENV)/installed
+	$(BIN)/python -m tests.mutants.run
 
 # Every tiny model family against transformers' own processor and generate.
 test-families: $(VENV)/installed
-	$(BIN)/python -m pytest -m 'families or not families' tests/families
+	$(PYTEST) -n $(JOBS) -m families
 
 $(VENV)-vllm/installed: tests/support/environments/make-vllm
 	PYTHON=$(PYTHON) tests/support/environments/make-vllm $(VENV)-vllm

@@ -12,9 +12,11 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
 from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
-from aloe_bench.heart.measure.effects import Column, Entry, levels_of, table_arms
+from aloe_bench.heart.measure.effects import Column, Entry, Within, estimate, table_arms
+from aloe_bench.stats.family import numbers_of, settle
 from aloe_bench.stats.margins import equivalence, non_inferiority
-from aloe_bench.stats.multiple import benjamini_hochberg, holm
+from aloe_bench.stats.multiple import holm
+from aloe_bench.stats.paired import Difference
 
 # What makes two runs answer the same questions; other differences of their headers are named, not refused.
 SAME = ("task.name", "task.version", "task.data_sha256")
@@ -30,8 +32,8 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
     """Return the rows of a paired comparison of two run folders: second minus first.
 
     `by` adds a row for each value of a tag, explored under Benjamini-Hochberg; `margin` in (0, 1] adds the p of "second
-    is at least that much worse" and of "they differ by at least that much", over the pooled items. Rows of one kind
-    (accuracies, drops, led) are one family of Holm's.
+    is at least that much worse" and of "they differ by at least that much". Rows of one kind (accuracies, drops, led)
+    are one family of Holm's, also for the margin.
     Raises DataError for an unfinished run, RunMismatchError for other questions, UsageError for a tag there is not.
     """
     (one, before), (two, after) = (_finished(folder) for folder in (first, second))
@@ -40,17 +42,23 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
     if attacked and by is not None:
         raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
     groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}
-    rows = [_row(name, columns, margin) for name, columns in groups.items()]
+    within = Within.pooled([column for columns in groups.values() for column in columns.values()])
+    rows = [_row(name, columns, margin, within) for name, columns in groups.items()]
     kinds = list(dict.fromkeys(_kind(row) for row in rows))
     rows.sort(key=lambda row: kinds.index(_kind(row)))
     for kind in kinds:
-        _adjust([row for row in rows if _kind(row) == kind], holm, "Holm")
+        family = [row for row in rows if _kind(row) == kind]
+        settle(family)
+        for test in ("p_not_inferior", "p_equivalent"):
+            for row, p in zip(family, holm([row.get(test) for row in family]), strict=True):
+                row |= {f"{test}_adjusted": p} if test in row else {}
     if by is not None:
-        subgroups = [_row(name, {"": column}, None) for name, column in _by_tag(before, after, by).items()]
+        tagged = _by_tag(before, after, by).items()
+        subgroups = [_row(name, {"": column}, None, within) for name, column in tagged]
         for row in subgroups:
             if row["n"] < SMALLEST_GROUP:
                 row |= {"p": None, "test": f"under {SMALLEST_GROUP} items: not tested"}
-        _adjust(subgroups, benjamini_hochberg, "Benjamini-Hochberg, exploratory")
+        settle(subgroups, exploratory=True)
         rows += subgroups
     return {
         "task": one["task"]["name"],
@@ -145,18 +153,17 @@ def _known(values: Any, needed: Any) -> Any:
     return np.where(np.isnan(needed), np.nan, values)
 
 
-def _row(name: str, columns: Columns, margin: float | None) -> Entry:
-    macro = levels_of(columns)["macro"]
-    shown = dict(macro)
+def _row(name: str, columns: Columns, margin: float | None, within: Within) -> Entry:
+    every = list(columns.values())
+    found = estimate(every, within)
+    assert isinstance(found, Difference)
+    shown = numbers_of(found) | {"failed": sum(column.failed for column in every)}
     shown["first"], shown["second"] = _mean(columns, "second"), _mean(columns, "first")
-    if margin is not None and macro["value"] is not None and ":" not in name:
-        found = columns.values()
-        second, first = (np.concatenate([getattr(c, part) for c in found]) for part in ("first", "second"))
-        clusters = np.concatenate([column.clusters for column in found])
-        shown["p_not_inferior"] = non_inferiority(second, first, clusters, margin)
-        shown["p_equivalent"] = equivalence(second, first, clusters, margin)
-    if macro["n"] < FEW_ITEMS:
-        shown.setdefault("warning", f"{macro['n']} items, fewer than {FEW_ITEMS}")
+    if margin is not None and found.value is not None and ":" not in name:
+        shown["p_not_inferior"] = non_inferiority(found, margin)
+        shown["p_equivalent"] = equivalence(found, margin)
+    if found.n < FEW_ITEMS:
+        shown.setdefault("warning", f"{found.n} items, fewer than {FEW_ITEMS}")
     return {"row": name, **shown}
 
 
@@ -168,8 +175,3 @@ def _mean(columns: Columns, part: str) -> float | None:
     means = [getattr(column, part).mean() for column in columns.values() if len(column.first)]
     mean = float(np.mean(means)) if means else float("nan")
     return None if np.isnan(mean) else mean
-
-
-def _adjust(rows: Sequence[Entry], adjust: Any, name: str) -> None:
-    for row, p in zip(rows, adjust([row["p"] for row in rows]), strict=True):
-        row["p_adjusted"], row["adjusted_by"] = p, name

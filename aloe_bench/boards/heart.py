@@ -25,9 +25,10 @@ from aloe_bench.boards.tables import (
 )
 from aloe_bench.heart.attacks import shipped
 from aloe_bench.heart.table.published import ROWS, SOURCE
+from aloe_bench.stats.family import mde
+from aloe_bench.stats.flips import sign_flip
 from aloe_bench.stats.intervals import ALPHA
 from aloe_bench.stats.multiple import holm
-from aloe_bench.stats.paired import sign_flip
 
 Result = Mapping[str, Any]
 
@@ -43,8 +44,9 @@ LEGEND = (
     "whose own marks are wrong in four places (docs/robustness.md). Only complete runs are ranked."
 )
 EFFECTS = (
-    "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p by Holm over a run's tasks and "
-    "attacks; MDE: the drop that would have been found with 80 % power. Led: of answers right at the baseline, those "
+    "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p: score test, then by Holm over a "
+    "run's tasks and attacks, with Bonferroni's interval; MDE: the drop found with 80 % power at Holm's first step, if "
+    "as many answers change as stands beside it. Led: of answers right at the baseline, those "
     "the cue turned to its own option. Excess: cue-following beyond what the baseline already answered so. Rescue: "
     "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
     "drop with a text that claims nothing. Unread: refusals and unreadable replies under attack."
@@ -240,8 +242,22 @@ def _p(first: Result, second: Result, column: str) -> float:
 
 
 def _effects(results: Sequence[Result]) -> list[list[str]]:
-    titles = "Model", "Cue", "Drop", "p", "MDE", "Led", "Excess", "Rescue", "Assistive", "Reliance", "Neutral", "Unread"
-    lines = [list(titles), ["---", "---", *["---:"] * 10]]
+    titles = (
+        "Model",
+        "Cue",
+        "Drop",
+        "p",
+        "p (Holm)",
+        "MDE",
+        "Led",
+        "Excess",
+        "Rescue",
+        "Assistive",
+        "Reliance",
+        "Neutral",
+        "Unread",
+    )
+    lines = [list(titles), ["---", "---", *["---:"] * 11]]
     for result in results:
         for task, part in result["heart"].items():
             for attack in sorted(part["columns"], key=lambda attack: _place(f"/{attack}")):
@@ -250,7 +266,7 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
                     lines.append([_run_name(result), _title(f"{task}/{attack}"), *_effect(measures)])
             worst = part["columns"]["baseline"].get("worst_of_k")
             if worst:
-                cells = [_shown(worst["macro"]), *["–"] * 9]
+                cells = [_shown(worst["macro"]), *["–"] * 10]
                 lines.append(
                     [_run_name(result), f"{task.capitalize()}: accuracy under the worst cue of each item", *cells]
                 )
@@ -259,13 +275,13 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:
     gap = measures["robustness_gap"]["macro"]
-    mde = "–" if gap.get("detectable") is None else str(percent(Fraction(gap["detectable"]), STEP))
     names = ("targeted_attack_success", "excess_cue_following", "rescue", "assistive", "cue_reliance", "neutral_drop",
              "unread_adversarial")  # fmt: skip
     return [
         _shown(gap),
-        _p_text(gap.get("p_adjusted")),
-        mde,
+        _p_text(gap.get("p")),
+        f"{_p_text(gap.get('p_adjusted'))}<br><small>{_interval(gap.get('interval_family'))}</small>",
+        mde(gap),
         *(_shown(measures.get(n, {}).get("macro")) for n in names),
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import click
 
 from aloe_bench.cli.numbers import FiniteRange
 
-TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "MDE", "n")
+TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "interval (family)", "MDE", "n")
 
 
 @click.command()
@@ -23,10 +24,11 @@ TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "
 def compare(runs: tuple[Path, ...], by: str | None, margin: float | None, dose: str | None, as_json: bool) -> None:
     """Compare two run folders, item by item: the second of RUNS minus the first.
 
-    Both must have answered the same questions. p is McNemar's, or a sign flip of whole images where they repeat or
-    scores are halves; p (family) is Holm's over rows of a kind. MDE is the difference that would have been found with
-    80 % power. --margin tests that the second is less than so many points worse. Of a HEART table: every accuracy, what
-    each cue cost (drop), and which share of the answers right in both runs it turned to its own option (led).
+    Both must have answered the same questions. Interval and p are those of one score test, over clusters where images
+    repeat; p (family) is Holm's over rows of a kind, with Bonferroni's interval beside it. MDE is the difference that
+    would have been found with 80 % power at Holm's first step, if as many answers differ as stands beside it. --margin
+    tests that the second is less than so many points worse. Of a HEART table: every accuracy, what each cue cost
+    (drop), and which share of the answers right in both runs it turned to its own option (led).
 
     --dose: how cue-following rises with the strength of the attack, over two runs or more of one model.
     """
@@ -75,11 +77,14 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else 150)
-    table = Table(*TITLES, *((f"p: not {margin:g} worse", f"p: within {margin:g}") if margin else ()))
+    flipped = any("p_flip" in row for row in result["rows"])
+    margins = (f"p: not {margin:g} worse", f"p: within {margin:g}") if margin else ()
+    table = Table(*TITLES, *(("p (sign flip)",) if flipped else ()), *margins)
     for column in table.columns[:5]:
         column.no_wrap = True
     for row in result["rows"]:
-        extra = [_p(row.get(key)) for key in ("p_not_inferior", "p_equivalent")] if margin else []
+        extra = [_p(row.get("p_flip"))] if flipped else []
+        extra += [_p(row.get(f"{key}_adjusted")) for key in ("p_not_inferior", "p_equivalent")] if margin else []
         table.add_row(*_line(row), *extra)
     names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(("first", "second"), result["runs"])]  # noqa: B905
     console.print(f"{result['task']}; {'; '.join(names)}", soft_wrap=True, markup=False, highlight=False)
@@ -91,13 +96,17 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
 
 
 def _line(row: dict[str, Any]) -> list[str]:
-    interval = row["interval"]
-    span = f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}" if interval else "-"
+    from aloe_bench.stats.family import mde
+
     change = f"{row['failed']} failed" if row["failed"] else _points(row["value"], "+.1f")
     return [
-        row["row"], _points(row["first"]), _points(row["second"]), change, span, _p(row.get("p")),
-        _p(row.get("p_adjusted")), _points(row.get("detectable")), str(row["n"]),
+        row["row"], _points(row["first"]), _points(row["second"]), change, _span(row["interval"]), _p(row.get("p")),
+        _p(row.get("p_adjusted")), _span(row.get("interval_family")), mde(row), str(row["n"]),
     ]  # fmt: skip
+
+
+def _span(interval: Sequence[float] | None) -> str:
+    return f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}" if interval else "-"
 
 
 def _points(value: float | None, form: str = ".1f") -> str:

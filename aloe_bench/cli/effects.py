@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-COLUMNS = ("cue", "drop", "95 % interval", "p (Holm)", "MDE", "led", "excess", "assistive", "unread")
+COLUMNS = (
+    "cue", "drop", "95 % interval", "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive", "unread",
+)  # fmt: skip
 
 
 def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
     """Print one line a task and attack, in percent and points: means over data sets (macro)."""
+    from rich.console import Console as Wide
     from rich.table import Table
 
-    table = Table(*COLUMNS)
+    flipped = any("p_flip" in m.get("robustness_gap", {}).get("macro", {}) for part in heart.values()
+                  for m in part["columns"].values())  # fmt: skip
+    table = Table(*(f"{name} (sign flip)" if name == "p" and flipped else name for name in COLUMNS))
     warnings: dict[str, None] = {}
     for task, part in heart.items():
         for attack, measures in part["columns"].items():
@@ -25,7 +31,7 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
             table.add_row(f"{task}/{attack}", *_line(gap, measures))
             if "warning" in gap:
                 warnings[f"{task}: {gap['warning']}."] = None
-    console.print(table)
+    Wide(width=None if sys.stdout.isatty() else 170).print(table)
     guess = [f"{task} {100 * part['chance']['macro']:.2f}" for task, part in heart.items()]
     sets = [len(part["chance"]["datasets"]) for part in heart.values()]
     if max(sets) > 1:
@@ -37,15 +43,26 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
 
 
 def _line(gap: Mapping[str, Any], measures: Mapping[str, Any]) -> list[str]:
-    interval, p, found = gap["interval"], gap.get("p_adjusted"), gap.get("detectable")
+    from aloe_bench.stats.family import mde
+
     names = ("targeted_attack_success", "excess_cue_following", "assistive", "unread_adversarial")
     return [
         _points(gap["value"]),
-        f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-",
-        "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}",
-        _points(found),
+        _span(gap["interval"]),
+        _p(gap["p"]) + (f" ({_p(gap['p_flip'])})" if "p_flip" in gap else ""),
+        _p(gap["p_adjusted"]),
+        _span(gap["interval_family"]),
+        mde(gap),
         *(_points(measures.get(name, {}).get("macro", {}).get("value")) for name in names),
     ]
+
+
+def _span(interval: Sequence[float] | None) -> str:
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-"
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def _points(value: float | None) -> str:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from fractions import Fraction
 
 from aloe_bench.core import Cell, Record, Score
-from aloe_bench.stats.intervals import clustered_mean, weighted_mean
-from aloe_bench.stats.macro import macro_interval
+from aloe_bench.stats.intervals import Interval, clustered_mean, clustered_share, weighted_mean
+from aloe_bench.stats.macro import Part, macro_interval
 
 
 def is_failed(record: Record) -> bool:
@@ -74,12 +74,19 @@ def macro_cell(records: Sequence[Record], run: str, stratum: Callable[[Record], 
         strata[stratum(record)].append(record)
     parts = [cell(members, run) for members in strata.values()]
     exact = sum((Fraction(part.exact or 0) for part in parts), Fraction(0)) / len(parts)
-    return replace(
-        micro,
-        value=float(exact),
-        interval=macro_interval([part.value or 0.0 for part in parts], [part.interval for part in parts]),
-        exact=f"{exact.numerator}/{exact.denominator}",
-    )
+    interval = _mean_interval(list(strata.values()))
+    return replace(micro, value=float(exact), interval=interval, exact=f"{exact.numerator}/{exact.denominator}")
+
+
+def _mean_interval(strata: Sequence[Sequence[Record]]) -> Interval | None:
+    """Return the interval of the mean over strata, all of whose records have a score; None if one is one cluster."""
+    shares = [
+        clustered_share([r.score.value or 0.0 for r in members], [1.0] * len(members), [r.cluster for r in members])
+        for members in strata
+    ]
+    if any(share.interval is None for share in shares):
+        return None
+    return macro_interval([Part(s.value or 0.0, s.n_effective, s.freedom, 1 / len(shares)) for s in shares])
 
 
 def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: str) -> Cell:

@@ -125,6 +125,7 @@ def test_any_reply_gives_a_letter_of_the_item_or_none(reply, choices):
     assert parse_choice(reply, choices) == parse_choice(reply, choices)
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     "unit",
     [

@@ -276,6 +276,7 @@ def test_lmevals_own_command_runs_our_task_by_its_path(aloe, checkpoint, root, t
     assert "|careqa_vision_mcq|      1|none  |     0|acc" in done.stdout
 
 
+@pytest.mark.alone
 def test_aloe_bench_does_without_lmeval_and_lists_tasks_in_a_second(tmp_path):
     code = (
         "import sys, time\n"

@@ -266,6 +266,7 @@ def test_the_real_images_run_to_a_leaderboard_page(aloe, tmp_path):
     assert aloe("leaderboard", "check", "--output", "boards").returncode == 4
 
 
+@pytest.mark.alone
 def test_help_answers_within_three_tenths_of_a_second(aloe):
     def seconds() -> float:
         # Of the CPU: a loaded machine is not the command's doing.

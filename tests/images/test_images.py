@@ -118,6 +118,7 @@ def test_first_frame_of_an_animation() -> None:
     assert open_image(data).getpixel((4, 4)) == (255, 0, 0)
 
 
+@pytest.mark.alone
 def test_bomb_is_refused_before_decoding(tmp_path: Path) -> None:
     path = tmp_path / "bomb.png"
     path.write_bytes(bomb())

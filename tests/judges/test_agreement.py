@@ -335,6 +335,7 @@ def test_gate_ends_in_exit_code_4(aloe: Run, tmp_path: Path):
     assert json.loads(refused.stdout)["humans"]["ordinal"]["value"] < 0.99
 
 
+@pytest.mark.alone
 def test_two_thousand_resamples_of_105_by_5_take_under_two_cpu_seconds():
     study = simulate(1)
     table = np.vstack([study.humans, study.jury])
@@ -343,6 +344,11 @@ def test_two_thousand_resamples_of_105_by_5_take_under_two_cpu_seconds():
     for level in stats.LEVELS:
         stats.alpha(table, level, draws=draws)
     assert time.process_time() - begin < 2
+
+
+def test_the_bootstrap_interval_leaves_out_a_fortieth_on_each_side():
+    interval, undefined = stats.percentile_interval(np.append(np.linspace(0, 1, 2001), np.nan))
+    assert interval == pytest.approx((0.025, 0.975)) and undefined == 1
 
 
 def test_clusters_are_drawn_whole_and_widen_the_interval():

@@ -114,6 +114,7 @@ def test_leniency_and_length_bias_move_the_mean_as_programmed(tmp_path):
     assert sorted({s.value for s in strict.values()}) == [0.0, 0.5]
 
 
+@pytest.mark.alone
 def test_judges_work_at_the_same_time(tmp_path):
     started = time.perf_counter()
     graded(tmp_path, [mock(name, latency=0.2) for name in "abc"], cases(10))

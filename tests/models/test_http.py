@@ -191,6 +191,7 @@ def test_decoding_schema_usage_and_finish_travel(sound: FaultyServer) -> None:
     assert (got.finish, got.prompt_tokens, got.output_tokens) == ("length", 12, 7)
 
 
+@pytest.mark.alone
 def test_a_caller_that_stops_early_stops_the_work() -> None:
     with faulty_server(Plan(delay_s=0.2)) as server:
         stream = OpenAIModel("m", base_url=server.url, concurrency=4).generate(

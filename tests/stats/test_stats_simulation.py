@@ -13,9 +13,10 @@ import pytest
 from aloe_bench.core import Decoding, Request
 from aloe_bench.models.mock import Behaviour, MockModel
 from aloe_bench.stats.dose import dose_response, trend
+from aloe_bench.stats.flips import sign_flip
 from aloe_bench.stats.margins import equivalence, non_inferiority
 from aloe_bench.stats.multiple import benjamini_hochberg, holm
-from aloe_bench.stats.paired import mcnemar, paired_difference, sign_flip
+from aloe_bench.stats.paired import paired_difference
 from tests.support.simulated_heart import HARD, RUNS, SCENARIOS, Law, Scenario, coverages, draws, nulls
 
 pytestmark = pytest.mark.slow
@@ -42,20 +43,20 @@ def test_the_mock_model_obeys_the_law_that_is_simulated() -> None:
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
-def test_intervals_cover_the_truth_in_93_to_97_of_100_runs(scenario: Scenario) -> None:
+def test_intervals_cover_the_truth_in_at_least_93_of_100_runs(scenario: Scenario) -> None:
     for row in coverages(scenario):
         print(f"{scenario.name}: {row.measure}: {row.coverage:.4f}, width {row.width:.4f} / {row.theory:.4f}")
         assert row.defined >= 0.99 * RUNS
-        assert 0.93 <= row.coverage <= 0.97, row
-        # No wider than it must be: the normal interval with the spread seen over the runs.
-        assert row.width == pytest.approx(row.theory, rel=0.12), row
+        assert row.coverage >= 0.93, row
+        # Not much wider than it must be: the normal interval with the spread seen over the runs.
+        assert 0.9 <= row.width / row.theory <= 1.25, row
 
 
 @pytest.mark.parametrize("scenario", HARD, ids=lambda scenario: scenario.name)
-def test_where_events_are_few_intervals_still_cover_it_in_90_of_100_runs(scenario: Scenario) -> None:
+def test_where_events_are_few_intervals_still_cover_it_in_93_of_100_runs(scenario: Scenario) -> None:
     for row in coverages(scenario):
         print(f"{scenario.name}: {row.measure}: {row.coverage:.4f}, width {row.width:.4f} / {row.theory:.4f}")
-        assert row.coverage >= 0.90, row
+        assert row.coverage >= 0.93, row
 
 
 @pytest.mark.parametrize(("shared", "correlation"), [(1, 0.0), (2, 0.3)])
@@ -103,17 +104,12 @@ def weighted(first: np.ndarray, second: np.ndarray, clusters: np.ndarray) -> flo
     return sign_flip(np.concatenate(parts), "simulated")[0]
 
 
-def discordant(first: np.ndarray, second: np.ndarray, _clusters: np.ndarray) -> float:
-    return mcnemar(int((first > second).sum()), int((first < second).sum()))[0]
-
-
 def compared(first: np.ndarray, second: np.ndarray, clusters: np.ndarray) -> float | None:
     return paired_difference(first, second, clusters).p
 
 
 TESTS: dict[str, tuple[Test, int, bool]] = {
     # name: test, levels of a score (2: half credit), holds with repeated images
-    "McNemar": (discordant, 1, False),
     "paired difference": (compared, 1, True),
     "sign flip": (flipped, 1, True),
     "sign flip, half credit": (flipped, 2, True),
@@ -141,7 +137,7 @@ def test_a_loss_of_exactly_the_margin_is_passed_at_most_7_times_in_100(test: Cal
             first, second, clusters = nulls(n, correlation, seed)
             # Whole clusters lose, so that the loss too is correlated within them.
             lost = np.random.default_rng((seed, 1)).random(n)[clusters] < MARGIN / 0.7
-            p = test(np.where(lost, 0.0, first), second, clusters, MARGIN)
+            p = test(paired_difference(np.where(lost, 0.0, first), second, clusters), MARGIN)
             passed += p is not None and p < 0.05
         print(f"type I: {test.__name__}: n {n}, correlation {correlation}: {passed / RUNS:.4f}")
         assert passed / RUNS <= 0.07

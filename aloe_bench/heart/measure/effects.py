@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from aloe_bench.core import Cell, Record
 from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Floats, blocks, outcomes
-from aloe_bench.stats.intervals import Share, clustered_share, few_clusters
-from aloe_bench.stats.macro import macro_interval
-from aloe_bench.stats.multiple import benjamini_hochberg, holm
-from aloe_bench.stats.paired import Difference, paired_difference, sign_flip
+from aloe_bench.stats.clusters import caution, correlation, numbered
+from aloe_bench.stats.family import numbers_of, settle
+from aloe_bench.stats.intervals import Share, clustered_share
+from aloe_bench.stats.macro import Part, macro_interval
+from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference
 
 Entry = dict[str, Any]
 
@@ -41,6 +42,29 @@ class Column:
     @property
     def failed(self) -> int:
         return int((np.isnan(self.first) | np.isnan(self.second)).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """How the items of one patient or image go together, pooled over a task's columns; None where none repeats."""
+
+    share: float | None = None
+    contrast: float | None = None
+
+    @classmethod
+    def pooled(cls, columns: Sequence[Column]) -> Within:
+        """Return the correlations over those of `columns` without a failure."""
+        whole = [column for column in columns if not column.failed and len(column.first)]
+        shares = [(c.first[c.second > 0], numbered(c.clusters[c.second > 0])) for c in whole if not c.contrast]
+        contrasts = [changes_and_clusters(c.first, c.second, c.clusters) for c in whole if c.contrast]
+        return cls(correlation(shares), correlation(contrasts))
+
+    def of(self, column: Column) -> float | None:
+        """Return the correlation of this kind of column."""
+        return self.contrast if column.contrast else self.share
+
+
+ALONE = Within()
 
 
 def base_columns(block: Block) -> dict[str, Column]:
@@ -105,14 +129,35 @@ def _with_counterpart(base: Arm, misled: Arm) -> NDArray[np.bool_]:
     return misled.there & (~np.isnan(misled.led_before) | np.isnan(base.right))
 
 
-def estimate(column: Column) -> Share | Difference:
-    """Return a measure's value with its interval; None if an item failed: a subset never poses as the whole."""
-    n, groups = len(column.first), len(np.unique(column.clusters))
-    if column.failed:
-        return Difference(None, None, n, groups) if column.contrast else Share(None, None, n, groups)
-    if column.contrast:
-        return paired_difference(column.first, column.second, column.clusters)
-    return clustered_share(column.first, column.second, column.clusters)
+def estimate(columns: Sequence[Column], within: Within = ALONE) -> Share | Difference:
+    """Return a measure's mean over data sets with its interval; None if an item failed: no subset poses as the whole.
+
+    One column is one data set, and its mean over these that of its items.
+    """
+    failed = any(column.failed for column in columns)
+    n = sum(len(column.first) for column in columns)
+    groups = sum(len(np.unique(column.clusters)) for column in columns)
+    if columns[0].contrast:
+        if failed:
+            return Difference(None, None, n, groups)
+        return mean_difference([(c.first, c.second, c.clusters) for c in columns], within.contrast)
+    if failed:
+        return Share(None, None, n, groups)
+    found = [clustered_share(c.first, c.second, c.clusters, within.share) for c in columns]
+    return found[0] if len(found) == 1 else _mean_share(found)
+
+
+def _mean_share(found: Sequence[Share]) -> Share:
+    n, groups = sum(share.n for share in found), sum(share.n_clusters for share in found)
+    values = [share.value for share in found if share.value is not None]
+    if len(values) < len(found):
+        return Share(None, None, n, groups)
+    value, weight = sum(values) / len(values), 1 / len(values)
+    if any(share.interval is None for share in found):
+        return Share(value, None, n, groups, caution=f"a data set has {caution([1.0])}")
+    parts = [Part(v, share.n_effective, share.freedom, weight) for v, share in zip(values, found, strict=True)]
+    loads = [load * weight / share.n for share in found for load in share.loads]
+    return Share(value, macro_interval(parts), n, groups, caution=caution(loads))
 
 
 def section(records: Sequence[Record]) -> dict[str, Any]:
@@ -132,9 +177,11 @@ def section(records: Sequence[Record]) -> dict[str, Any]:
 def _task_section(found: Sequence[Block]) -> dict[str, Any]:
     ordered = in_order(attack for block in found for attack in block.arms)
     chance = {block.dataset: float(block.chance.mean()) for block in found}
-    columns = {BASELINE: _levels(found, base_columns)}
+    within = within_of(found)
+    columns = {BASELINE: _levels(found, base_columns, within)}
     for attack in ordered:
-        columns[attack] = _levels([b for b in found if attack in b.arms], partial(attack_columns, attack=attack))
+        having = [b for b in found if attack in b.arms]
+        columns[attack] = _levels(having, partial(attack_columns, attack=attack), within)
     result = {
         "chance": {
             "macro": sum(chance.values()) / len(chance),
@@ -148,16 +195,30 @@ def _task_section(found: Sequence[Block]) -> dict[str, Any]:
     return result
 
 
-def _levels(found: Sequence[Block], of: Callable[[Block], Mapping[str, Column]]) -> dict[str, Any]:
+def within_of(found: Sequence[Block]) -> Within:
+    """Return the correlations within the clusters of one task's blocks, over all its columns."""
+    return Within.pooled(
+        [
+            column
+            for block in found
+            for columns in (base_columns(block), *(attack_columns(block, attack) for attack in block.arms))
+            for column in columns.values()
+        ]
+    )
+
+
+def _levels(found: Sequence[Block], of: Callable[[Block], Mapping[str, Column]], within: Within) -> dict[str, Any]:
     by_block = {block.dataset: of(block) for block in found}
     names = dict.fromkeys(name for columns in by_block.values() for name in columns)
-    return {name: levels_of({d: columns[name] for d, columns in by_block.items() if name in columns}) for name in names}
+    return {
+        name: levels_of({d: columns[name] for d, columns in by_block.items() if name in columns}, within)
+        for name in names
+    }
 
 
-def levels_of(columns: Mapping[str, Column]) -> dict[str, Any]:
-    """Return one measure over its data sets: each, pooled, and their mean."""
-    parts = {dataset: estimate(column) for dataset, column in columns.items()}
-    own = {dataset: _entry(parts[dataset], column.failed) for dataset, column in columns.items()}
+def levels_of(columns: Mapping[str, Column], within: Within = ALONE) -> dict[str, Any]:
+    """Return one measure over its data sets: each, pooled, and their mean. `settle` completes contrasts."""
+    own = {dataset: _entry([column], within) for dataset, column in columns.items()}
     only = next(iter(own.values()))
     if len(own) == 1:
         return {"macro": dict(only), "micro": dict(only), "datasets": own}
@@ -168,14 +229,13 @@ def levels_of(columns: Mapping[str, Column]) -> dict[str, Any]:
         np.concatenate([column.clusters for column in every]),
         every[0].contrast,
     )
-    return {
-        "macro": _macro(parts, columns),
-        "micro": _entry(estimate(pooled), pooled.failed),
-        "datasets": own,
-    }
+    return {"macro": _entry(every, within), "micro": _entry([pooled], within), "datasets": own}
 
 
-def _entry(found: Share | Difference, failed: int) -> Entry:
+def _entry(columns: Sequence[Column], within: Within) -> Entry:
+    found, failed = estimate(columns, within), sum(column.failed for column in columns)
+    if isinstance(found, Difference):
+        return numbers_of(found) | {"failed": failed}
     entry: Entry = {
         "value": found.value,
         "interval": found.interval,
@@ -183,42 +243,7 @@ def _entry(found: Share | Difference, failed: int) -> Entry:
         "n_clusters": found.n_clusters,
         "failed": failed,
     }
-    if isinstance(found, Difference):
-        entry |= {"p": found.p, "test": found.test, "detectable": found.detectable}
-    if warning := few_clusters(found.n_clusters):
-        entry["warning"] = warning
-    return entry
-
-
-def _macro(parts: Mapping[str, Share | Difference], columns: Mapping[str, Column]) -> Entry:
-    values = [part.value for part in parts.values() if part.value is not None]
-    whole = len(values) == len(parts)
-    entry: Entry = {
-        "value": sum(values) / len(values) if whole else None,
-        "interval": macro_interval(values, [part.interval for part in parts.values()]) if whole else None,
-        "n": sum(part.n for part in parts.values()),
-        "n_clusters": sum(part.n_clusters for part in parts.values()),
-        "failed": sum(column.failed for column in columns.values()),
-    }
-    contrasts = [part for part in parts.values() if isinstance(part, Difference)]
-    if contrasts:
-        entry |= _macro_test(columns) if whole else {"p": None, "test": None}
-        errors = [part.detectable for part in contrasts]
-        known = [error for error in errors if error is not None]
-        entry["detectable"] = float(np.hypot.reduce(known) / len(parts)) if known else None
-    smallest = min(part.n_clusters for part in parts.values())
-    if warning := few_clusters(smallest):
-        entry["warning"] = f"a data set has {warning}"
-    return entry
-
-
-def _macro_test(columns: Mapping[str, Column]) -> Entry:
-    sums = []
-    for column in columns.values():
-        codes = np.unique(column.clusters, return_inverse=True)[1]
-        sums.append(np.bincount(codes, weights=column.first - column.second) / len(column.first) / len(columns))
-    p, test = sign_flip(np.concatenate(sums), *columns)
-    return {"p": p, "test": test}
+    return entry | ({"warning": found.caution} if found.caution else {})
 
 
 def _flag_below_chance(columns: Mapping[str, Any], found: Sequence[Block]) -> None:
@@ -252,26 +277,23 @@ def _adjust(result: Mapping[str, Any]) -> None:
         if "p" not in levels[0]["macro"]:
             continue
         for level in ("macro", "micro"):
-            _set_adjusted([entry[level] for entry in levels], holm, "Holm")
-        single = [entry for level in levels for entry in level["datasets"].values()]
-        _set_adjusted(single, benjamini_hochberg, "Benjamini-Hochberg, exploratory")
-
-
-def _set_adjusted(
-    entries: Sequence[Entry], adjust: Callable[[Sequence[float | None]], list[float | None]], name: str
-) -> None:
-    for entry, p in zip(entries, adjust([entry["p"] for entry in entries]), strict=True):
-        entry["p_adjusted"], entry["adjusted_by"] = p, name
+            settle([entry[level] for entry in levels])
+        settle([entry for level in levels for entry in level["datasets"].values()], exploratory=True)
 
 
 def cells(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Cell]:
     """Return the cells of Table 4: task/baseline, and task/attack under the adversarial cue, macro over data sets."""
-    return {name: _cell(arms, str(header["run_id"])) for name, arms in table_arms(blocks(records)).items()}
+    found = blocks(records)
+    within = {task: within_of([b for b in found if b.task == task]) for task in {b.task for b in found}}
+    return {
+        name: _cell(arms, str(header["run_id"]), within[name.partition("/")[0]])
+        for name, arms in table_arms(found).items()
+    }
 
 
-def _cell(arms: Sequence[tuple[Block, Arm]], run: str) -> Cell:
+def _cell(arms: Sequence[tuple[Block, Arm]], run: str, within: Within) -> Cell:
     columns = {block.dataset: _present(block, arm) for block, arm in arms}
-    entry = levels_of(columns)["macro"]
+    entry = levels_of(columns, within)["macro"]
     unread = sum(int(np.nansum(arm.unread[arm.there])) for _, arm in arms)
     exact = None
     if not entry["failed"]:

@@ -1,0 +1,56 @@
+"""Comparisons that are read together: what each says once the others are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aloe_bench.stats.intervals import ALPHA
+from aloe_bench.stats.multiple import benjamini_hochberg, holm
+from aloe_bench.stats.paired import Difference
+
+EXPLORED = "Benjamini-Hochberg, exploratory"
+
+
+def numbers_of(found: Difference) -> dict[str, Any]:
+    """Return a difference as plain numbers, before it belongs to a family; `settle` completes them."""
+    entry: dict[str, Any] = {
+        "value": found.value,
+        "interval": found.interval,
+        "n": found.n,
+        "n_clusters": found.n_clusters,
+        "p": found.p,
+        "test": found.test,
+        "difference": found,
+    }
+    if found.p_flip is not None:
+        entry |= {"p_flip": found.p_flip, "flip": found.flip}
+    if found.caution:
+        entry["warning"] = found.caution
+    return entry
+
+
+def mde(entry: Mapping[str, Any]) -> str:
+    """Return the detectable difference in points, with the discordance it holds at; in words beyond what can be."""
+    if entry.get("detectable_at") is None:
+        return "–"
+    found = "over 100" if entry["detectable"] is None else f"{100 * entry['detectable']:.1f}"
+    return f"{found} at {100 * entry['detectable_at']:.1f} %"
+
+
+def settle(entries: Sequence[dict[str, Any]], *, exploratory: bool = False) -> None:
+    """Complete the entries of one family in place: adjusted p-values, family intervals, detectable differences.
+
+    Holm's p with a Bonferroni interval beside it, each with what Holm's first step would have shown; or, of what is
+    only explored, Benjamini and Hochberg's p, and what a single test would have shown.
+    """
+    adjust = benjamini_hochberg if exploratory else holm
+    size = 1 if exploratory else max(1, sum(entry["p"] is not None for entry in entries))
+    for entry, p in zip(entries, adjust([entry["p"] for entry in entries]), strict=True):
+        found: Difference = entry.pop("difference")
+        entry |= {"p_adjusted": p, "adjusted_by": EXPLORED if exploratory else "Holm"}
+        if not exploratory:
+            entry |= {"family": size, "interval_family": found.at(ALPHA / size)}
+        shown = found.detectable(size)
+        entry["detectable"] = shown.difference if shown else None
+        entry["detectable_at"] = shown.discordance if shown else None
