@@ -38,6 +38,9 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--revision", help="Commit of a hub id, or the one that a server serves: it may move to another address.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--model-args", default="", help="k=v,... passed to the back end, e.g. dtype=bfloat16 or accuracy=0.7.")
+@click.option("--min-pixels", type=click.IntRange(1), help="Show pictures at this width x height or more.")
+@click.option("--max-pixels", type=click.IntRange(1), help="Show pictures at this width x height or less.")
+@click.option("--resolution", type=click.Choice(["paper"]), help="Picture limits of the paper (Qwen2-VL and 2.5-VL).")
 @click.option("--name", help="The row's name; default: base name and 8 digits of the fingerprint.")
 @click.option(
     "--size-group",
@@ -222,7 +225,10 @@ def _maker(backend: str, base: str, options: dict[str, Any], plans: list[Plan]) 
     """Return what builds the back end, here or in another process."""
     from aloe_bench.evaluation.plan import answer_key
 
-    extra = model_args(options["model_args"])
+    shown = {key: options[key] for key in ("min_pixels", "max_pixels", "resolution") if options[key] is not None}
+    extra = model_args(options["model_args"]) | shown
+    if shown and backend == "mock":
+        raise click.UsageError("--min-pixels, --max-pixels and --resolution are of no use to the mock, which is blind.")
     make = registry.resolve("back end", registry.BACKENDS, backend)
     if backend == "mock":
         from aloe_bench.models.mock import Behaviour
@@ -231,9 +237,14 @@ def _maker(backend: str, base: str, options: dict[str, Any], plans: list[Plan]) 
     if backend == "openai":
         if not options["base_url"]:
             raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
+        if "resolution" in extra:
+            raise click.UsageError(
+                "--resolution paper is for folders; for a server, use --min-pixels and --max-pixels."
+            )
         served = {"base_url": options["base_url"], "api_key": options["api_key"], "revision": options["revision"]}
         return partial(make, base, **served, **extra)
-    return partial(make, options["model"], batch_size=options["batch_size"], name=base, **extra)
+    local = {"batch_size": options["batch_size"], "revision": options["revision"], "name": base}
+    return partial(make, options["model"], **local, **extra)
 
 
 def _is_miniature(folder: Path) -> bool:

@@ -48,12 +48,13 @@ def test_an_index_that_is_loaded_names_them(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
     shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
-    with pytest.raises(ModelError, match="1 of 2 weight files .* missing, first model-00002-of-00002"):
+    with pytest.raises(ModelError, match=r"1 of 2 weight files .* missing, first model-00002-of-00002"):
         check_folder(folder)
 
 
 @pytest.mark.parametrize(
-    "name", ["trainer_state.json", "pytorch_model.bin", "training_args.bin", "notes.txt", "sub/config.json", "helper.py"]
+    "name",
+    ["trainer_state.json", "pytorch_model.bin", "training_args.bin", "notes.txt", "sub/config.json", "helper.py"],
 )
 def test_what_no_loader_reads_does_not_move_the_identity(folder: Path, name: str) -> None:
     before = fingerprint_folder(folder)
