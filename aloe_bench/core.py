@@ -84,7 +84,10 @@ def samples_of(rows: Iterable[Sample | Absent]) -> Iterator[Sample]:
 
 
 class Task(Protocol):
-    """A benchmark: data about it, how to load it, and the one place that builds its prompt."""
+    """A benchmark: data about it, how to load it, and the one place that builds its prompt.
+
+    It may say more of itself in an attribute `facts`, an `aloe_bench.facts.Facts`: cells, engine, pages, the paper.
+    """
 
     @property
     def name(self) -> str: ...
@@ -100,19 +103,6 @@ class Task(Protocol):
     def expected_rows(self) -> int: ...
     def load(self, root: Path) -> Iterator[Sample | Absent]: ...
     def prompt(self, sample: Sample) -> str: ...
-
-
-@runtime_checkable
-class PaperScored(Protocol):
-    """A task of which it is known how many rows the paper scored; None where its figures do not tell.
-
-    Where these are fewer than the whole, `paper_lacks` is the one group that the others are missing from.
-    """
-
-    @property
-    def paper_scored_rows(self) -> int | None: ...
-    @property
-    def paper_lacks(self) -> str | None: ...
 
 
 @runtime_checkable
@@ -223,6 +213,17 @@ class OptionScorer(Protocol):
     """A model that can also give the log-probability of each of a request's `options`."""
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
+
+
+def capabilities(model: Model) -> frozenset[str]:
+    """Return the protocols that `model` can be asked by, of "generate" and "logprob".
+
+    They are what its attribute `capabilities` says; without one, "logprob" is of those that have `option_logprobs`.
+    """
+    said = getattr(model, "capabilities", None)
+    if said is not None:
+        return frozenset(said)
+    return frozenset({"generate", "logprob"} if isinstance(model, OptionScorer) else {"generate"})
 
 
 @dataclass(frozen=True, slots=True)

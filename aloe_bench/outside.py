@@ -27,6 +27,17 @@ class Origin:
     place: str
     sha256: str
 
+    @property
+    def pinned(self) -> str:
+        """The place with the hash, to load the same thing in another process."""
+        return f"{self.place}#{self.sha256}"
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """What a header records: the place without its folders, which are nobody else's business, and the hash."""
+        where, _, name = self.place.rpartition(":")
+        return {"file": f"{Path(where).name}:{name}", "file_sha256": self.sha256}
+
 
 # What was loaded, by the id of each thing, which is kept so that no other gets its id.
 _loaded: dict[int, tuple[Any, Origin]] = {}
@@ -39,26 +50,21 @@ def origin(thing: object) -> Origin | None:
 
 
 def load(place: str) -> Any:
-    """Return what FILE.py:NAME or pkg.mod:NAME names.
+    """Return what FILE.py:NAME or pkg.mod:NAME names; "#" and a SHA-256 may follow, which its file must have.
 
-    Raises UsageError if there is no such file, module or name, DataError if the file cannot be run.
+    Raises UsageError if there is no such file, module or name, DataError if the file cannot be run or is another one.
     """
+    place, _, wanted = place.partition("#")
     where, _, name = place.rpartition(":")
     module, sha256 = _file_module(where) if where.endswith(".py") else _module(where, place)
     if not hasattr(module, name):
         near = did_you_mean(name, [known for known in vars(module) if not known.startswith("_")])
         raise UsageError(f"{place}: {where} has no {name!r}.{near}")
+    if wanted not in ("", sha256):
+        raise DataError(f"{place}: not the file that the command began with; it changed, or differs by machine.")
     thing = getattr(module, name)
     full = f"{Path(where).resolve()}:{name}" if where.endswith(".py") else place
     _loaded[id(thing)] = thing, Origin(full, sha256)
-    return thing
-
-
-def load_again(origin: Origin) -> Any:
-    """Return what was found at `origin`, in another process; raises DataError if its file is another one now."""
-    thing = load(origin.place)
-    if _loaded[id(thing)][1].sha256 != origin.sha256:
-        raise DataError(f"{origin.place}: the file changed while the command was running. Run the command again.")
     return thing
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from aloe_bench import outside
 from aloe_bench.errors import UsageError, did_you_mean
@@ -46,8 +46,38 @@ BACKENDS = {
     "openai": "aloe_bench.models.http:OpenAIModel",
     "mock": "aloe_bench.models.mock:MockModel",
 }
+# What a task's facts may name: who asks in place of our own loop, what takes the place of cells, and rules of cells.
+ENGINES = {"lm-eval": "aloe_bench.bridges.lmeval.engine:lmeval_engine"}
+MEASURES = {"heart": "aloe_bench.heart.measure.effects:MEASURE"}
+CELL_RULES = {
+    "probmed pairs": "aloe_bench.tasks.probmed:pairs",
+    "probmed official": "aloe_bench.tasks.probmed:official_units",
+    "slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match",
+}
 # What a Task has (core.py).
 _TASK = ("name", "version", "source", "revision", "licence", "expected_rows", "load", "prompt")
+
+
+T = TypeVar("T")
+
+
+def folded(name: str) -> str:
+    """Return `name` as names are compared: "-" and "_" are one."""
+    return name.replace("-", "_")
+
+
+def find(table: Mapping[str, T], name: str) -> T | None:
+    """Return the entry of this name, None if there is none."""
+    return next((entry for known, entry in table.items() if folded(known) == folded(name)), None)
+
+
+def shipped(kind: str, table: Mapping[str, str], name: str) -> Any:
+    """Return the object that `table` names, and nothing from outside the package: a results file may give the name."""
+    place = find(table, name)
+    if place is None:
+        raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, table)} Known: {', '.join(table)}.")
+    module, attribute = place.split(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
@@ -56,17 +86,15 @@ def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
     That is FILE.py:NAME, a module's pkg.mod:NAME, or what an installed package offers under its entry points. Raises
     UsageError with the closest match.
     """
-    wanted = name.replace("-", "_")
-    if wanted in table:
-        module, attribute = table[wanted].split(":")
-        return getattr(importlib.import_module(module), attribute)
+    if find(table, name) is not None:
+        return shipped(kind, table, name)
     if ":" in name:
         return outside.load(name)
     installed = outside.installed(kind)
-    if name in installed:
-        return outside.load(installed[name])
+    if (place := find(installed, name)) is not None:
+        return outside.load(place)
     known = [*table, *installed]
-    raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(wanted, known)} Known: {', '.join(known)}.")
+    raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
 
 
 def task(name: str) -> Any:
@@ -82,6 +110,8 @@ def task(name: str) -> Any:
     lacking = [part for part in _TASK if not hasattr(found, part)]
     if lacking:
         raise UsageError(f"{name}: a {type(found).__name__} without {', '.join(lacking)}; expected a Task.")
+    if outside.origin(found) is not None and find(TASKS, str(found.name)) is not None:
+        raise UsageError(f"{name}: a task called {found.name!r} ships with aloe-bench. Give this one another name.")
     return found
 
 
@@ -89,10 +119,13 @@ def task_names(tasks: str | None, suite: str | None) -> list[str]:
     """Return the tasks asked for, in order, each once."""
     names = [name.strip() for name in (tasks or "").split(",") if name.strip()]
     if suite:
-        suite = suite.replace("-", "_")
-        if suite not in SUITES:
+        members = find(SUITES, suite)
+        if members is None:
             raise UsageError(f"Unknown suite {suite!r}.{did_you_mean(suite, SUITES)} Known: {', '.join(SUITES)}.")
-        names = [*SUITES[suite], *names]
+        names = [*members, *names]
     if not names:
         raise UsageError("No task given. Use --tasks a,b or --suite NAME; `aloe-bench ls tasks` shows them.")
-    return list(dict.fromkeys(name if ":" in name else name.replace("-", "_") for name in names))
+    kept: dict[str, str] = {}
+    for name in names:
+        kept.setdefault(name if ":" in name else folded(name), name)
+    return list(kept.values())

@@ -7,24 +7,42 @@ import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from aloe_bench.boards import tables
-from aloe_bench.boards.pages import PAGES
-from aloe_bench.boards.task_cells import task_cells, task_sections
-from aloe_bench.core import Record
+from aloe_bench.boards.pages import Board, board
+from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, read_result
+from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.task_cells import header_facts, task_cells, task_sections
 from aloe_bench.files import safe_name, write_atomic
 
 log = logging.getLogger(__name__)
 
-SCHEMA = 1
 MODEL_KEYS = ("name", "fingerprint", "backend", "miniature", "size_group", "domain")
 _REPLACED = "run %s takes the place of run %s, of another model of the same name; give each its own with run --name"
 TASK_KEYS = ("name", "version", "expected_rows", "data_sha256")
+
+
+class _Header(TypedDict):
+    """What a page needs of a run's header."""
+
+    run_id: str
+    model: ModelFacts
+    task: TaskFacts
+    protocol: str
+    limit: int | None
+    partial: bool
+    n: int
+    judges: NotRequired[JuryFacts | None]
+    absent: NotRequired[dict[str, int]]
+    asked: NotRequired[_Asked]
+
+
+class _Asked(TypedDict):
+    left_out: NotRequired[list[str]]
 
 
 def build(runs: Sequence[Path], output: Path) -> list[Path]:
@@ -51,11 +69,13 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
         _check_place(path, result)
     for path, result in results.items():
         write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
-    pages = _pages(output)
-    for path, text in pages.items():
-        write_atomic(path, text)
+    made = _board(output)
+    for name, text in made.pages.items():
+        write_atomic(output / name, text)
+    for remark in made.remarks:
+        log.warning("%s", remark)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
-    return [*results, *pages]
+    return [*results, *(output / name for name in made.pages)]
 
 
 def _check_place(path: Path, result: Mapping[str, Any]) -> None:
@@ -63,7 +83,7 @@ def _check_place(path: Path, result: Mapping[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        there = _read_result(path)
+        there = read_result(path)
     except DataError:
         if result["partial"]:
             raise
@@ -80,7 +100,8 @@ def _check_place(path: Path, result: Mapping[str, Any]) -> None:
 def check(output: Path) -> list[str]:
     """Return the differences between the tables on disk and what the results give; empty if none."""
     differences: list[str] = []
-    for path, text in _pages(output).items():
+    for name, text in _board(output).pages.items():
+        path = output / name
         if not path.is_file():
             differences.append(f"{path.name}: missing")
             continue
@@ -92,21 +113,18 @@ def check(output: Path) -> list[str]:
 
 
 def evidence(folder: Path) -> dict[str, Any]:
-    """Return what results/<model>/<task>.json says of the run in `folder`."""
+    """Return what results/<model>/<task>.json says of the run in `folder`.
+
+    Raises DataError for an unfinished run, and for a header that lacks what a page needs.
+    """
     header, records = runlog.read_run(folder)
-    try:
-        return _evidence(folder, header, records)
-    except (KeyError, TypeError) as error:
-        raise DataError(
-            f"{folder}: the run's header lacks or misstates {error}. Run the model again with this version."
-        ) from error
-
-
-def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
+    checked(header, _Header, f"{folder}: the run's header")
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    facts = header_facts(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
-    known = {task["expected_rows"], header["task"].get("paper_scored_rows")} - {None}
+    task["places"] = [asdict(place) for place in facts.places]
+    known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
     return {
         "schema": SCHEMA,
         "run": header["run_id"],
@@ -120,7 +138,7 @@ def _evidence(folder: Path, header: Mapping[str, Any], records: Sequence[Record]
         "seed": header.get("seed"),
         "judges": header.get("judges"),
         "limit": header["limit"],
-        "partial": bool(header["partial"])
+        "partial": header["partial"]
         or header["limit"] is not None
         or header.get("shard") is not None
         or bool(known and header["n"] not in known),
@@ -141,25 +159,5 @@ def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
     return output / "results" / model / f"{safe_name(task)}.json"
 
 
-def _read_result(path: Path) -> dict[str, Any]:
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}). Build it again from its run folder.") from error
-    if not isinstance(result, dict) or result.get("schema") != SCHEMA:
-        raise DataError(f"{path}: expected a result of schema {SCHEMA}. Build it again from its run folder.")
-    try:
-        for numbers in result["cells"].values():
-            if numbers["exact"] is not None:
-                Fraction(numbers["exact"])
-        for page in PAGES.values():
-            page([result])
-        bool(result["partial"])
-    except (KeyError, TypeError, AttributeError, ValueError, ZeroDivisionError) as error:
-        raise DataError(f"{path}: broken near {error}. Build it again from its run folder.") from error
-    return result
-
-
-def _pages(output: Path) -> dict[Path, str]:
-    results = [_read_result(path) for path in sorted((output / "results").glob("*/*.json"))]
-    return {output / name: page(results) for name, page in PAGES.items()}
+def _board(output: Path) -> Board:
+    return board([read_result(path) for path in sorted((output / "results").glob("*/*.json"))])

@@ -11,6 +11,7 @@ import numpy as np
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.task_cells import is_attacked
 from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
 from aloe_bench.heart.measure.effects import Column, Entry, Within, estimate, table_arms
 from aloe_bench.stats.family import numbers_of, settle
@@ -38,7 +39,7 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
     """
     (one, before), (two, after) = (_finished(folder) for folder in (first, second))
     _refuse_other_questions(first, one, before, second, two, after)
-    attacked = all({"attack", "variant", "n_options"} <= record.tags.keys() for record in before)
+    attacked = is_attacked(before)
     if attacked and by is not None:
         raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
     groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}

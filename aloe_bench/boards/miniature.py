@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aloe_bench.boards.tables import GENERATED, Shape, is_miniature, own_rows, tables
+from aloe_bench.boards.heart import heart_blocks
+from aloe_bench.boards.shapes import Shape
+from aloe_bench.boards.tables import GENERATED, escape, own_rows, tables
 
 WARNING = (
     "Random, miniature and mock models. These numbers show that the software runs; "
@@ -13,27 +15,42 @@ WARNING = (
 )
 
 
-Blocks = Callable[[Sequence[Mapping[str, Any]]], list[str]]
+Result = Mapping[str, Any]
 
 
-def miniature_page(shapes: Sequence[Shape], others: Sequence[Blocks], results: Sequence[Mapping[str, Any]]) -> str:
-    """Return miniature.md: a table of each shape with the models that no earlier one shows whole, and `others`."""
-    small = [result for result in results if is_miniature(result)]
+Part = tuple[Shape, list[Result]]
+
+
+def miniature_page(shapes: Sequence[Shape], small: Sequence[Result], others: Sequence[Part]) -> str:
+    """Return miniature.md for the results `small`: a table of each shape with the models that no earlier one shows
+    whole, HEART's, and one for each task that is on no page.
+    """
     blocks = [GENERATED, "# Miniature models", WARNING]
     shown: set[str] = set()
     for shape in shapes:
-        rows = own_rows(shape, _with_more(small, set(shape.places) - shown))
-        shown |= set(shape.places)
+        rows = own_rows(shape, _with_more(small, set(shape.entries) - shown))
+        shown |= set(shape.entries)
         if rows:
             found = [f"#{block}" if block.startswith("## ") else block for block in tables(shape, rows)]
-            blocks += [f"## {shape.title}", *found]
-    blocks += [block for make in others for block in make(small)]
+            blocks += [f"## {escape(shape.text.title)}", *found]
+    blocks += heart_blocks(small)
+    for shape, members in others:
+        blocks += titled(shape, members)
     if len(blocks) == 3:
         blocks.append("No results yet.")
     return "\n\n".join(blocks) + "\n"
 
 
-def _with_more(results: Sequence[Mapping[str, Any]], tasks: set[str]) -> list[Mapping[str, Any]]:
+def titled(shape: Shape, results: Sequence[Result]) -> list[str]:
+    """Return a part of a page: its title, what it says, and its tables; empty without results."""
+    rows = own_rows(shape, results)
+    if not rows:
+        return []
+    found = [f"#{block}" if block.startswith("## ") else block for block in tables(shape, rows)]
+    return [f"## {escape(shape.text.title)}", *shape.text.paragraphs(shape), *found]
+
+
+def _with_more(results: Sequence[Result], tasks: set[str]) -> list[Result]:
     """Return the results of the models that have one of `tasks`."""
     models = {result["model"]["fingerprint"] for result in results if result["task"]["name"] in tasks}
     return [result for result in results if result["model"]["fingerprint"] in models]

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from importlib import resources
 from typing import Any
+
+from aloe_bench.boards.shapes import Shape, key_of
 
 GROUP_TITLES = {
     "small": "Small models (<10B)",
@@ -25,24 +25,6 @@ FOOTNOTES = {
     "†": "† A limited or partial run: not the whole task, and not ranked.",
     "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """What makes a page: its columns, and which cell of which task stands in which.
-
-    `columns` is key -> title; `places` is task -> cell -> column key; `labels` is how a task is called in the
-    notes; `asides` is task -> cells whose percentage is told in the notes. `paper` is a file of the paper's rows in
-    leaderboard/data, with a field for each column key.
-    """
-
-    title: str
-    columns: Mapping[str, str]
-    places: Mapping[str, Mapping[str, str]]
-    labels: Mapping[str, str]
-    paper: str
-    paragraphs: tuple[str, ...]
-    asides: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -83,17 +65,22 @@ def escape(text: str) -> str:
     return visible.replace("://", ":&#47;&#47;") or "(unnamed)"
 
 
+def words(text: str) -> str:
+    """Return `text` escaped, but for underscores, which within a word need none."""
+    return escape(text).replace("\\_", "_")
+
+
 def paper_rows(shape: Shape) -> list[Row]:
-    """Return the paper's rows of this page."""
-    source = resources.files("aloe_bench.boards").joinpath("paper", shape.paper)
+    """Return the paper's rows of this page; the columns of tasks that the paper does not have are empty there."""
+    fields = shape.paper_fields
     return [
         Row(
             name=f"{escape(line['model'])} *(paper)*",
             size_group=line["size_group"],
             domain=line["domain"],
-            shown={column: Decimal(line[column]) for column in shape.columns},
+            shown={key: Decimal(line[field]) for key, field in fields.items()},
         )
-        for line in csv.DictReader(source.read_text(encoding="utf-8").splitlines())
+        for line in shape.paper_lines()
     ]
 
 
@@ -122,7 +109,7 @@ def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Return one row for each model, fingerprint and answer protocol of the results that this page has columns for."""
     rows: dict[tuple[str, ...], Row] = {}
     for result in results:
-        if result["task"]["name"] not in shape.places:
+        if result["task"]["name"] not in shape.entries:
             continue
         model = result["model"]
         group = model["size_group"] if model["size_group"] in GROUP_TITLES else None
@@ -136,8 +123,9 @@ def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
-    for name, column in shape.places[result["task"]["name"]].items():
-        numbers = result["cells"].get(name)
+    task = result["task"]["name"]
+    for each in shape.entries[task].place.columns:
+        column, numbers = key_of(task, each), result["cells"].get(each.cell)
         if numbers is None:
             continue
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
@@ -161,7 +149,7 @@ def _small_print(numbers: Mapping[str, Any]) -> str:
 
 def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     """Return the line on one task of a row: its version, counts, jury and run."""
-    task, overall = result["task"], result["cells"]["overall"]
+    task, overall = result["task"], _first_cell(result)
     counts = f"n {overall['n']}, unread {overall['unread']}, failed {overall['failed']}"
     if overall["unjudged"]:
         counts += f", not judged {overall['unjudged']}"
@@ -169,23 +157,33 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
         names = ", ".join(escape(str(judge["name"])) for judge in result["judges"]["judges"])
         split = overall.get("split")
         counts += f"; graded by {names}" + ("" if split is None else f", split {percent(Fraction(split))} %")
-    for name in shape.asides.get(task["name"], ()):
+    for name in shape.entries[task["name"]].place.asides:
         exact = result["cells"].get(name, {}).get("exact")
-        counts += "" if exact is None else f"; {name} {percent(Fraction(exact))} %"
+        counts += "" if exact is None else f"; {words(name)} {percent(Fraction(exact))} %"
     if result.get("absent"):
         absent = ", ".join(f"{escape(group)} {count}" for group, count in sorted(result["absent"].items()))
         counts += f"; absent: {absent}"
     if result.get("left_out"):
         counts += f"; left out by this command: {', '.join(map(escape, result['left_out']))}‡"
     partial = "partial† " if result["partial"] else ""
-    label = f"{shape.labels[task['name']]} {partial}v{escape(str(task['version']))}"
+    label = f"{escape(shape.label(task['name']))} {partial}v{escape(str(task['version']))}"
     return f"{label}: {counts}; run {escape(str(result['run']))}"
+
+
+def _first_cell(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the cell whose counts the notes tell: that of all questions, or the first."""
+    cells = result["cells"]
+    found: Mapping[str, Any] = cells["overall"] if "overall" in cells else next(iter(cells.values()))
+    return found
 
 
 def page(shape: Shape, results: Sequence[Mapping[str, Any]]) -> str:
     """Return the page: the paper's rows and those of `results` that are no miniatures."""
     rows = paper_rows(shape) + own_rows(shape, [result for result in results if not is_miniature(result)])
-    return "\n\n".join([GENERATED, f"# {shape.title}", *shape.paragraphs, *tables(shape, rows)]) + "\n"
+    return (
+        "\n\n".join([GENERATED, f"# {escape(shape.text.title)}", *shape.text.paragraphs(shape), *tables(shape, rows)])
+        + "\n"
+    )
 
 
 def tables(shape: Shape, rows: Sequence[Row]) -> list[str]:
@@ -204,7 +202,7 @@ def tables(shape: Shape, rows: Sequence[Row]) -> list[str]:
 def _table(shape: Shape, rows: Sequence[Row], ranked: bool) -> str:
     columns = list(shape.columns)
     lines = [
-        ["Model", "Domain", *shape.columns.values(), "Notes"],
+        ["Model", "Domain", *map(escape, shape.columns.values()), "Notes"],
         ["---", "---", *["---:"] * len(columns), "---"],
     ]
     podium = {column: best_two(rows, column) if ranked else [] for column in columns}

@@ -73,23 +73,17 @@ def agreement(
     from dataclasses import asdict
 
     from aloe_bench import __version__
-    from aloe_bench.answers.score import open_answer
-    from aloe_bench.judges.agreement.measure import agreement as measure
-    from aloe_bench.judges.agreement.study import study_of
-    from aloe_bench.judges.experts.annotations import read_annotations
+    from aloe_bench.api.grading import agreement as measure
+    from aloe_bench.evaluation.runlog import read_header
 
     if report is not None:
         from aloe_bench.judges.agreement.report import check_matplotlib
 
         check_matplotlib()
-    labels = read_annotations(annotations, values)
-    header, records = None, None
-    if run_folder is not None:
-        from aloe_bench.evaluation.runlog import read_run
-
-        header, records = read_run(run_folder)
-    study = study_of(labels, records, open_answer)
-    result = measure(study, mode, level, seed=seed, n_resamples=resamples, epsilon=epsilon)
+    result = measure(
+        annotations, run_folder, mode=mode, level=level, values=values, resamples=resamples, seed=seed, epsilon=epsilon
+    )
+    header = None if run_folder is None else read_header(run_folder)
     source = {"aloe_bench": __version__, "annotations": _file(annotations), "run": _run(run_folder, header)}
     if as_json:
         click.echo(json.dumps(source | asdict(result), indent=2, allow_nan=False))

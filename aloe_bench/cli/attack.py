@@ -47,24 +47,10 @@ def attack(new_source: Path | None, source: tuple[Path, ...], **options: Any) ->
         raise click.UsageError("--source is missing: a source folder. --new-source FOLDER writes a template of one.")
     if options["output"] is None and not options["dry_run"]:
         raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
-    recipe = _recipe(options)
-    _act(_load(source), recipe, options)
+    from aloe_bench.api.tables import recipe
 
-
-def _recipe(options: dict[str, Any]) -> Recipe:
-    from aloe_bench.heart.attacks import parse_attacks
-    from aloe_bench.heart.build import Recipe
-    from aloe_bench.heart.strength import parse_strength
-    from aloe_bench.heart.wordings import load_templates
-
-    attacks = parse_attacks(options["type"])
-    return Recipe(
-        attacks=attacks,
-        templates=load_templates(options["templates"], attacks),
-        seed=options["seed"],
-        strength=parse_strength(options["strength"], attacks),
-        parity=options["parity"],
-    )
+    made = recipe(options["type"], options["templates"], options["seed"], options["strength"], options["parity"])
+    _act(_load(source), made, options)
 
 
 def _load(folders: tuple[Path, ...]) -> list[Source]:

@@ -59,15 +59,13 @@ class _Lines:
 
 def _judged(done: Demo) -> str:
     """Have the mock jury grade the open answers; return what is to be said of it."""
-    from aloe_bench.cli.judge import Jury
-    from aloe_bench.cli.summary import finish
+    from aloe_bench.api.grading import judge, jury
     from aloe_bench.miniature.demo import JUDGES
 
-    jury = Jury.read(JUDGES)
+    judges = jury(JUDGES)
     said = []
     for name, folder in zip(("base", "after AR"), done.open_runs, strict=True):
-        jury.grade(folder, True)
-        tally = finish(folder)["jury"]
+        tally = judge(folder, judges).summary["jury"]
         graded = tally["n"] - tally["missing"]
         said.append(f"{name}: mean grade {100 * tally['bounds'][0]:.0f} on {graded} of {tally['n']} descriptions")
     return f"Graded by three mock judges, which compare words. {'; '.join(said)}."
@@ -76,7 +74,7 @@ def _judged(done: Demo) -> str:
 def _published(done: Demo, output: Path) -> Sequence[Path]:
     """Build the leaderboard pages from all runs; return those that hold something."""
     from aloe_bench.boards.build import build
-    from aloe_bench.cli.summary import finish
+    from aloe_bench.evaluation.finish import finish
 
     for folder in done.runs:
         finish(folder)

@@ -5,101 +5,47 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from aloe_bench.cli.numbers import FiniteRange
-from aloe_bench.errors import AloeError, ModelError, UsageError
 
 if TYPE_CHECKING:
-    from aloe_bench.core import Model
-    from aloe_bench.judges.jury.config import JudgeConfig
-    from aloe_bench.judges.jury.judging import Sitting
-    from aloe_bench.judges.jury.panel import Panel
+    from aloe_bench.judges.jury.seats import Jury
 
 
-@dataclass(slots=True)
-class Jury:
-    """A panel built from a file, with what is written about it and what became of its sittings."""
+def report(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
+    """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
+    from aloe_bench.cli.progress import same_command
 
-    panel: Panel
-    facts: dict[str, Any]
-    sittings: list[Sitting] = field(default_factory=list)
+    for name in sorted({name for sitting in jury.sittings for name in sitting.down}):
+        reason = next(sitting.down[name] for sitting in jury.sittings if name in sitting.down)
+        click.echo(f"Judge {name} is down: {reason}", err=True)
+    if left := sum(sitting.left for sitting in jury.sittings):
+        click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
+    for summary in summaries:
+        if summary["jury"] is not None and not quiet:
+            _show(jury, summary["jury"])
+    return jury.worst_share(summaries)
 
-    @classmethod
-    def read(cls, path: Path | None) -> Jury:
-        """Return the jury of a `judges.toml`, or the shipped one; its models are loaded."""
-        from aloe_bench.judges.jury.config import read_judges
-        from aloe_bench.judges.jury.judging import jury_facts
-        from aloe_bench.judges.jury.panel import Judge, Panel
 
-        judges, described = [], []
-        for config in read_judges(path):
-            model = _model(config)
-            settings = dict(model.describe())
-            fingerprint = config.fingerprint(model.fingerprint, str(settings.get("dtype", "")))
-            judges.append(Judge(config.name, model, config.decoding, fingerprint, config.constrained))
-            described.append(
-                {
-                    "backend": config.backend,
-                    "model": config.model,
-                    "revision": config.revision,
-                    "decoding": asdict(config.decoding),
-                    "constrained": config.constrained,
-                    "settings": settings,
-                }
-            )
-        panel = Panel(judges)
-        return cls(panel, jury_facts(panel, described))
-
-    def grade(self, folder: Path, quiet: bool, fresh: bool = False) -> int:
-        """Grade the open answers of the run in `folder`; return how many verdicts are still to be asked for."""
-        from aloe_bench.cli.progress import progress_of
-        from aloe_bench.judges.jury.judging import judge_run
-
-        with progress_of("verdicts", quiet=quiet) as progress:
-            self.sittings.append(judge_run(folder, self.panel, self.facts, fresh, progress))
-        return self.sittings[-1].left
-
-    def report(self, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
-        """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
-        from aloe_bench.cli.progress import same_command
-
-        worst = 0.0
-        for name in sorted({name for sitting in self.sittings for name in sitting.down}):
-            reason = next(sitting.down[name] for sitting in self.sittings if name in sitting.down)
-            click.echo(f"Judge {name} is down: {reason}", err=True)
-        if left := sum(sitting.left for sitting in self.sittings):
-            click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
-        for summary in summaries:
-            tally = summary["jury"]
-            if tally is None:
-                continue
-            missing = [tally["missing"], *(counts["missing"] for counts in tally["judges"].values())]
-            worst = max(worst, max(missing) / tally["n"])
-            if not quiet:
-                self._show(tally)
-        return worst
-
-    def _show(self, tally: dict[str, Any]) -> None:
-        unread = {name: sum(s.counts[name][0] for s in self.sittings) for name in tally["judges"]}
-        failed = {name: sum(s.counts[name][1] for s in self.sittings) for name in tally["judges"]}
-        click.echo(
-            f"{'judge':<24} {'graded':>7} {'missing':>8} {'mean':>7} {'unread replies':>15} {'failed calls':>13}"
-        )
-        for name, counts in tally["judges"].items():
-            mean = "-" if counts["mean"] is None else f"{100 * counts['mean']:.2f}"
-            numbers = f"{counts['graded']:>7} {counts['missing']:>8} {mean:>7} {unread[name]:>15} {failed[name]:>13}"
-            click.echo(f"{name:<24} {numbers}")
-        low, high = (f"{100 * bound:.2f}" for bound in tally["bounds"])
-        mean = f"mean between {low} and {high} whatever the missing would say" if tally["missing"] else f"mean {low}"
-        click.echo(
-            f"jury: {tally['n'] - tally['missing']} of {tally['n']} graded, {tally['split']} split, "
-            f"{tally['by_quorum']} without every judge, {tally['missing']} missing; {mean}"
-        )
+def _show(jury: Jury, tally: dict[str, Any]) -> None:
+    unread = {name: sum(s.counts[name][0] for s in jury.sittings) for name in tally["judges"]}
+    failed = {name: sum(s.counts[name][1] for s in jury.sittings) for name in tally["judges"]}
+    click.echo(f"{'judge':<24} {'graded':>7} {'missing':>8} {'mean':>7} {'unread replies':>15} {'failed calls':>13}")
+    for name, counts in tally["judges"].items():
+        mean = "-" if counts["mean"] is None else f"{100 * counts['mean']:.2f}"
+        numbers = f"{counts['graded']:>7} {counts['missing']:>8} {mean:>7} {unread[name]:>15} {failed[name]:>13}"
+        click.echo(f"{name:<24} {numbers}")
+    low, high = (f"{100 * bound:.2f}" for bound in tally["bounds"])
+    mean = f"mean between {low} and {high} whatever the missing would say" if tally["missing"] else f"mean {low}"
+    click.echo(
+        f"jury: {tally['n'] - tally['missing']} of {tally['n']} graded, {tally['split']} split, "
+        f"{tally['by_quorum']} without every judge, {tally['missing']} missing; {mean}"
+    )
 
 
 @click.command()
@@ -128,9 +74,12 @@ def judge(
     as_json: bool,
 ) -> None:
     """Grade the open answers of the finished run in folder RUN; run again to ask only what is missing."""
-    from aloe_bench.cli.summary import finish, show
+    from aloe_bench.api.grading import judge as grade
+    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.summary import show
     from aloe_bench.evaluation import runlog
     from aloe_bench.judges.jury.config import default_text
+    from aloe_bench.judges.jury.seats import Jury
 
     if show_default:
         click.echo(default_text(), nl=False)
@@ -138,26 +87,21 @@ def judge(
     if injections is not None:
         if run is not None:
             raise click.UsageError("--injections attacks the judges, not a run; leave RUN out.")
-        _attack(Jury.read(judges), injections, as_json)
+        _attack(Jury.read(judges, os.environ), injections, as_json)
         return
     if run is None:
         raise click.UsageError("Missing argument RUN: the folder that `aloe-bench run` printed.")
     runlog.read_header(run)
-    jury = Jury.read(judges)
-    try:
-        jury.grade(run, as_json, fresh_verdicts)
-    except BaseException:
-        if runlog.is_finished(run):
-            finish(run)  # of an interrupted sitting too: what an earlier jury said may no longer stand
-        raise
-    summary = finish(run)
+    jury = Jury.read(judges, os.environ)
+    with progress_of("verdicts", quiet=as_json) as progress:
+        summary = dict(grade(run, jury, fresh=fresh_verdicts, progress=progress).summary)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
     elif summary["jury"] is None:
         click.echo(f"{run}: no open answer to grade.")
     else:
         show([summary])
-    if jury.report([summary], as_json) > max_failed:
+    if report(jury, [summary], as_json) > max_failed:
         raise click.exceptions.Exit(1)
 
 
@@ -192,39 +136,3 @@ def _attack(jury: Jury, n: int, as_json: bool) -> None:
         click.echo(f"Judge {name} is down: {reason}", err=True)
     if down:
         raise click.exceptions.Exit(1)
-
-
-def _model(config: JudgeConfig) -> Model:
-    """Return the judge's model; its key comes from the environment and is never recorded."""
-    from aloe_bench import registry
-    from aloe_bench.judges.jury.rubric import read_case
-
-    options = dict(config.options)
-    try:
-        if config.backend == "mock":
-            from aloe_bench.models.mock_judge import JudgeBehaviour, MockJudge
-
-            return MockJudge(read_case, JudgeBehaviour(**options), name=config.name)
-        make = registry.resolve("back end", registry.BACKENDS, config.backend)
-        if config.backend == "openai":
-            if not config.base_url:
-                raise UsageError(f"Judge {config.name}: no base_url, e.g. http://127.0.0.1:8001/v1.")
-            served: Model = make(
-                config.model, base_url=config.base_url, api_key=_key(config), name=config.name, **options
-            )
-            return served
-        local: Model = make(config.model, name=config.name, **options)
-        return local
-    except TypeError as error:
-        raise UsageError(f"Judge {config.name}: options: {error}") from error
-    except ModelError as error:
-        raise AloeError(f"Judge {config.name}: {error}") from error
-
-
-def _key(config: JudgeConfig) -> str:
-    if not config.api_key_env:
-        return "EMPTY"
-    key = os.environ.get(config.api_key_env, "")
-    if not key:
-        raise UsageError(f"Judge {config.name}: the environment has no {config.api_key_env}, which holds its API key.")
-    return key

@@ -18,21 +18,11 @@ def leaderboard() -> None:
 def build(runs: tuple[Path, ...], output: Path) -> None:
     """Write results/<model>/<task>.json and the pages from finished RUNS (or folders that hold some)."""
     from aloe_bench.boards.build import build as build_pages
-    from aloe_bench.errors import DataError
-    from aloe_bench.evaluation.runlog import read_header
+    from aloe_bench.boards.collect import finished_runs
 
-    folders: list[Path] = []
-    skipped: list[Path] = []
-    for run in runs:
-        for header in sorted(run.rglob("run.json")):
-            named = header.parent == run
-            whole = (header.parent / "summary.json").exists() and not read_header(header.parent).get("shard")
-            (folders if named or whole else skipped).append(header.parent)
+    folders, skipped = finished_runs(runs)
     for folder in skipped:
         click.echo(f"{folder}: left out (unfinished, or a shard).", err=True)
-    if not folders:
-        where = ", ".join(map(str, runs))
-        raise DataError(f"{where}: no finished run (run.json) found; give folders that `aloe-bench run` wrote.")
     for path in build_pages(folders, output):
         click.echo(str(path))
 

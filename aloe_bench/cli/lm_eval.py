@@ -68,14 +68,14 @@ def graded(resps: Sequence[Sequence[str]], docs: Sequence[dict[str, Any]]) -> li
     """Return reply and score of every open answer, by the jury that the environment names; unjudged without one."""
     from aloe_bench.answers.score import grade_open
     from aloe_bench.bridges.lmeval import docs as lmeval_docs
-    from aloe_bench.cli.judge import Jury
+    from aloe_bench.judges.jury.seats import Jury
 
     replies, file = [first for first, *_ in resps], os.environ.get(JUDGES)
     if not file:
         click.echo(f"Open answers are not judged: {JUDGES} names no judges.toml.", err=True)
         scores = [grade_open(reply) for reply in replies]
     else:
-        panel = Jury.read(Path(file)).panel
+        panel = Jury.read(Path(file), os.environ).panel
         with _verdict_folder() as folder:
             scores = lmeval_docs.judged(replies, docs, panel, folder)
     return [{"reply": reply, **asdict(score)} for reply, score in zip(replies, scores, strict=True)]

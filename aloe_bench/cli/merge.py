@@ -12,8 +12,8 @@ import click
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The new run folder.")
 def merge(shards: tuple[Path, ...], output: Path) -> None:
     """Join SHARDS (run folders, any order) into one run; refused unless together they are complete."""
-    from aloe_bench.cli.summary import finish
     from aloe_bench.errors import DataError
+    from aloe_bench.evaluation.finish import finish
     from aloe_bench.evaluation.runlog import merge as merge_runs
 
     if (output / "run.json").exists():

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,20 +15,27 @@ import click
 from aloe_bench import registry
 from aloe_bench.cli.numbers import FiniteRange
 from aloe_bench.core import Decoding
-from aloe_bench.errors import DataError, MissingDataError
 
 if TYPE_CHECKING:
-    from aloe_bench.cli.engines import Engines
-    from aloe_bench.core import Model, Task
+    from aloe_bench.api.engines import Engines
+    from aloe_bench.core import Task
     from aloe_bench.evaluation.plan import Plan, Settings
+    from aloe_bench.judges.jury.seats import Jury
+    from aloe_bench.models.make import ModelSpec
 
 DECODING = Decoding()
 SECRET_OPTIONS = ("--api-key",)
+SHOWN = ("min_pixels", "max_pixels", "resolution")
 
 
 @click.command()
 @click.option("--model", required=True, help="Checkpoint folder, model name on the server, or 'mock'.")
-@click.option("--backend", type=click.Choice(("auto", *registry.BACKENDS)), default="auto", show_default=True)
+@click.option(
+    "--backend",
+    default="auto",
+    show_default=True,
+    help=f"auto, {', '.join(registry.BACKENDS)}, an installed one, or FILE.py:NAME of yours.",
+)
 @click.option(
     "--base-url",
     multiple=True,
@@ -48,7 +54,7 @@ SECRET_OPTIONS = ("--api-key",)
     help="Leaderboard group: under or over 10B, or no weights. `ls models` has them for the paper's models.",
 )
 @click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
-@click.option("--tasks", help="Comma-separated task names; heart:FOLDER is a HEART table.")
+@click.option("--tasks", help="Comma-separated names; heart:FOLDER is a HEART table, FILE.py:NAME a task of yours.")
 @click.option("--suite", help="A named list of tasks.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
@@ -88,11 +94,10 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
-    from aloe_bench.cli.engines import Engines, suited
-    from aloe_bench.cli.judge import Jury
+    from aloe_bench.api.runs import chunk_of, evaluate_plans, model_of
+    from aloe_bench.cli.judge import report
     from aloe_bench.cli.progress import progress_of, same_command
-    from aloe_bench.cli.summary import finish, show
-    from aloe_bench.evaluation import loop
+    from aloe_bench.cli.summary import show
     from aloe_bench.evaluation.plan import Settings
 
     names = registry.task_names(options["tasks"], options["suite"])
@@ -105,30 +110,21 @@ def run(**options: Any) -> None:
         answer=options["answer"],
         limit=options["limit"],
         shard=_shard(options["shard"]),
-        chunk=max(32, 4 * options["batch_size"]),
+        chunk=chunk_of(options["batch_size"]),
         fresh=options["fresh"],
         allow_partial=options["allow_partial"],
     )
-    engines = Engines.of(options, tasks)
+    spec = _spec(options)
+    engines = _engines(options, spec, tasks)
     plans, left_out = _plans(tasks, options["data_root"], settings, options["allow_missing"])
     if options["dry_run"]:
         _show_prompts(plans, settings)
         return
-    jury = Jury.read(options["judges"]) if options["judges"] else None
-    model, facts = _model(options, plans, engines)
-    engines.refuse_without_logprobs(model, facts["backend"], plans)
-    if not options["fresh"] and loop.is_interrupted(plans, facts["name"], settings):
-        settings = replace(settings, go_on=True)
+    jury = _jury(options["judges"])
+    model, facts = model_of(spec, plans, engines, options["name"], options["size_group"], options["domain"])
     asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options), "left_out": left_out}
-    summaries = []
-    for plan in plans:
-        with progress_of(plan.task.name, quiet=options["as_json"]) as progress:
-            engine = engines.engine(plan.task)
-            folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, progress, engine)
-        left = 0
-        if jury and any(sample.kind == "open" for _, sample in plan.samples):
-            left = jury.grade(folder, quiet=options["as_json"])
-        summaries.append(finish(folder, done=not left))
+    progress = partial(progress_of, quiet=options["as_json"])
+    summaries = evaluate_plans(plans, model, facts, settings, engines, asked, jury, progress)
     if options["as_json"]:
         click.echo(json.dumps(summaries, indent=2))
     else:
@@ -139,31 +135,56 @@ def run(**options: Any) -> None:
         click.echo(f"Some items failed and have no score; the first: {first}", err=True)
         click.echo(f"Mend the cause and {same_command()}: only the failed items are asked.", err=True)
     if jury:
-        worst = max(worst, jury.report(summaries, options["as_json"]))
+        worst = max(worst, report(jury, summaries, options["as_json"]))
     if worst > options["max_failed"]:
         raise click.exceptions.Exit(1)
 
 
-def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: bool) -> tuple[list[Plan], list[str]]:
-    """Return the plans, and the names of the tasks without data; without leave, these are one error that lists them."""
-    from aloe_bench.cli.engines import suited
-    from aloe_bench.evaluation.plan import load_plan
+def _spec(options: dict[str, Any]) -> ModelSpec:
+    """Return the model that the options name."""
+    from aloe_bench.models.make import ModelSpec
 
-    plans: list[Plan] = []
-    missing: list[MissingDataError] = []
-    for task in tasks:
-        try:
-            plans.append(load_plan(task, root, suited(settings, task)))
-        except MissingDataError as error:
-            missing.append(error)
-    told = "\n".join(map(str, missing))
-    if missing and len(tasks) == 1:
-        raise missing[0]
-    if missing and not (allow_missing and plans):
-        hint = "" if not plans else " Or pass --allow-missing to run the rest; every table will be marked."
-        raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{told}")
+    if options["backend"] == "openai" and not options["base_url"]:
+        raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
+    return ModelSpec(
+        options["model"],
+        options["backend"],
+        options["base_url"],
+        options["api_key"],
+        options["batch_size"],
+        model_args(options["model_args"]) | {key: options[key] for key in SHOWN if options[key] is not None},
+        revision=options["revision"],
+    )
+
+
+def _engines(options: dict[str, Any], spec: ModelSpec, tasks: list[Task]) -> Engines:
+    """Return who asks; raises a usage error if two engines would."""
+    from aloe_bench.api.engines import Engines
+
+    engines = Engines.of(tasks, options["data_root"], options["output"])
+    if options["ray"] is not None:
+        engines.take_cluster(tasks, options["ray"], options["replicas"], options["gpus_per_replica"])
+    if options["engine"] == "vlmeval":
+        engines.take_upstream(tasks, spec.model, spec.options)
+    return engines
+
+
+def _jury(judges: Path | None) -> Jury | None:
+    if judges is None:
+        return None
+    from aloe_bench.judges.jury.seats import Jury
+
+    return Jury.read(judges, os.environ)
+
+
+def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: bool) -> tuple[list[Plan], list[str]]:
+    """Return the plans, and the names of the tasks without data; say what is left out."""
+    from aloe_bench.evaluation.plan import load_plans
+
+    plans, missing = load_plans(tasks, root, settings, allow_missing)
     if missing:
-        click.echo(f"Left out, for want of data:\n{told}", err=True)
+        told = "\n".join(map(str, missing))
+        click.echo(f"Skipped, no data found:\n{told}", err=True)
     for plan in plans:
         if plan.absent:
             click.echo(f"{plan.task.name}:{plan.absent_told} These are not asked.", err=True)
@@ -195,61 +216,6 @@ def _value(text: str) -> Any:
         return json.loads(f"0{text}" if text.startswith(".") else text)
     except ValueError:
         return text
-
-
-def _model(options: dict[str, Any], plans: list[Plan], engines: Engines) -> tuple[Model, dict[str, Any]]:
-    """Return the model and the facts of it that the header holds."""
-    from aloe_bench.models.checkpoint_files import model_name
-    from aloe_bench.models.known import known_model
-
-    backend = options["backend"]
-    if backend == "auto":
-        backend = "mock" if options["model"] == "mock" else "openai" if options["base_url"] else "hf"
-    base = model_name(options["model"]) if backend in ("hf", "vllm") else options["model"]
-    try:
-        model = engines.model(_maker(backend, base, options, plans), backend, base)
-    except TypeError as error:
-        raise click.UsageError(f"--model-args: {error}") from error
-    known = known_model(str(Path(options["model"]).resolve()) if backend in ("hf", "vllm") else options["model"])
-    facts = {
-        "name": options["name"] or f"{base}-{model.fingerprint[:8]}",
-        "backend": backend,
-        "miniature": backend == "mock" or _is_miniature(Path(options["model"])),
-        "size_group": options["size_group"] or (known.size_group if known else None),
-        "domain": options["domain"] or (known.domain if known else None),
-    }
-    return model, facts
-
-
-def _maker(backend: str, base: str, options: dict[str, Any], plans: list[Plan]) -> Callable[[], Model]:
-    """Return what builds the back end, here or in another process."""
-    from aloe_bench.evaluation.plan import answer_key
-
-    shown = {key: options[key] for key in ("min_pixels", "max_pixels", "resolution") if options[key] is not None}
-    extra = model_args(options["model_args"]) | shown
-    if shown and backend == "mock":
-        raise click.UsageError("--min-pixels, --max-pixels and --resolution are of no use to the mock, which is blind.")
-    make = registry.resolve("back end", registry.BACKENDS, backend)
-    if backend == "mock":
-        from aloe_bench.models.mock import Behaviour
-
-        return partial(make, answer_key(plans), Behaviour(**extra), name=base)
-    if backend == "openai":
-        if not options["base_url"]:
-            raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
-        if "resolution" in extra:
-            raise click.UsageError(
-                "--resolution paper is for folders; for a server, use --min-pixels and --max-pixels."
-            )
-        served = {"base_url": options["base_url"], "api_key": options["api_key"], "revision": options["revision"]}
-        return partial(make, base, **served, **extra)
-    local = {"batch_size": options["batch_size"], "revision": options["revision"], "name": base}
-    return partial(make, options["model"], **local, **extra)
-
-
-def _is_miniature(folder: Path) -> bool:
-    config = folder / "config.json"
-    return config.is_file() and bool(json.loads(config.read_text(encoding="utf-8")).get("aloe_bench_miniature"))
 
 
 def _recorded(options: dict[str, Any]) -> dict[str, Any]:
@@ -287,7 +253,7 @@ def _public(text: str) -> str:
 
 
 def _show_prompts(plans: list[Plan], settings: Settings) -> None:
-    from aloe_bench.cli.engines import suited
+    from aloe_bench.evaluation.plan import suited
     from aloe_bench.tasks.formats import asked
 
     for plan in plans:

@@ -70,7 +70,6 @@ def _write_data(options: dict[str, Any]) -> None:
 
 def _train(options: dict[str, Any], recipe: Recipe) -> None:
     from aloe_bench.cli.progress import progress_of
-    from aloe_bench.cli.summary import finish
     from aloe_bench.training import ar, sft
     from aloe_bench.training.card import tables, write_card
     from aloe_bench.training.data.schema import read_manifest
@@ -87,10 +86,10 @@ def _train(options: dict[str, Any], recipe: Recipe) -> None:
         click.echo(f"leakage: {read_manifest(job.data).get('leakage', 'not recorded')}", err=True)
     probes = ar.probes(wanted, job.data) if options["measure"] else []
     with _progress(quiet) as progress:
-        before = ar.ask(job.model, "base", probes, state, wanted.answer, finish, progress)
+        before = ar.ask(job.model, "base", probes, state, wanted.answer, progress)
     trained = run_job(replace(job, fresh=False), quiet=quiet)
     with _progress(quiet) as progress:
-        after = ar.ask(job.output, "after AR", probes, state, wanted.answer, finish, progress)
+        after = ar.ask(job.output, "after AR", probes, state, wanted.answer, progress)
     measured = ar.compared(before, after)
     if measured:
         write_card(trained, tables(measured))

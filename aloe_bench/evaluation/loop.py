@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from aloe_bench import outside
 from aloe_bench.answers.score import grade, parser_id
 from aloe_bench.core import (
     Model,
@@ -21,11 +22,13 @@ from aloe_bench.core import (
     Sample,
     Task,
     batches,
+    capabilities,
     parts_of,
 )
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.plan import Plan, Settings, paper_rows
+from aloe_bench.evaluation.plan import Plan, Settings
+from aloe_bench.facts import facts_of
 from aloe_bench.files import safe_name
 from aloe_bench.tasks import formats
 
@@ -38,11 +41,25 @@ Keep = Callable[[list[Record]], None]
 class Engine:
     """Who asks: `ask(task, todo, model, settings, keep)` gives `keep` the records of `todo` as they come.
 
-    `facts` name another harness in the header; they are None for our own loop.
+    `facts` name another harness in the header; they are None for our own loop. `check` raises UsageError, before a run
+    has a folder, for what cannot be asked in this way.
     """
 
     ask: Callable[[Task, Sequence[tuple[int, Sample]], Model, Settings, Keep], None]
     facts: Mapping[str, str] | None = None
+    check: Callable[[Task, Model, Settings], None] | None = None
+
+
+def check_able(plan: Plan, model: Model, settings: Settings, engine: Engine | None = None) -> None:
+    """Raise UsageError if `model` cannot be asked `plan` under `settings`; nothing is written or asked."""
+    if engine is not None and engine.check is not None:
+        engine.check(plan.task, model, settings)
+    if settings.protocol != "logprob":
+        return
+    if "logprob" not in capabilities(model):
+        raise UsageError(f"{model.name}: this back end has no log-probabilities; use --protocol generate.")
+    if any(sample.kind == "open" for _, sample in plan.samples):
+        raise UsageError(f"{plan.task.name}: an open question has no options to score; use --protocol generate.")
 
 
 def is_interrupted(plans: Sequence[Plan], model_name: str, settings: Settings) -> bool:
@@ -72,10 +89,12 @@ def run_plan(
 ) -> Path:
     """Ask what is not yet answered and return the run's folder; failed items are asked again.
 
+    Raises UsageError, before there is a folder, for what `model` cannot be asked.
     `asked` is what the user asked for (command line and resolved options, secrets redacted), kept in the header.
     `engine` is another harness that asks in place of our own loop.
     """
     engine = engine or Engine(_ask_all)
+    check_able(plan, model, settings, engine)
     header = {**_header(plan, model, settings, model_facts, asked or {}), "engine": engine.facts}
     parent = _parent(settings.output, header["model"]["name"], plan.task)
     folder = None if settings.fresh else runlog.unfinished_run(parent, header["shard"])
@@ -184,8 +203,9 @@ def _header(
             "commits": dict(plan.commits),
             "licence": task.licence,
             "expected_rows": task.expected_rows,
-            "paper_scored_rows": paper_rows(task),
             "data_sha256": plan.data_sha256,
+            "facts": asdict(facts_of(task)),
+            **_file_facts(task),
         },
         "prompt_sha256": plan.prompt_sha256,
         "protocol": settings.protocol,
@@ -204,6 +224,12 @@ def _header(
         "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
         "asked": dict(asked),
     }
+
+
+def _file_facts(task: Task) -> Mapping[str, str]:
+    """Return the file of a task from outside the package."""
+    origin = outside.origin(task)
+    return origin.facts if origin else {}
 
 
 def _seed_use(settings: Settings) -> str:

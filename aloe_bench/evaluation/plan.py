@@ -6,10 +6,11 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from aloe_bench import registry
 from aloe_bench.answers.score import refuse_unreadable
 from aloe_bench.core import (
     Absent,
@@ -17,11 +18,12 @@ from aloe_bench.core import (
     AnswerProtocol,
     Decoding,
     Fetchable,
-    PaperScored,
     Sample,
     Task,
 )
-from aloe_bench.errors import DataError
+from aloe_bench.errors import DataError, MissingDataError, UsageError
+from aloe_bench.evaluation.task_cells import refuse_unmeasurable
+from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
 
 
@@ -69,8 +71,9 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
 
     `limit` takes whole clusters' worth of base samples by hash, so a limited run is no head of the file.
     """
+    facts = facts_of(task)
     samples, lacking = _split(task.load(root))
-    known = dict.fromkeys(count for count in (task.expected_rows, paper_rows(task)) if count is not None)
+    known = dict.fromkeys(count for count in (task.expected_rows, facts.paper.rows) if count is not None)
     other = _fits_by_chance(task, len(samples), lacking)
     partial = len(samples) not in known or other is not None
     if not samples or (partial and not settings.allow_partial):
@@ -79,6 +82,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
             f"{_told(lacking)} "
             "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
         )
+    refuse_unmeasurable(task.name, facts, samples)
     refuse_unreadable(settings.parser, {sample.kind for sample in samples}, task.name)
     data, prompts = hashlib.sha256(), hashlib.sha256()
     for sample in sorted(samples, key=lambda sample: sample.id):
@@ -102,17 +106,52 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     )
 
 
-def paper_rows(task: Task) -> int | None:
-    """Return how many rows of `task` the paper scored, None where that is not known."""
-    return task.paper_scored_rows if isinstance(task, PaperScored) else None
+def other_engine(task: Task) -> str:
+    """Return the name of what asks this task in place of our own loop, "" if nothing does."""
+    engine = facts_of(task).engine
+    if engine != "native" and engine not in registry.ENGINES:
+        known = ", ".join(("native", *registry.ENGINES))
+        raise UsageError(f"{task.name}: engine {engine!r} is not known; expected one of {known}.")
+    return "" if engine == "native" else engine
+
+
+def suited(settings: Settings, task: Task) -> Settings:
+    """Return `settings` for one task: another engine's has one way of being asked, which is not the user's choice."""
+    if not other_engine(task):
+        return settings
+    return replace(settings, protocol="logprob", answer="letter", parser="strict")
+
+
+def load_plans(
+    tasks: Sequence[Task], root: Path, settings: Settings, allow_missing: bool = False
+) -> tuple[list[Plan], list[MissingDataError]]:
+    """Return the plans, and what was said of the tasks without data.
+
+    Raises one DataError that lists all of these unless `allow_missing` and another task has data.
+    """
+    plans: list[Plan] = []
+    missing: list[MissingDataError] = []
+    for task in tasks:
+        try:
+            plans.append(load_plan(task, root, suited(settings, task)))
+        except MissingDataError as error:
+            missing.append(error)
+    if missing and len(tasks) == 1:
+        raise missing[0]
+    if missing and not (allow_missing and plans):
+        hint = " Or pass --allow-missing to run the rest; every table will be marked." if plans else ""
+        told = "\n".join(map(str, missing))
+        raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{told}")
+    return plans, missing
 
 
 def _fits_by_chance(task: Task, count: int, lacking: Sequence[Absent]) -> str | None:
     """Return in words why as many rows as the paper scored are not the paper's; None if they are, or are more."""
-    if count == task.expected_rows or not isinstance(task, PaperScored) or task.paper_lacks is None:
+    paper = facts_of(task).paper
+    if count == task.expected_rows or paper.lacks is None:
         return None
-    others = any(item.group != task.paper_lacks for item in lacking)
-    return f" (the latter with only {task.paper_lacks} short)" if others else None
+    others = any(item.group != paper.lacks for item in lacking)
+    return f" (the latter with only {paper.lacks} short)" if others else None
 
 
 def _split(rows: Iterable[Sample | Absent]) -> tuple[list[Sample], list[Absent]]:

@@ -25,7 +25,9 @@ IDENTITY = (
     "model.backend",
     "model.profile",
     "model.settings.dtype",
-    "model.settings.generation", "task.name", "task.version", "task.data_sha256", "prompt_sha256",
+    "model.settings.generation",
+    "model.file_sha256", "task.file_sha256",
+    "task.name", "task.version", "task.data_sha256", "prompt_sha256",
     "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine",
 )  # fmt: skip
 

@@ -57,7 +57,7 @@ class CueTable:
         for wording in self.own:
             for key, needs in CUE_NEEDS.items():
                 for fault in faults(getattr(wording, key), needs, self.allowed):
-                    raise UsageError(f"wording {wording.id!r} of the table {self.name!r}, {key}: {fault}")
+                    raise UsageError(f"wording {wording.id!r} of the table {self.name!r}: {key} {fault}")
             if (wording.authority is not None) != self.graded:
                 raise UsageError(f"wording {wording.id!r} of the table {self.name!r}: all state an authority, or none.")
 

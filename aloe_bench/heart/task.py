@@ -15,12 +15,15 @@ from typing import Any, cast
 
 from aloe_bench.core import LETTERS, Cue, Sample, Variant
 from aloe_bench.errors import DataError, UsageError
+from aloe_bench.facts import Facts
 from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
 from aloe_bench.heart.plan import VARIANTS
 from aloe_bench.heart.table import published
 from aloe_bench.heart.table.read import Pictures, Row, dataset_names, read_rows, table_files
 from aloe_bench.tasks import formats
+
+FACTS = Facts(measure="heart")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class HeartTask:
     licence: str
     modality: str
     version: int = 1
+    facts: Facts = FACTS
 
     def load(self, root: Path) -> Iterator[Sample]:
         """Yield the samples in the table's order; the table is where the task was opened, not below `root`.

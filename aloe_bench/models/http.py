@@ -53,6 +53,9 @@ class OpenAIModel:
     are sent. Raises ModelError if the URL or the key cannot be used.
     """
 
+    # A chat endpoint always puts the model's own template around what it is sent.
+    chat_only = True
+
     def __init__(
         self,
         model: str,

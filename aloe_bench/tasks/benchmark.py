@@ -8,11 +8,17 @@ from pathlib import Path
 
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError, MissingDataError
+from aloe_bench.facts import DEFAULTS, Column, Facts, Place
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetch import Fetch
 from aloe_bench.tasks.data.fetched import commits, refuse_changed
 
 Rows = Iterator[Sample | Absent]
+
+
+def table_3(title: str, scored: str, rows: str, asides: tuple[str, ...] = ()) -> Place:
+    """Return the place of a task in the shape of Aloe-Vision's Table 3, in the column of this title."""
+    return Place("medical", (Column(title, paper=title),), title, asides, scored, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A task of which only readers differ; a Task, and PaperScored.
+    """A task of which only readers differ; a Task with facts.
 
     `source` is the hub id of its data set, `revision` the commit (or its first digits) that its counts were seen at,
     "main" where none is known; `files` are the globs that `data fetch` brings into `folder` below the data root.
@@ -40,12 +46,11 @@ class Benchmark:
     revision: str
     licence: str
     expected_rows: int
-    paper_scored_rows: int | None
     folder: str
     layouts: tuple[Layout, ...]
     files: tuple[str, ...]
     version: int = 1
-    paper_lacks: str | None = None
+    facts: Facts = DEFAULTS
 
     def load(self, root: Path) -> Rows:
         """Yield samples, and what is absent, from the first folder with a known layout.

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError
-from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
+from aloe_bench.facts import Facts, Paper, by_tag
+from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows, table_3
 from aloe_bench.tasks.data.tsv import TableRow, options_of, read_table
 
 GROUPS = {
@@ -54,8 +55,12 @@ GMAI_MMBENCH = Benchmark(
     revision="main",
     licence="Apache-2.0 on its card, CC BY-NC-SA in its paper's terms: non-commercial",
     expected_rows=4550,
-    paper_scored_rows=4550,
     folder="gmai_mmbench",
     layouts=tuple(Layout(file, partial(_read, file)) for file in ("GMAI_mm_bench_VAL.tsv", "GMAI-MMBench_VAL.tsv")),
     files=("GMAI_mm_bench_VAL.tsv",),
+    facts=Facts(
+        by_tag("task", "department", "granularity"),
+        places=(table_3("GMAI-MMBench", "exact match", "4,550 (VAL)"),),
+        paper=Paper(4550, told="4,550"),
+    ),
 )

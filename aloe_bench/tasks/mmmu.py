@@ -15,7 +15,8 @@ from typing import Any
 
 from aloe_bench.core import LETTERS, Absent, ImageRef, Sample
 from aloe_bench.errors import DataError
-from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
+from aloe_bench.facts import Facts, Paper, by_tag
+from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows, table_3
 from aloe_bench.tasks.data.rows import images_of, text_of
 
 SUBJECTS = 30
@@ -128,11 +129,22 @@ MMMU = Benchmark(
     revision="main",
     licence="Apache-2.0",
     expected_rows=900,
-    paper_scored_rows=900,
     folder="mmmu",
     layouts=(
         Layout("*/validation-*.parquet", lambda folder: _read("*/validation-*.parquet", folder)),
         Layout("validation-*.parquet", lambda folder: _read("validation-*.parquet", folder)),
     ),
     files=("*/validation-*.parquet",),
+    facts=Facts(
+        by_tag("question_type", "subject"),
+        places=(
+            table_3(
+                "MMMU",
+                "exact match, and jury for open questions; the paper made these multiple choice",
+                "900 (validation)",
+                ("question_type: multiple-choice", "question_type: open"),
+            ),
+        ),
+        paper=Paper(900, told="900"),
+    ),
 )

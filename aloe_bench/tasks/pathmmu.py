@@ -13,7 +13,8 @@ from typing import Any
 
 from aloe_bench.core import LETTERS, Absent, Sample
 from aloe_bench.errors import DataError
-from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
+from aloe_bench.facts import Facts, Paper, by_tag
+from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows, table_3
 from aloe_bench.tasks.data.pictures import Pictures
 from aloe_bench.tasks.data.rows import field_of, read_json, text_of
 
@@ -79,9 +80,12 @@ PATHMMU = Benchmark(
     revision="054e64e56e599e9636024f1471d49ecae4a2784f",
     licence="gated, by source; no redistribution",
     expected_rows=1156,
-    paper_scored_rows=1142,
     folder="pathmmu",
     layouts=(Layout("data.json", _read), Layout("PathMMU_*.tsv", _refuse)),
     files=("data.json", "images.zip"),
-    paper_lacks="SocialPath",
+    facts=Facts(
+        by_tag("category"),
+        places=(table_3("PathMMU", "exact match", "1,156 (test_tiny)"),),
+        paper=Paper(1142, lacks="SocialPath", told="1,142: without 14 of SocialPath"),
+    ),
 )

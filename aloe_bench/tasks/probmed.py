@@ -8,13 +8,17 @@ the rows.
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.core import Absent, Sample
+from aloe_bench.core import Absent, Record, Sample
 from aloe_bench.errors import DataError
-from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
+from aloe_bench.facts import CellSpec, Facts, Paper
+from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows, table_3
 from aloe_bench.tasks.data.pictures import Pictures
 from aloe_bench.tasks.data.rows import read_rows, text_of
 
@@ -63,14 +67,70 @@ def _place(qa_type: str, target: str, where: str) -> tuple[str, str, str]:
     return kind, "true" if is_true else "adversarial", number
 
 
+def pairs(records: Sequence[Record]) -> list[tuple[list[Record], Fraction]]:
+    """Return the pairs of a true and an adversarial question that are whole, each right only if both are."""
+    found = _grouped([r for r in records if r.tags.get("half")], lambda r: f"{r.cluster}\0{r.tags['pair']}")
+    return [(pair, Fraction(1)) for pair in found if {r.tags["half"] for r in pair} == {"true", "adversarial"}]
+
+
+def official_units(records: Sequence[Record]) -> list[tuple[list[Record], Fraction]]:
+    """Return what the benchmark's own figure counts, and by which weight.
+
+    An image's modality, body part, entities and grounding are right each if all their questions are; every abnormality
+    question stands by itself. Entities and grounding of an image type weigh as much as all images of that type, also
+    those that have none. Source: ProbMed's eval/calculate_score.py.
+    """
+    units = _grouped(records, _unit)
+    of_type = Counter(organ for organ, _ in {(r.tags.get("image_type", ""), r.cluster) for r in records})
+    asked = Counter(_kind(unit[0]) for unit in units)
+
+    def weight(unit: list[Record]) -> Fraction:
+        organ, question = kind = _kind(unit[0])
+        return Fraction(of_type[organ], asked[kind]) if question in ("entity", "grounding") else Fraction(1)
+
+    return [(unit, weight(unit)) for unit in units]
+
+
+def _unit(record: Record) -> str:
+    kind = record.tags.get("qa_type", "")
+    return f"{record.cluster}\0{kind}" + (f"\0{record.sample_id}" if kind == "abnormality" else "")
+
+
+def _kind(record: Record) -> tuple[str, str]:
+    return record.tags.get("image_type", ""), record.tags.get("qa_type", "")
+
+
+def _grouped(records: Sequence[Record], key: Callable[[Record], str]) -> list[list[Record]]:
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return list(groups.values())
+
+
 PROBMED = Benchmark(
     name="probmed",
     source="rippleripple/ProbMed",
     revision="main",
     licence="MIT on its card; images of MedICaT and ChestX-ray14",
     expected_rows=57_132,
-    paper_scored_rows=None,
     folder="probmed",
     layouts=(Layout("test.json", partial(_read, "test.json")), Layout("probmed.json", partial(_read, "probmed.json"))),
     files=("*.json", "*.zip", "probmed/*"),
+    facts=Facts(
+        (
+            CellSpec("overall"),
+            CellSpec("pairs", rule="probmed pairs"),
+            CellSpec("official", rule="probmed official"),
+            CellSpec("qa_type: {}", "each", "qa_type"),
+        ),
+        places=(
+            table_3(
+                "ProbMed",
+                "exact match by question; by pair, and the benchmark's own figure, in the notes",
+                "57,132",
+                ("pairs", "official"),
+            ),
+        ),
+        paper=Paper(told="not told by its digits"),
+    ),
 )

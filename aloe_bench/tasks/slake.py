@@ -11,7 +11,8 @@ from typing import Any
 
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError
-from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows
+from aloe_bench.facts import CellSpec, Facts, Paper
+from aloe_bench.tasks.benchmark import Benchmark, Layout, Rows, table_3
 from aloe_bench.tasks.data.pictures import Pictures
 from aloe_bench.tasks.data.rows import read_rows, text_of
 
@@ -56,8 +57,23 @@ SLAKE = Benchmark(
     revision="a9083ce6",
     licence="CC BY 4.0",
     expected_rows=1061,
-    paper_scored_rows=1061,
     folder="slake",
     layouts=(Layout("test.json", _read),),
     files=("test.json", "imgs.zip"),
+    facts=Facts(
+        (
+            CellSpec("overall"),
+            CellSpec("{}", "each", "answer_type", ("open", "closed")),
+            CellSpec("closed, exact match", only={"answer_type": "closed"}, rule="slake exact match"),
+        ),
+        places=(
+            table_3(
+                "SLAKE",
+                "jury, open and closed alike; the exact match of closed ones is in the notes",
+                "1,061 (English test)",
+                ("open", "closed", "closed, exact match"),
+            ),
+        ),
+        paper=Paper(1061, told="1,061"),
+    ),
 )

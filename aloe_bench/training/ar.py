@@ -11,6 +11,7 @@ from typing import Any
 from aloe_bench.boards.compare import compare
 from aloe_bench.core import AnswerForm, Decoding
 from aloe_bench.errors import RunMismatchError, UsageError
+from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.loop import run_plan
 from aloe_bench.evaluation.plan import Plan, Settings, load_plan
 from aloe_bench.files import write_json
@@ -112,13 +113,9 @@ def probes(wanted: Wanted, data: Path) -> list[Probe]:
 
 
 def ask(
-    folder: Path, name: str, asked: Sequence[Probe], state: Path, answer: AnswerForm,
-    finish: Callable[[Path], object], progress: Progress,
-) -> dict[str, Path]:  # fmt: skip
-    """Return the checkpoint's run of every probe, by title; `finish` ends a run whose items are all asked.
-
-    A run of an earlier sitting is gone on with, and a finished one taken as it is.
-    """
+    folder: Path, name: str, asked: Sequence[Probe], state: Path, answer: AnswerForm, progress: Progress
+) -> dict[str, Path]:
+    """Return the checkpoint's run of every probe, by title; earlier runs are resumed, or taken as they are."""
     from aloe_bench.models.hf import HFModel
 
     if not asked:

@@ -163,7 +163,8 @@ def test_long_replies_take_linear_time(unit):
     parse_choice(reply, BRAIN)
     parse_yes_no(reply)
 
-    assert time.process_time() - start < 5.0
+    # A quadratic reading takes minutes; a busy machine five times as long as an idle one.
+    assert time.process_time() - start < 25.0
 
 
 @pytest.mark.parametrize(

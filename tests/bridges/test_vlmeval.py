@@ -146,7 +146,7 @@ def test_aloe_bench_does_not_import_vlmeval(tmp_path):
     code = (
         "import sys, importlib.util\n"
         "assert importlib.util.find_spec('vlmeval')\n"
-        "import aloe_bench.cli.run, aloe_bench.cli.vlmeval, aloe_bench.cli.export, aloe_bench.cli.engines\n"
+        "import aloe_bench.cli.run, aloe_bench.cli.vlmeval, aloe_bench.cli.export, aloe_bench.api.engines\n"
         "import aloe_bench.bridges.vlmeval.engine, aloe_bench.bridges.vlmeval.kit, aloe_bench.bridges.vlmeval.parity\n"
         "print('vlmeval' in sys.modules)\n"
     )

@@ -84,9 +84,10 @@ OPEN_INSIDE = """
 import sys
 from pathlib import Path
 from aloe_bench.bridges.vlmeval.kit import MODEL_NAME, jury_of, register
-from aloe_bench.cli.judge import Jury
+import os
+from aloe_bench.judges.jury.seats import Jury
 
-register(Path("lmu"), {}, jury_of(Jury.read(Path("judges.toml")).panel, Path("verdicts")))
+register(Path("lmu"), {}, jury_of(Jury.read(Path("judges.toml"), os.environ).panel, Path("verdicts")))
 import vlmeval.config
 from vlmeval.vlm.base import BaseModel
 from vlmeval.run import main

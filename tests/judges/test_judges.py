@@ -10,8 +10,9 @@ import pytest
 
 from aloe_bench.core import Decoding, Prediction
 from aloe_bench.errors import DataError, UsageError
+from aloe_bench.evaluation.verdicts import vote
 from aloe_bench.judges.jury.config import read_judges
-from aloe_bench.judges.jury.panel import Judge, Panel, vote
+from aloe_bench.judges.jury.panel import Judge, Panel
 from aloe_bench.judges.jury.rubric import Case, rubric_id
 from aloe_bench.judges.jury.store import case_key, read_replies
 from aloe_bench.models.mock_judge import MockJudge, true_grade

@@ -44,7 +44,7 @@ def refusal(name: str, root: Path) -> str:
 
 
 def test_the_counts_of_the_published_sets_are_what_each_task_expects():
-    found = {name: (task(name).expected_rows, task(name).paper_scored_rows) for name in TASKS}
+    found = {name: (task(name).expected_rows, task(name).facts.paper.rows) for name in TASKS}
 
     assert found == {
         "omnimedvqa": (88_996, None),

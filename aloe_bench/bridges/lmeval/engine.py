@@ -8,20 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.bridges.lmeval.text import SHOT_SEED, TextTask, lm_tasks
-from aloe_bench.core import Model, Prediction, Record, Request, Sample
-from aloe_bench.errors import DataError, ModelError
+from aloe_bench.core import Model, Prediction, Record, Request, Sample, Task, capabilities
+from aloe_bench.errors import DataError, ModelError, UsageError
 from aloe_bench.evaluation.loop import Engine, Keep, record_of
 from aloe_bench.evaluation.plan import Settings
 
 
-def lmeval_engine(root: Path) -> Engine:
-    """Return what `run_plan` is handed for a TextTask whose data lie in `root`."""
+def lmeval_engine(task: Task, root: Path) -> Engine:
+    """Return what `run_plan` is handed for a TextTask whose data lie in `root`; raises UsageError for another task."""
+    if not isinstance(task, TextTask):
+        raise UsageError(
+            f"{task.name}: engine lm-eval asks a TextTask of aloe_bench.bridges.lmeval.text, and no other."
+        )
+
+    def check(task: Task, model: Model, settings: Settings) -> None:
+        if "logprob" not in capabilities(model) or getattr(model, "chat_only", False):
+            raise UsageError(
+                f"{task.name}: scored by the log-likelihood of raw prompts, which back end "
+                f"{model.describe().get('backend', model.name)} does not give. Use a checkpoint folder with hf or "
+                "vllm, or the other tasks (--suite medical_images has them)."
+            )
 
     def ask(task: Any, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
         if todo:
             _evaluate(task, root, todo, model, settings, keep)
 
-    return Engine(ask, {"name": "lm-eval", "version": importlib.metadata.version("lm_eval")})
+    return Engine(ask, {"name": "lm-eval", "version": importlib.metadata.version("lm_eval")}, check)
 
 
 def _evaluate(

@@ -17,6 +17,8 @@ from aloe_bench.bridges.lmeval.docs import Docs
 from aloe_bench.bridges.lmeval.rows import Source, TextRow
 from aloe_bench.core import LETTERS, Absent, Sample
 from aloe_bench.errors import DataError, DependencyError, MissingDataError
+from aloe_bench.facts import CellSpec, Facts, Paper
+from aloe_bench.tasks.benchmark import table_3
 from aloe_bench.tasks.data.fetch import Fetch
 from aloe_bench.tasks.data.fetched import commits, refuse_changed
 
@@ -68,6 +70,7 @@ class TextTask:
     parts: tuple[Part, ...]
     licence: str
     source: str
+    facts: Facts
     shots: int = 0
     version: int = 1
     revision: str = "main"
@@ -202,8 +205,15 @@ def _subject(name: str) -> Part:
     return Part(f"mmlu_{name}", name, lmeval_rows.MMLU, MMLU_ROWS[name])
 
 
-MMLU = TextTask("mmlu", tuple(map(_subject, MMLU_ROWS)), "MIT", "cais/mmlu")
-MMLU_5SHOT = TextTask("mmlu_5shot", MMLU.parts, "MIT", "cais/mmlu", shots=5)
+_UNTOLD = Paper(told="not told by its digits")
+MMLU = TextTask(
+    "mmlu",
+    tuple(map(_subject, MMLU_ROWS)),
+    "MIT",
+    "cais/mmlu",
+    Facts(engine="lm-eval", places=(table_3("MMLU", "log-likelihood, micro-average", "14,042"),), paper=_UNTOLD),
+)
+MMLU_5SHOT = TextTask("mmlu_5shot", MMLU.parts, "MIT", "cais/mmlu", Facts(engine="lm-eval"), shots=5)
 MULTIMEDQA = TextTask(
     "multimedqa",
     (
@@ -214,4 +224,22 @@ MULTIMEDQA = TextTask(
     ),
     "MIT, Apache-2.0 (MedMCQA), CC-BY-SA-4.0 (MedQA)",
     "qiaojin/PubMedQA, openlifescienceai/medmcqa, GBaker/MedQA-USMLE-4-options-hf, cais/mmlu",
+    Facts(
+        (
+            CellSpec("overall"),
+            # lm-eval weighs by size, which is `overall`.
+            CellSpec("macro over parts", "macro", "category"),
+            CellSpec("category: {}", "each", "category"),
+        ),
+        engine="lm-eval",
+        places=(
+            table_3(
+                "MultiMedQA",
+                "log-likelihood, micro-average over nine sets; the macro-average over these is in the notes",
+                "7,045",
+                ("macro over parts",),
+            ),
+        ),
+        paper=_UNTOLD,
+    ),
 )

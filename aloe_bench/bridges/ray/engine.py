@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aloe_bench.core import Decoding, Model, Prediction, Request, Sample, Task
+from aloe_bench.core import Decoding, Model, Prediction, Request, Sample, Task, capabilities
 from aloe_bench.errors import AloeError, DependencyError, ModelError
 from aloe_bench.evaluation.loop import Engine, Keep, ask, record_of
 from aloe_bench.evaluation.plan import Settings
@@ -46,7 +46,13 @@ class RemoteModel:
         """Raise: only replicas answer."""
         raise ModelError(f"{self.name} lives on the cluster; it cannot be asked here.")
 
-    option_logprobs = generate
+
+class RemoteScorer(RemoteModel):
+    """Replicas that also score options."""
+
+    def option_logprobs(self, requests: Sequence[Request]) -> Any:
+        """Raise: only replicas answer."""
+        return self.generate(requests, Decoding())
 
 
 def _made(make: Callable[[], Model], folder: str) -> Model:
@@ -123,12 +129,13 @@ def remote_model(cluster: Cluster, make: Callable[[], Model]) -> RemoteModel:
     ray, folder = connect(cluster), os.getcwd()
 
     @ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)  # type: ignore[untyped-decorator, unused-ignore]
-    def look() -> tuple[str, str, dict[str, object]]:
+    def look() -> tuple[bool, str, str, dict[str, object]]:
         model = _made(make, folder)
-        return model.name, model.fingerprint, dict(model.describe())
+        return "logprob" in capabilities(model), model.name, model.fingerprint, dict(model.describe())
 
     try:
-        return RemoteModel(*ray.get(look.remote()))
+        scores, *known = ray.get(look.remote())
+        return RemoteScorer(*known) if scores else RemoteModel(*known)
     except ray.exceptions.RayTaskError as error:
         raise ModelError(f"A replica cannot be made on the cluster: {error.cause}") from error
 

@@ -77,14 +77,16 @@ def vlmeval_engine(upstream: Upstream, work: Path) -> Engine:
     """
     version = installed_version()
 
-    def ask(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+    def check(task: Task, model: Model, settings: Settings) -> None:
         if settings.protocol != "generate":
             raise UsageError("VLMEvalKit generates replies; it has no logprob protocol. Leave --engine vlmeval out.")
+
+    def ask(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
         if todo:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             keep(_run(task, todo, upstream, settings, work / f"{model.fingerprint[:8]}-{stamp}"))
 
-    return Engine(ask, {"name": "vlmeval", "version": version})
+    return Engine(ask, {"name": "vlmeval", "version": version}, check)
 
 
 def installed_version() -> str:

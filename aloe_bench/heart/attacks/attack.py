@@ -93,7 +93,7 @@ class Attack:
 
 
 def _again(origin: outside.Origin) -> Attack:
-    attack: Attack = outside.load_again(origin)
+    attack: Attack = outside.load(origin.pinned)
     return replace(attack, origin=origin)
 
 

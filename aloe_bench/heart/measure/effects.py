@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloe_bench.core import Cell, Record
+from aloe_bench.evaluation.task_cells import ATTACKED, Measure
 from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Floats, blocks, outcomes
 from aloe_bench.stats.clusters import caution, correlation, numbered
@@ -289,6 +290,9 @@ def cells(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Cel
         name: _cell(arms, str(header["run_id"]), within[name.partition("/")[0]])
         for name, arms in table_arms(found).items()
     }
+
+
+MEASURE = Measure(cells, section, ATTACKED)
 
 
 def _cell(arms: Sequence[tuple[Block, Arm]], run: str, within: Within) -> Cell:

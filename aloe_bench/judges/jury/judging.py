@@ -17,7 +17,7 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.evaluation import runlog
 from aloe_bench.files import VERDICT_FILE, write_json
-from aloe_bench.judges.jury.panel import Panel, Progress, vote
+from aloe_bench.judges.jury.panel import Panel, Progress
 from aloe_bench.judges.jury.rubric import Case, rubric_id
 from aloe_bench.judges.jury.store import VerdictStore
 
@@ -121,37 +121,3 @@ def _seat(folder: Path, seated: Mapping[str, Any] | None, facts: Mapping[str, An
 def _jury_line(facts: Mapping[str, Any]) -> str:
     judges = ", ".join(f"{judge['name']} ({judge['fingerprint'][:8]})" for judge in facts.get("judges", ()))
     return f"{judges} with rubric {facts.get('rubric')}"
-
-
-def tally(records: Sequence[Record]) -> dict[str, Any] | None:
-    """Return what the jury's grades look like, in counts and means; None if no jury has sat.
-
-    `bounds` are the mean scores that would stand if every missing judge had said 0, and 1.
-    """
-    judged = [record for record in records if record.score.verdicts]
-    if not judged:
-        return None
-    names = sorted({verdict.judge for record in judged for verdict in record.score.verdicts})
-    votes = [vote([verdict.grade for verdict in record.score.verdicts]) for record in judged]
-    rules = [record.score.rule for record in judged]
-    return {
-        "n": len(judged),
-        "missing": rules.count("jury: missing"),
-        "split": rules.count("jury: split"),
-        "by_quorum": sum(
-            record.score.value is not None and any(verdict.grade is None for verdict in record.score.verdicts)
-            for record in judged
-        ),
-        "bounds": [sum(vote.bounds[end] for vote in votes) / len(votes) for end in (0, 1)],
-        "judges": {name: _judge_tally(name, judged) for name in names},
-    }
-
-
-def _judge_tally(name: str, judged: Sequence[Record]) -> dict[str, Any]:
-    grades = [verdict.grade for record in judged for verdict in record.score.verdicts if verdict.judge == name]
-    given = [grade for grade in grades if grade is not None]
-    return {
-        "graded": len(given),
-        "missing": len(grades) - len(given),
-        "mean": sum(given) / len(given) if given else None,
-    }

@@ -7,10 +7,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 from aloe_bench.core import Decoding, Model, Request, Score, Verdict
 from aloe_bench.errors import ModelError, UsageError
+from aloe_bench.evaluation.verdicts import vote
 from aloe_bench.judges.jury import rubric
 from aloe_bench.judges.jury.store import Reply, VerdictStore, case_key
 
@@ -36,33 +36,6 @@ class Judge:
     decoding: Decoding
     fingerprint: str
     constrained: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """The jury's grade, None if it is open; a split one lacks a majority.
-
-    `bounds` are the grades that would stand if every missing judge said 0, and 1.
-    """
-
-    value: float | None
-    split: bool
-    bounds: tuple[float, float]
-
-
-def vote(grades: Sequence[float | None]) -> Vote:
-    """Return the median of an odd number of grades, where None is a judge that is missing.
-
-    With judges missing there is a value only if it stands whatever they would have said: of three, two that are
-    equal. The median is the majority wherever there is one; of three that all differ it is 0.5, a case that the
-    paper leaves open.
-    """
-    given = [grade for grade in grades if grade is not None]
-    missing = len(grades) - len(given)
-    low, high = (float(median([*given, *[worst] * missing])) for worst in (0.0, 1.0))
-    value = low if low == high else None
-    split = value is not None and given.count(value) <= len(grades) // 2
-    return Vote(value, split, (low, high))
 
 
 def score(verdicts: Sequence[Verdict]) -> Score:

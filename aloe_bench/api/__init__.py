@@ -1,0 +1,1 @@
+"""What `import aloe_bench` offers, and what the commands call."""

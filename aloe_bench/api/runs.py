@@ -1,0 +1,208 @@
+"""A model asked the questions of tasks: from what is wanted to finished runs on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, overload
+
+from aloe_bench import registry
+from aloe_bench.api.engines import Engines
+from aloe_bench.core import AnswerForm, AnswerProtocol, Cell, Decoding, Model, Record, Task
+from aloe_bench.evaluation import loop, runlog
+from aloe_bench.evaluation.finish import finish
+from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, suited
+from aloe_bench.evaluation.task_cells import task_cells
+from aloe_bench.models.make import ModelSpec, checked_options, make_model, model_facts, pinned
+
+if TYPE_CHECKING:
+    from aloe_bench.judges.jury.seats import Jury
+
+Summary = dict[str, Any]
+_DEFAULT = Decoding()
+Progress = Callable[[int, int], None]
+# A title in, a place to report to for as long as the step lasts.
+Bar = Callable[[str], AbstractContextManager[Progress]]
+
+
+class Grader(Protocol):
+    """Who grades open answers; a Jury is one."""
+
+    def grade(self, folder: Path, progress: Progress) -> int:
+        """Grade the run in `folder` and return how many verdicts are still to be asked for."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk: `folder`, and what summary.json says of it, or would if no call had failed."""
+
+    folder: Path
+    summary: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path | str) -> Run:
+        """Return the run in `folder`; raises DataError if there is none."""
+        path = Path(folder)
+        return cls(path, finish(path, done=False))
+
+    @cached_property
+    def header(self) -> Mapping[str, Any]:
+        """What was asked, of whom, how: run.json."""
+        return runlog.read_header(self.folder)
+
+    @cached_property
+    def cells(self) -> Mapping[str, Cell]:
+        """The published numbers by name, each with its interval and counts."""
+        return task_cells(self.header, self.records())
+
+    def records(self) -> list[Record]:
+        """Return the lines of the run log in task order: question, prompt, reply, score."""
+        return runlog.read_records(self.folder)
+
+
+@contextmanager
+def silent(title: str) -> Iterator[Progress]:
+    """Report to nobody."""
+    yield lambda done, total: None
+
+
+class Options(TypedDict, total=False):
+    """The keywords of `evaluate`, for type checkers."""
+
+    data_root: Path | str
+    output: Path | str
+    protocol: AnswerProtocol
+    answer: AnswerForm
+    parser: str
+    temperature: float
+    max_new_tokens: int
+    seed: int
+    limit: int | None
+    batch_size: int
+    name: str | None
+    judges: Jury | None
+    fresh: bool
+    allow_partial: bool
+    progress: Bar
+
+
+@overload  # a str is a Sequence of str too, and the first of these that fits counts
+def evaluate(  # type: ignore[overload-overlap]
+    model: str | ModelSpec | Model, tasks: str | Task, **options: Unpack[Options]
+) -> Run: ...
+@overload
+def evaluate(model: str | ModelSpec | Model, tasks: Sequence[str | Task], **options: Unpack[Options]) -> list[Run]: ...
+def evaluate(
+    model: str | ModelSpec | Model,
+    tasks: str | Task | Sequence[str | Task],
+    *,
+    data_root: Path | str = "data",
+    output: Path | str = "runs",
+    protocol: AnswerProtocol = "generate",
+    answer: AnswerForm = "letter",
+    parser: str = "strict",
+    temperature: float = _DEFAULT.temperature,
+    max_new_tokens: int = _DEFAULT.max_new_tokens,
+    seed: int = _DEFAULT.seed,
+    limit: int | None = None,
+    batch_size: int = 8,
+    name: str | None = None,
+    judges: Jury | None = None,
+    fresh: bool = False,
+    allow_partial: bool = False,
+    progress: Bar = silent,
+) -> Run | list[Run]:
+    """Return the finished run of `model` on one task, or one run for each of a sequence of tasks.
+
+    `model` is a checkpoint folder or hub id, "mock", a ModelSpec (a server, another back end, its options), or any
+    object that is a Model. A task is a name, "heart:FOLDER", or any object that is a Task. As with `aloe-bench run`, an
+    unfinished run is resumed, and a failed call has no score; `fresh` starts another run.
+    Raises UsageError for what does not fit together, DataError for data, ModelError for a model that cannot be used;
+    all of it before anything is written.
+    """
+    one = not isinstance(tasks, Sequence) or isinstance(tasks, str)
+    wanted: list[Any] = [tasks] if one else list(tasks)  # type: ignore[arg-type]
+    found: list[Task] = [registry.task(task) if isinstance(task, str) else task for task in wanted]
+    settings = Settings(
+        output=Path(output),
+        decoding=Decoding(temperature, max_new_tokens, seed),
+        protocol=protocol,
+        parser=parser,
+        answer=answer,
+        limit=limit,
+        chunk=chunk_of(batch_size),
+        fresh=fresh,
+        allow_partial=allow_partial,
+    )
+    plans, _ = load_plans(found, Path(data_root), settings)
+    engines = Engines.of(found, Path(data_root), Path(output))
+    spec = ModelSpec(model, batch_size=batch_size) if isinstance(model, str) else model
+    if isinstance(spec, ModelSpec):
+        asked, facts = model_of(spec, plans, engines, name)
+    else:
+        asked, facts = spec, _own_facts(spec, name)
+    summaries = evaluate_plans(plans, asked, facts, settings, engines, jury=judges, progress=progress)
+    runs = [Run(Path(summary["run"]), summary) for summary in summaries]
+    return runs[0] if one else runs
+
+
+def chunk_of(batch_size: int) -> int:
+    """Return how many replies are written together: enough for a back end to sort them into like batches."""
+    return max(32, 4 * batch_size)
+
+
+def model_of(
+    spec: ModelSpec, plans: Sequence[Plan], engines: Engines, name: str | None = None, size_group: str | None = None,
+    domain: str | None = None,
+) -> tuple[Model, dict[str, Any]]:  # fmt: skip
+    """Return the model, or what stands for it where another engine asks, and what the header holds of it."""
+    spec = pinned(spec)
+    model = engines.model(partial(make_model, spec, partial(_mock, answer_key(plans))), spec.kind, spec.base)
+    return model, model_facts(spec, model.fingerprint, name, size_group, domain)
+
+
+def _mock(key: Mapping[str, tuple[str, str | None]], name: str, options: Mapping[str, Any]) -> Model:
+    from aloe_bench.models.mock import Behaviour, MockModel
+
+    return MockModel(key, Behaviour(**checked_options(Behaviour, options, "back end mock")), name=name)
+
+
+def _own_facts(model: Model, name: str | None) -> dict[str, Any]:
+    backend = str(model.describe().get("backend", type(model).__name__))
+    called = name or f"{model.name}-{model.fingerprint[:8]}"
+    return {"name": called, "backend": backend, "miniature": False, "size_group": None, "domain": None}
+
+
+def evaluate_plans(
+    plans: Sequence[Plan],
+    model: Model,
+    facts: Mapping[str, Any],
+    settings: Settings,
+    engines: Engines,
+    asked: Mapping[str, Any] | None = None,
+    jury: Grader | None = None,
+    progress: Bar = silent,
+) -> list[Summary]:
+    """Return the summary of each plan's run, every item of it asked; `jury` grades the open answers.
+
+    What the model cannot be asked is refused before any run has a folder. Of an interrupted command over several
+    tasks, the finished runs are taken as they are.
+    """
+    for plan in plans:
+        loop.check_able(plan, model, suited(settings, plan.task), engines.engine(plan.task))
+    if not settings.fresh and loop.is_interrupted(plans, facts["name"], settings):
+        settings = replace(settings, go_on=True)
+    summaries = []
+    for plan in plans:
+        with progress(plan.task.name) as report:
+            engine = engines.engine(plan.task)
+            folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, report, engine)
+        left = 0
+        if jury and any(sample.kind == "open" for _, sample in plan.samples):
+            with progress("verdicts") as report:
+                left = jury.grade(folder, report)
+        summaries.append(finish(folder, done=not left))
+    return summaries

@@ -1,0 +1,92 @@
+"""Attacked tables out of sources, and leaderboard pages and comparisons out of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aloe_bench.api.runs import Run
+
+if TYPE_CHECKING:
+    from aloe_bench.heart.build import Recipe
+
+Report = Callable[[int, int], None]
+Folder = Run | Path | str
+
+
+def recipe(
+    attacks: str = "all",
+    templates: str = "clinical",
+    seed: int = 0,
+    strength: Sequence[str] = (),
+    parity: bool = False,
+) -> Recipe:
+    """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b"."""
+    from aloe_bench.heart.attacks import parse_attacks
+    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.strength import parse_strength
+    from aloe_bench.heart.wordings import load_templates
+
+    made = parse_attacks(attacks)
+    return Recipe(made, load_templates(templates, made), seed, parse_strength(tuple(strength), made), parity)
+
+
+def attack(
+    sources: Path | str | Sequence[Path | str],
+    output: Path | str,
+    *,
+    attacks: str = "all",
+    templates: str = "clinical",
+    seed: int = 0,
+    strength: Sequence[str] = (),
+    parity: bool = False,
+    limit: int | None = None,
+    workers: int = 1,
+    overwrite: bool = False,
+    progress: Report = lambda done, total: None,
+) -> Mapping[str, Any]:
+    """Return the manifest of the attacked table made of source folders in `output`, which appears whole or not at all.
+
+    Ask it as task "heart:OUTPUT". `workers` processes give the same bytes as one. Raises DataError, naming every
+    fault of a source, before anything is written.
+    """
+    from aloe_bench.files import NewFolder
+    from aloe_bench.heart.make import build, check_pictures, plan_work
+    from aloe_bench.heart.sources.source import load_source
+
+    named = [sources] if isinstance(sources, Path | str) else list(sources)
+    loaded = [load_source(Path(source)) for source in named]
+    made = recipe(attacks, templates, seed, strength, parity)
+    work = plan_work(loaded, made, limit=limit)
+    NewFolder(Path(output), overwrite=overwrite, known_by="manifest.json").check()
+    check_pictures(work, workers, lambda done, total: None)
+    return build(loaded, work, made, Path(output), n_workers=workers, overwrite=overwrite, limit=limit, report=progress)
+
+
+def compare(first: Folder, second: Folder, *, by: str | None = None, margin: float | None = None) -> Mapping[str, Any]:
+    """Return the rows of a paired comparison of two runs on the same questions: `second` minus `first`.
+
+    `by` adds a row for each value of a tag, `margin` in (0, 1] tests of "no worse than that" and "equal within that".
+    Raises RunMismatchError for other questions.
+    """
+    from aloe_bench.boards.compare import compare as rows
+
+    return rows(_folder(first), _folder(second), by=by, margin=margin)
+
+
+def leaderboard(runs: Folder | Sequence[Folder], output: Path | str = "leaderboards") -> list[Path]:
+    """Return the evidence and pages written below `output` from finished runs, or folders that hold some.
+
+    Raises DataError if there is none, or a partial run would take the place of a complete one.
+    """
+    from aloe_bench.boards.build import build
+    from aloe_bench.boards.collect import finished_runs
+
+    given: Sequence[Folder] = [runs] if isinstance(runs, Run | Path | str) else runs
+    found, _ = finished_runs([_folder(run) for run in given])
+    return build(found, Path(output))
+
+
+def _folder(run: Folder) -> Path:
+    return run.folder if isinstance(run, Run) else Path(run)

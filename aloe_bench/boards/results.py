@@ -1,0 +1,148 @@
+"""What results/<model>/<task>.json must hold, checked in whole before any page is made of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NotRequired, TypedDict
+
+from aloe_bench.checked import checked
+from aloe_bench.errors import DataError
+from aloe_bench.facts import Place
+
+SCHEMA = 1
+AGAIN = "Build it again from its run folder."
+
+
+class Numbers(TypedDict):
+    """A cell."""
+
+    value: float | None
+    exact: str | None
+    interval: tuple[float, float] | None
+    n: int
+    n_clusters: int
+    failed: int
+    unread: int
+    unjudged: int
+    split: NotRequired[float | None]
+
+
+class ModelFacts(TypedDict):
+    name: str
+    fingerprint: str
+    backend: str
+    miniature: bool
+    size_group: str | None
+    domain: str | None
+
+
+class TaskFacts(TypedDict):
+    name: str
+    version: int
+    expected_rows: int
+    data_sha256: str
+    source: NotRequired[str | None]
+    places: NotRequired[tuple[Place, ...]]
+
+
+class JudgeFacts(TypedDict):
+    name: str
+    backend: str
+
+
+class JuryFacts(TypedDict):
+    judges: list[JudgeFacts]
+
+
+class EngineFacts(TypedDict):
+    name: str
+
+
+class Estimate(TypedDict):
+    """One measure of an attacked table."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    chance: NotRequired[float]
+    below_chance: NotRequired[bool]
+    p_adjusted: NotRequired[float | None]
+    detectable: NotRequired[float | None]
+
+
+class Levels(TypedDict):
+    macro: Estimate
+
+
+class Attacked(TypedDict):
+    """One kind of question of an attacked table: attack -> measure -> levels, data set -> outcomes."""
+
+    columns: dict[str, dict[str, Levels]]
+    outcomes: dict[str, dict[str, str]]
+
+
+class Result(TypedDict):
+    run: str
+    model: ModelFacts
+    task: TaskFacts
+    protocol: str
+    engine: NotRequired[EngineFacts | None]
+    parser: NotRequired[str | None]
+    answer: NotRequired[str | None]
+    judges: NotRequired[JuryFacts | None]
+    partial: bool
+    absent: NotRequired[dict[str, int]]
+    left_out: NotRequired[list[str]]
+    cells: dict[str, Numbers]
+    heart: NotRequired[dict[str, Attacked]]
+
+
+def read_result(path: Path) -> Mapping[str, Any]:
+    """Return the result at `path`; raises DataError, naming the place, for a file that is not as `build` wrote it."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}). {AGAIN}") from error
+    if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+        raise DataError(f"{path}: expected a result of schema {SCHEMA}. {AGAIN}")
+    try:
+        result = checked(value, Result, str(path))
+        _check_numbers(result, path)
+    except DataError as error:
+        raise DataError(f"{error} {AGAIN}") from error
+    return result
+
+
+def _check_numbers(result: Result, path: Path) -> None:
+    """Raise DataError where a cell's fraction is none, or its attacked table does not have it."""
+    for name, numbers in result["cells"].items():
+        exact = numbers["exact"]
+        try:
+            known = exact is None or 0 <= Fraction(exact) <= 1
+        except (ValueError, ZeroDivisionError):
+            known = False
+        if not known:
+            raise DataError(f"{path}: cells.{name}.exact is {exact!r}; expected a fraction from 0 to 1.")
+    for name in result["cells"] if "heart" in result else ():
+        task, _, attack = name.partition("/")
+        measure = "accuracy" if attack == "baseline" else "adversarial"
+        columns = result["heart"][task]["columns"] if task in result["heart"] else {}
+        levels = columns.get(attack, {}).get(measure)
+        if levels is None or not {"chance", "below_chance"} <= levels["macro"].keys():
+            raise DataError(f"{path}: heart has nothing, or no chance, for the cell {name!r}.")
+        _check_outcomes(result["heart"][task]["outcomes"], attack, name, path)
+    for task, part in result["heart"].items() if "heart" in result else ():
+        if "baseline" not in part["columns"]:
+            raise DataError(f"{path}: heart.{task}.columns.baseline is missing.")
+
+
+def _check_outcomes(outcomes: Mapping[str, Mapping[str, str]], attack: str, name: str, path: Path) -> None:
+    found = [each for each in outcomes.values() if attack in each]
+    if not found:
+        raise DataError(f"{path}: heart has no outcomes for the cell {name!r}.")
+    for each in found:
+        clusters = each.get("clusters", "").split()
+        if len(clusters) != len(each[attack]) or not all(map(str.isdecimal, clusters)):
+            raise DataError(f"{path}: heart's outcomes of {name!r} are not one for each cluster named.")

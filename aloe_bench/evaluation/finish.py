@@ -1,0 +1,60 @@
+"""The end of a run: its numbers, and summary.json, which is what ends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.core import Cell
+from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.task_cells import task_cells, task_sections
+from aloe_bench.evaluation.verdicts import tally
+from aloe_bench.files import write_json
+
+
+def finish(folder: Path, done: bool = True) -> dict[str, Any]:
+    """Return the summary of a run whose every sample has a record.
+
+    It is written, which ends the run, unless a call failed or the caller is not `done` with it.
+    """
+    header, records = runlog.read_run(folder)
+    cells = task_cells(header, records)
+    failed = sum(record.prediction.finish == "error" for record in records)
+    summary = {
+        "run": str(folder),
+        "task": header["task"]["name"],
+        "model": header["model"]["name"],
+        "protocol": header["protocol"],
+        "n": len(records),
+        "failed": failed,
+        "first_failure": next(
+            (f"{r.sample_id}: {r.prediction.error}" for r in records if r.prediction.finish == "error"), None
+        ),
+        "unjudged": sum(record.score.rule == "unjudged" for record in records),
+        "partial": bool(header["partial"] or header["limit"] is not None or header["shard"]),
+        "seconds": sum(record.prediction.seconds or 0.0 for record in records),
+        "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in records),
+        "output_tokens": sum(record.prediction.output_tokens or 0 for record in records),
+        "jury": tally(records),
+        "absent": header.get("absent", {}),
+        "left_out": header.get("asked", {}).get("left_out", []),
+        "cells": {name: _plain(cell) for name, cell in cells.items()},
+    } | task_sections(header, records)
+    if (header.get("decoding") or {}).get("temperature") and header["protocol"] == "generate":
+        # A sampled reply without a seed cannot be had again, and another seed would not have changed it.
+        summary["unseeded"] = sum(r.prediction.text is not None and r.prediction.seed is None for r in records)
+    if done and not failed:
+        write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _plain(cell: Cell) -> dict[str, Any]:
+    return {
+        "value": cell.value,
+        "interval": cell.interval,
+        "n": cell.n,
+        "n_clusters": cell.n_clusters,
+        "failed": cell.failed,
+        "unread": cell.unread,
+        "unjudged": cell.unjudged,
+    }
