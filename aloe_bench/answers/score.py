@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from aloe_bench.answers.compat.probmed import BOTH, parse_yes_no_probmed
 from aloe_bench.answers.compat.vlmeval import parse_choice_vlmeval
@@ -10,13 +11,26 @@ from aloe_bench.answers.strict.choice import VERSION, Parsed, parse_choice, pars
 from aloe_bench.core import LETTERS, Kind, Prediction, Sample, Score
 from aloe_bench.errors import UsageError
 
-Parser = Callable[[str, Sequence[str]], Parsed]
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a parser may know beside the reply: the question, its options, and how the reply ended."""
+
+    question: str
+    choices: Sequence[str]
+    finish: str
+
+
+Parser = Callable[[str, Asked], Parsed]
 
 # A compat parser reads only the kind of question that its benchmark has.
 PARSERS: dict[str, Mapping[Kind, Parser]] = {
-    "strict": {"choice": parse_choice, "yes_no": lambda reply, options: parse_yes_no(reply)},
-    "vlmeval": {"choice": parse_choice_vlmeval},
-    "probmed": {"yes_no": lambda reply, options: parse_yes_no_probmed(reply)},
+    "strict": {
+        "choice": lambda reply, asked: parse_choice(reply, asked.choices, finish=asked.finish),
+        "yes_no": lambda reply, asked: parse_yes_no(reply, asked.question, finish=asked.finish),
+    },
+    "vlmeval": {"choice": lambda reply, asked: parse_choice_vlmeval(reply, asked.choices)},
+    "probmed": {"yes_no": lambda reply, asked: parse_yes_no_probmed(reply)},
 }
 
 
@@ -57,7 +71,7 @@ def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Sco
     if prediction.option_logprobs:
         likeliest = _likeliest(sample, prediction)
         return Score(float(likeliest == sample.target), likeliest, "logprob")
-    parsed = PARSERS[parser][sample.kind](prediction.text, sample.choices)
+    parsed = PARSERS[parser][sample.kind](prediction.text, Asked(sample.question, sample.choices, prediction.finish))
     if parsed.letter is None:
         return Score(0.0, None, f"unread: {parsed.rule}")
     return Score(float(parsed.letter in (sample.target, BOTH)), parsed.letter, parsed.rule)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aloe_bench.answers.strict.choice import Parsed
+from aloe_bench.answers.strict.reading import Parsed
 
 BOTH = "yes and no"
 

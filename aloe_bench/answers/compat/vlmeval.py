@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aloe_bench.answers.strict.choice import Parsed
+from aloe_bench.answers.strict.reading import Parsed
 
 _VLMEVAL_REFUSALS = (
     "Sorry, I can't help with images of people yet.",

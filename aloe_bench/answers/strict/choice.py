@@ -1,300 +1,359 @@
-"""What option a reply names, or nothing: the strict parser.
+"""What option a reply names, or nothing: the strict parser, version 3.
 
-Nothing is guessed. A reply that can be read two ways is unread (`letter=None`), because a wrong letter moves a
-score silently and an unread one is counted. Order: clean the reply (`answer_reading`), then look for a letter alone,
-an announced letter, a leading one, an announced option text, a marked letter, a last letter, and an option's own
-text. `rule` says which of these fired. Every pattern is bounded, so time is linear in the reply.
+Nothing is guessed. A reply that can be read two ways is unread (`letter=None`), because a wrong letter moves a score
+silently and an unread one is counted. A reply becomes a list of claims (`claims`), and one decision reads them:
+containers, then what is called the answer, then what the reply opens with, then the one option that it names at all.
+`rule` says which. Every pattern is bounded, so time is linear in the reply.
 """
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Sequence
 
-from aloe_bench.answers.strict.cleaning import plain_text, without_reasoning
-from aloe_bench.answers.strict.options import Item, bare, flat
-from aloe_bench.answers.strict.patterns import (
-    ABBREVIATED,
-    ALTERNATIVE,
-    ARTICLE_LINE,
+from aloe_bench.answers.strict.claims import Claim, claims
+from aloe_bench.answers.strict.cleaning import own_turn, plain_text, without_reasoning
+from aloe_bench.answers.strict.containers import answer_text, opened
+from aloe_bench.answers.strict.phrases import (
+    DISCLAIMER,
     DOUBT,
     EDGE,
-    HEDGE,
     HOWEVER,
-    IS_CORRECT,
-    LAST_LETTER,
     LIKELY,
-    LOOSE_LAST,
-    MARKED,
-    NAMED,
     NEGATED_AFTER,
-    NEGATION,
-    NEW_PARAGRAPH,
-    NEXT_LINE,
-    PHRASE,
-    PRAISED,
-    REFUSAL,
-    REMARK,
-    REMARKED,
+    REFUSES,
     RETRACTED,
-    REVISION,
-    RUN,
-    SECOND,
-    SENTENCE_LETTER,
-    SPECIES,
-    clause_before,
-    hedged,
 )
-from aloe_bench.answers.strict.reading import Parsed, answer_text, parse
-from aloe_bench.answers.strict.wording import announced_text, option_text
+from aloe_bench.answers.strict.reading import Parsed
+from aloe_bench.answers.strict.references import ANY, STRONG, Item, Marked, letter_of
+from aloe_bench.answers.strict.wording import only_option_said
 from aloe_bench.answers.strict.yes_no import parse_yes_no
 
 __all__ = ["VERSION", "Parsed", "answer_text", "parse_choice", "parse_yes_no", "without_reasoning"]
 
-VERSION = 2
+VERSION = 3
+# A reply that is longer is read at its beginning and its end; one that names options more often only loops.
+LONGEST, MOST_CLAIMS = 20_000, 400
+
+_LONE = re.compile(r"(?:option|choice|letter|opción|answer|选项)\s{0,3}[(\[]?([A-Za-z])[)\]]?", re.I)
+_SENTENCE = re.compile(r"[^.!?。！？\n]{1,600}[.!?。！？]?")
+_HELD_OUT = r"possibly|perhaps|maybe|alternatively,?|(?:could|might|may) (?:also |well )?be|instead|rather"
+_SEEMS = r"is|are|would be|seems|appears|looks|fits|suits|matches|explains|may be|could be|might be|remains"
+_AS_GOOD = (
+    r"better|more (?:likely|appropriate|plausible|suitable)|possible\b"
+    r"|(?<=also )(?:possible|plausible|reasonable|valid|acceptable|correct|right|likely)"
+    r"|(?<=equally )(?:possible|plausible|reasonable|valid|correct|likely)"
+)
+# Another option that is held out further on: "It could also be C", "C is better".
+_CHANGES = re.compile(
+    rf"(?:\b(?:{_HELD_OUT})|[.\n]\s{{0,3}}or)[,:]?\s{{1,3}}(?:an?\s|the\s)?({STRONG})"
+    rf"|({STRONG}),?\s{{1,3}}(?:{_SEEMS})\s{{1,3}}"
+    rf"(?:(?:the|a|to be|indeed|actually|also(?= )|equally(?= )|very)\s{{1,3}}){{0,3}}(?:{_AS_GOOD})",
+    re.I,
+)
+_CONCLUDED = re.compile(
+    rf"\b(?:is|hand|rather|instead|but|so|then),?\s{{1,3}}({STRONG})(?=\s{{0,2}}(?:[.!\n]|$))", re.I
+)
 
 
-def _named(pattern: re.Pattern[str], text: str, at: int, item: Item, reach: int = sys.maxsize) -> set[str]:
-    """Return the letters of the item that `pattern` finds in `reach` characters of `text` from `at` on."""
-    return {
-        g for m in pattern.finditer(text, at, min(at + reach, len(text))) for g in m.groups() if g and g in item.letters
-    }
+class _Reply:
+    """One plain text: its references marked, its claims, and how it ended."""
+
+    def __init__(self, text: str, item: Item, cut: bool) -> None:
+        self.text, self.item, self.cut = text, item, cut
+        self.marked = Marked(text, item)
+        self.claims = claims(self.marked) if len(self.marked.at) <= MOST_CLAIMS else []
+        self.loops = len(self.marked.at) > MOST_CLAIMS
+        if cut:
+            edge = len(self.marked.text.rstrip()) - 1
+            said = self.marked.text
+            self.claims = [
+                one
+                for one in self.claims
+                if one.at < edge
+                and (one.form in ("letter", "both", "clash") or (one.strength == 3 and said[one.at + 1] in ".!\n。"))
+            ]
+
+    def after(self, at: int) -> str:
+        return self.marked.text[at + 1 :]
 
 
-def _wavers(letter: str, text: str, at: int, item: Item) -> bool:
-    """Return whether `text` takes `letter` back after `at`, or holds out another letter."""
-    if HOWEVER.match(text, at) or DOUBT.search(text, at) or RETRACTED.search(text, at, at + 60):
-        return True
-    return bool((_named(ALTERNATIVE, text, at, item) | _named(PRAISED, text, at, item)) - {letter})
+def _talk(text: str) -> str:
+    """Return `text` without the sentences that only disclaim: about no option, and about doctors or advice."""
+    return " ".join(s for s in _SENTENCE.findall(text) if re.search(ANY, s) or not DISCLAIMER.search(s))
 
 
-def _opens_list(letter: str, text: str, phrase: re.Match[str], end: int) -> bool:
-    """Return whether the letter after `phrase` is but the first of the options' list, one a line."""
-    if "\n" not in phrase.group(0) and not phrase.group("so"):
-        return False
-    later = NEXT_LINE.search(text, end, end + 600)
-    return later is not None and ord(later.group(1).upper()) == ord(letter) + 1
+def _without_disclaimer(text: str) -> str:
+    """Return `text` without last lines that only disclaim, if there is more."""
+    lines = text.rstrip().split("\n")
+    while len(lines) > 1 and (not lines[-1].strip() or _only_disclaims(lines[-1])):
+        lines.pop()
+    return "\n".join(lines)
 
 
-def _beside_another(letter: str, text: str, end: int, item: Item) -> bool:
-    """Return whether the letter that ends at `end` is one of several: "B. Edema or C", "A. B. C.", "A: 20%, B: 80%"."""
-    if item.offers_another(letter, text, end):
-        return True
-    if item.stated(text[end : end + 600]) == letter:
-        return False
-    if (run := RUN.match(text, end)) and run.group(1) in item.letters and run.group(1) != letter:
-        return True
-    return bool(REMARK.match(text, end - 1) and _named(REMARKED, text, end, item, 600) - {letter})
-
-
-def _announcement(text: str, item: Item, phrase: re.Match[str]) -> Parsed | tuple[str, int] | None:
-    """Return the letter that `phrase` announces and its end, why it is unread, or `None` if it announces none."""
-    clause = clause_before(text, phrase.start())
-    if NEGATION.search(clause) or HEDGE.search(clause) or not (read := item.letter_at(text, phrase.end())):
-        return None
-    letter, end = read
-    if NEGATED_AFTER.match(text, item.past(letter, text, end)) or RETRACTED.search(text, end, end + 90):
-        return None
-    if _opens_list(letter, text, phrase, end):
-        return None
-    shared = SECOND.match(text, end) and item.stated(text[end : end + 600]) != letter
-    if shared or _beside_another(letter, text, end, item):
-        return Parsed(None, "two-letters")
-    return read if item.fits(letter, text, end) else Parsed(None, "letter-and-text-differ")
-
-
-def _announced(text: str, item: Item) -> Parsed | None:
-    found: list[tuple[bool, str, int]] = []
-    for phrase in PHRASE.finditer(text):
-        one = _announcement(text, item, phrase)
-        if isinstance(one, Parsed):
-            return one
-        if one:
-            revised = bool(found) and REVISION.search(text, max(0, phrase.start() - 90), phrase.start())
-            found.append((phrase.group("final") is not None or bool(revised), *one))
-    if not found:
-        return None
-    finals = [one for one in found if one[0]]
-    _, letter, end = finals[-1] if finals else found[-1]
-    if not finals and len({letter for _, letter, _ in found}) > 1:
-        return Parsed(None, "two-letters")
-    if _wavers(letter, text, end, item):
-        return Parsed(None, "self-correction")
-    return Parsed(letter, "final-answer" if finals else "announced")
-
-
-def _stands_out(match: re.Match[str], text: str, item: Item) -> bool:
-    """Whether a letter in brackets names an option, and not "figure (B)" or "grade (B)"."""
-    if match.re is not MARKED or not match.group(2):
-        return True
-    before = text[max(0, match.start() - 600) : match.start()].lower().rstrip(" \t*\"'")
-    own = item.texts.get(match.group(2).upper())
+def _only_disclaims(line: str) -> bool:
+    sentences = [s for s in _SENTENCE.findall(line) if s.strip(EDGE)]
     return (
-        before[-1:] in ("", "\n") or bool(own and before.endswith(own)) or bool(IS_CORRECT.match(text, match.start()))
+        len(line) > 20 and all(DISCLAIMER.search(s) for s in sentences) and not re.match(r"\W{0,6}\(?[A-Z][).:]", line)
     )
 
 
-def _mark(match: re.Match[str], text: str, item: Item) -> Parsed | tuple[str, bool] | None:
-    """Return the letter that a mark names and whether it stands out, why it is unread, or `None` if it names none."""
-    raw, end = next(g for g in match.groups() if g), match.end()
-    letter = raw.upper()
-    own = item.stated(text[end : end + 600]) == letter
-    denied_before = NEGATION.search(clause_before(text, match.start()))
-    if letter not in item.letters or denied_before or NEGATED_AFTER.match(text, item.past(letter, text, end)):
+def _wavers(reply: _Reply, letter: str, at: int) -> bool:
+    """Return whether the reply takes `letter` back after `at`, or holds out another option."""
+    rest = reply.after(at)
+    if (HOWEVER.match(rest) and re.search(ANY, rest[:300])) or DOUBT.search(rest) or RETRACTED.search(rest[:90]):
+        return True
+    found = [g for m in _CHANGES.finditer(rest[:400]) for g in m.groups() if g]
+    found += [m.group(1) for m in _CONCLUDED.finditer(rest[:400])]
+    return any(letter_of(g) != letter for g in found)
+
+
+def _verdict(reply: _Reply) -> Parsed | None:
+    """Return the option that the reply calls the answer, or the best or likeliest one; `None` if it calls none so."""
+    for level, rule in ((3, "announced"), (2, "called-best")):
+        said = [one for one in reply.claims if one.strength == level and one.stance in ("asserted", "shared")]
+        if any(one.form in ("letter", "both") for one in said):
+            said = [one for one in said if one.form != "weak"]
+        if not said:
+            continue
+        if any(one.form == "clash" for one in said):
+            return Parsed(None, "letter-and-text-differ")
+        last = said[-1]
+        if last.stance == "shared":
+            return Parsed(None, "two-letters")
+        said = [one for one in said if one.stance == "asserted"]
+        letters = {one.letter for one in said}
+        chosen = last
+        if len(letters) > 1:
+            finals = [one for one in said if one.final]
+            settled = finals or ([one for one in said if one.concludes] if level == 2 else [])
+            if not settled or (len({one.letter for one in settled}) > 1 and not finals):
+                return Parsed(None, "two-letters")
+            chosen = settled[-1]
+        elif any(one.final for one in said):
+            rule = "final-answer"
+        if level == 3 and _differs_later(reply, chosen):
+            return Parsed(None, "two-letters")
+        if _wavers(reply, chosen.letter, chosen.at):
+            return Parsed(None, "self-correction")
+        if chosen.form in ("words", "weak") and not _stands_alone(reply, chosen):
+            return Parsed(None, "two-option-texts")
+        return Parsed(chosen.letter, "final-answer" if chosen.final else rule)
+    return None
+
+
+def _differs_later(reply: _Reply, chosen: Claim) -> bool:
+    return any(
+        one.strength == 2 and one.stance == "asserted" and one.letter != chosen.letter and one.at > chosen.at
+        and not one.opens and not chosen.final and one.form != "weak"
+        for one in reply.claims
+    )  # fmt: skip
+
+
+def _stands_alone(reply: _Reply, chosen: Claim) -> bool:
+    """Return whether no option but remarks on others follows one that is said in words."""
+    return not any(
+        one.at > chosen.at
+        and one.letter != chosen.letter
+        and one.strength
+        and one.stance == "asserted"
+        and not one.opens
+        for one in reply.claims
+    )
+
+
+def _opening(reply: _Reply) -> Parsed | None:
+    """Return the letter that the reply begins with, if it is an answer and not the first of a list."""
+    text = reply.marked.text
+    lead = re.match(r"[\s.,;:!\"'\[({<>~–—-]{0,9}", text)
+    at = lead.end() if lead else 0
+    if likely := LIKELY.match(text, at):
+        at = likely.end()
+    one = next((c for c in reply.claims if c.at == at), None)
+    if one is None or one.form in ("words", "weak"):
         return None
-    if text[end : end + 1] == "?" or not _stands_out(match, text, item):
-        return letter, False
-    if (match.re is NAMED and not own) or (raw in "Aa" and ARTICLE_LINE.match(text, end)):
-        return None
-    if raw.islower() and re.match(r"\s{1,3}(?!(?:or|and)\b)\w", text[end : end + 6]) and not own:
-        return None
-    lead, mine = text[max(0, match.start() - 300) : match.start()].lower().rstrip(" \t,:(-"), item.texts[letter]
-    other_before = any(v and lead.endswith(v) for v in item.texts.values()) and not (mine and lead.endswith(mine))
-    if other_before or not item.fits(letter, text, end):
+    if one.form == "clash":
         return Parsed(None, "letter-and-text-differ")
-    if match.group(0).endswith(".") and not own and re.match(r"\s[a-zà-ÿ]", text[end : end + 2]):
-        return None
-    return Parsed(None, "two-letters") if _beside_another(letter, text, end, item) else (letter, True)
-
-
-def _marked(text: str, item: Item) -> Parsed | None:
-    """Return the one letter that stands out in `text`, as "Option B", "(B)", "B." opening a line or "B is correct"."""
-    found: dict[str, int] = {}
-    passing: set[str] = set()
-    stated: list[tuple[int, int]] = []
-    for match in [*MARKED.finditer(text), *IS_CORRECT.finditer(text), *NAMED.finditer(text)]:
-        mark = _mark(match, text, item)
-        if isinstance(mark, Parsed):
-            return mark
-        if mark and mark[1]:
-            found[mark[0]] = max(match.end(), found.get(mark[0], 0))
-            stated.append((match.end(), item.past(mark[0], text, match.end())))
-        elif mark:
-            passing.add(mark[0])
-    if len(found.keys() | passing) > 1:
+    rest = text[at + 1 :]
+    if one.stance == "shared":
         return Parsed(None, "two-letters")
-    if not found:
-        return Parsed(None, "letter-in-passing") if passing else None
-    if hedged(text, stated, REFUSAL, HEDGE):
-        return Parsed(None, "hedge")
-    (letter, last), *_ = found.items()
-    return Parsed(None, "self-correction") if _wavers(letter, text, last, item) else Parsed(letter, "marked")
-
-
-def _leading(text: str, item: Item, marked: Parsed | None) -> Parsed | None:
-    """Return the letter that `text` begins with, perhaps after "most likely"; `None` if it is to be read otherwise."""
-    likely = LIKELY.match(text)
-    at = likely.end() if likely else 0
-    read = item.letter_at(text, at)
-    if not read or (likely and (text[at].islower() or HEDGE.search(text))):
-        return None
-    letter, end = read
-    own = item.stated(text[end : end + 600]) == letter
-    past = item.past(letter, text, end)
-    negated = NEGATED_AFTER.match(text, past) and not (own and NEW_PARAGRAPH.match(text, past))
-    if negated or (SECOND.match(text, end) and not own):
-        return None
-    if not item.fits(letter, text, end):
-        return Parsed(None, "letter-and-text-differ")
-    if _beside_another(letter, text, end, item):
-        return Parsed(None, "two-letters")
-    if _wavers(letter, text, end, item):
-        return Parsed(None, "self-correction")
-    stated = [(end, past)] if own else []
-    if marked and marked.letter not in (letter, None):
-        return Parsed(None, "two-letters")
-    if (marked and not marked.letter) or hedged(text, stated, REFUSAL):
-        return None
-    return Parsed(letter, "leading-letter")
-
-
-def _first_line(text: str, item: Item) -> tuple[str, str] | None:
-    """Return the letter that is alone on the first line, and the lines after it."""
-    head, _, rest = text.partition("\n")
-    letter = bare(head).upper()
-    article = letter in "AI" and rest.strip()[:1].islower()
-    alone = len(letter) == 1 and letter in item.letters and "?" not in head and not article
-    return (letter, rest.strip()) if alone else None
-
-
-def _explained(letter: str, rest: str, item: Item) -> Parsed | None:
-    """Return `letter` if the lines after it explain it: none begins with a letter, concludes otherwise or wavers."""
-    low = flat(rest).lower()
-    told = announced_text(rest, item)
-    texts = {item.of_text(option) for option, _, _ in item.mentions(low)}
-    if (
-        len(rest.split()) < 4
-        or NEGATED_AFTER.match(rest)
-        or re.search(r"^[ \t]{0,4}\(?[A-Z](?:[.):]|[ \t]{0,4}$)", rest, re.M)
+    if one.stance == "negated" and not (
+        one.form == "both" and re.match(r"\.?[ \t]{0,3}\n\s{0,3}\n\s{0,3}(?:not?|never)\s\w", rest, re.I)
     ):
         return None
-    if (told and told.letter != letter) or (texts and len(texts) == 1 and texts != {letter}):
+    if re.match(r"\W{0,6}(?:incorrect|wrong|false)\b", rest, re.I):
+        return None
+    if re.match(r"[\"')\]]?\s{0,2}\?", rest) or (
+        reply.marked.at[at].small and not re.match(r"\s{0,2}(?:[.:]?\s*(?:\n|$))", rest) and one.form != "both"
+    ):
+        return None
+    if likely and re.search(r"\b(?:might|could|may|if|or)\b", rest[:60], re.I):
+        return None
+    if _lists(reply, one):
+        return Parsed(None, "list-of-options")
+    if any(c.strength > 1 and c.stance in ("asserted", "shared") and c.letter != one.letter for c in reply.claims):
+        return Parsed(None, "opening-differs")
+    if one.stance == "hedged" and re.match(r"[\"')\]]?,?\s{0,3}(?:maybe|perhaps|possibly|if|unless)\b", rest, re.I):
+        return Parsed(None, "hedge")
+    if HOWEVER.match(rest) or _wavers(reply, one.letter, at):
+        return Parsed(None, "self-correction")
+    talk = _talk(rest)
+    if REFUSES.search(talk):
+        return Parsed(None, "hedge")
+    alone = re.match(r"[\"')\]]?[.:]?\s{0,3}(?:\n|$)", rest) and one.form == "letter"
+    if alone and _explains_another(reply, one, rest):
         return Parsed(None, "letter-and-text-differ")
-    if hedged(rest, [], REFUSAL) or _wavers(letter, rest, 0, item):
+    return Parsed(one.letter, "letter-explained" if alone and rest.strip(EDGE) else "leading-letter")
+
+
+def _lists(reply: _Reply, first: Claim) -> bool:
+    """Return whether the option that opens the reply is but one of its list."""
+    later = [c for c in reply.claims if c.at > first.at and c.letter != first.letter]
+    if first.remark and any(c.remark and c.form != "words" for c in later):
+        return True
+    heads = [c for c in later if c.opens and c.form in ("letter", "both", "clash")]
+    if not heads:
+        return False
+    return ord(heads[0].letter) == ord(first.letter) + 1 or any(c.stance != "negated" for c in heads)
+
+
+def _explains_another(reply: _Reply, one: Claim, rest: str) -> bool:
+    """Return whether the lines below a lone letter are about another option, or begin with one."""
+    if (
+        re.match(r"\s{0,6}\.?\s{0,6}(?:incorrect|wrong|not|no)\b", rest, re.I)
+        and NEGATED_AFTER.match(rest)
+        and one.letter != "D"
+    ):
+        return True
+    later = [c for c in reply.claims if c.at > one.at]
+    if any(c.opens and c.form != "words" and c.letter != one.letter and c.stance == "asserted" for c in later):
+        return True
+    said = {c.letter for c in later if c.form == "words"}
+    return len(said) == 1 and said != {one.letter}
+
+
+def _last(reply: _Reply) -> Parsed | None:
+    """Return the letter that is the last line or sentence, where no sentence begins with another."""
+    if reply.cut:
         return None
-    return Parsed(letter, "letter-explained")
-
-
-def _last_letter(text: str, item: Item) -> Parsed | None:
-    """Return the letter that alone is the last sentence or line of `text`, where no sentence begins with another.
-
-    It is unread where the text before it names another option by its words.
-    """
-    tail = LAST_LETTER.search(text, max(0, len(text) - 60))
-    if not tail or (letter := tail.group(1)) not in item.letters:
+    text = reply.marked.text.rstrip()
+    tail = re.search(
+        rf"(?:(?:[^\W\d_]{{1,40}}|{ANY})[\"')]?[.!?]\s{{1,3}}|\n\s{{0,3}})({STRONG})[\"')\]]?[.!]?\Z", text[-60:]
+    )
+    if not tail:
         return None
-    before = text[: tail.start(1)].rstrip("( \n")
-    if before.endswith(":") or ABBREVIATED.search(text[: tail.start(1)].rstrip("(")):
+    at = len(text) - len(text[-60:]) + tail.start(1)
+    one = next((c for c in reply.claims if c.at == at), None)
+    if one is None or one.form not in ("letter", "both"):
         return None
-    spots = [(s, e) for option, s, e in item.mentions(flat(before).lower()) if item.of_text(option) == letter]
-    if _named(SENTENCE_LETTER, before, 0, item) - {letter} or hedged(flat(before), spots, REFUSAL, DOUBT):
+    inline = one.form == "letter" and "\n" not in tail.group(0) and text[-1] not in ".!)"
+    if inline and (one.letter in "AI" or len(text) > 200):
+        return None  # An article, or a sentence that was cut.
+    before = text[:at].rstrip("( \n")
+    if before.endswith((":", "?")) or re.search(
+        r"\b(?:e\.g|i\.e|vs|cf|figs?|dr|no|nr|st|ca|approx|grade|type|stage|panel|image|ref|etc)[.:]\Z", before, re.I
+    ):
         return None
-    same = option_text(before, item).letter in (None, letter)
-    return Parsed(letter, "last-letter") if same else Parsed(None, "letter-and-text-differ")
-
-
-def _by_position(text: str, item: Item, marked: Parsed | None) -> Parsed:
-    """Return what a text says that neither announces nor begins with a letter."""
-    last = _last_letter(text, item)
-    found = [p for p in (marked, announced_text(text, item), last) if p]
-    said = [p for p in found if p.letter]
-    if len({p.letter for p in said}) > 1 or (last and not last.letter):
+    others = [c for c in reply.claims if c.at < at and c.letter != one.letter]
+    if any(c.opens and c.form != "words" for c in others) or REFUSES.search(_talk(before)) or DOUBT.search(before):
+        return None
+    if any(c.form in ("letter", "both") and re.search(r"(?:^|[.!?;\n]\s{0,3})\Z", text[: c.at]) for c in others):
+        return None
+    if others and others[-1].form == "both" and others[-1].stance != "negated" and at - others[-1].at < 80:
+        return None
+    worded = {c.letter for c in others if c.form == "words" and c.stance != "negated"}
+    if len(worded) == 1 and not any(c.letter == one.letter for c in reply.claims if c.at < at):
         return Parsed(None, "letter-and-text-differ")
-    if found:
-        return [*said, *found][0]
-    if re.match(r"\(?[A-Za-z]\)?[.):]\s", text) and not SPECIES.match(text):
-        return Parsed(None, "nothing-found")
-    worded, tail = option_text(text, item), LOOSE_LAST.search(text, max(0, len(text) - 20))
-    if worded.letter and tail and tail.group(1) in item.letters and tail.group(1) != worded.letter:
+    return Parsed(one.letter, "last-letter")
+
+
+def _only(reply: _Reply, listed: bool) -> Parsed | None:
+    """Return the one option that the reply names by its letter and does not deny."""
+    if reply.cut:
+        return None
+    named = [c for c in reply.claims if c.form in ("letter", "both", "clash")]
+    kept = [c for c in named if c.stance != "negated"]
+    if not kept:
+        return None
+    if any(c.form == "clash" for c in kept):
         return Parsed(None, "letter-and-text-differ")
-    return worded
+    worded = {c.letter for c in reply.claims if c.form == "words" and c.stance != "negated" and not c.opens}
+    letters = {c.letter for c in kept} | worded
+    if len(letters) > 1:
+        return Parsed(None, "two-letters")
+    if any(c.stance == "shared" for c in kept):
+        return Parsed(None, "two-letters")
+    best = max(kept, key=lambda c: (c.strength, c.form == "both", c.at))
+    if listed and not best.strength:
+        return Parsed(None, "list-of-options")
+    if REFUSES.search(_talk(reply.marked.text)) or any(c.stance == "hedged" for c in kept):
+        return Parsed(None, "hedge")
+    if _wavers(reply, best.letter, best.at):
+        return Parsed(None, "self-correction")
+    reference = reply.marked.at[best.at]
+    stands = reply.text[reference.start : reference.end]
+    if (
+        best.strength
+        or best.form == "both"
+        or best.opens
+        or re.match(r"option|choice|opci|opç|alternativa|letra", stands, re.I)
+    ):
+        return Parsed(best.letter, "only-letter")
+    if stands[:1] in "([" and re.match(r"\s{0,2}(?:[.!\n]|$)", reply.after(best.at)) and not reference.small:
+        return Parsed(best.letter, "only-letter")
+    return Parsed(None, "letter-in-passing")
 
 
-def _plain(raw: str, item: Item) -> Parsed:
-    text = plain_text(raw)
-    core = re.sub(r"^(?:(?:option|choice|letter|opción|answer)\s{1,3}|选项\s?)\(?", "", text.strip(EDGE), flags=re.I)
+def _read(text: str, item: Item, cut: bool) -> Parsed:
+    """Return what plain `text` says."""
+    text = _without_disclaimer(text)
+    core = text.strip(EDGE)
     if not core:
         return Parsed(None, "empty")
-    if len(core) == 1 and core.upper() in item.letters and core.isascii():
-        return Parsed(core.upper(), "letter-alone")
-    first = _first_line(text, item)
-    if (announced := _announced(text, item)) is not None:
-        last = _last_letter(text, item)
-        others = {first[0] if first else None, last.letter if last else None} - {None, announced.letter}
-        if announced.letter and others and announced.rule != "final-answer":
+    lone = _LONE.fullmatch(core)
+    letter = (lone.group(1) if lone else core).upper()
+    if (
+        len(letter) == 1
+        and letter.isascii()
+        and letter in item.letters
+        and item.named.get(core if len(core) == 1 else letter, letter) == letter
+    ):
+        return Parsed(letter, "letter-alone")
+    if not cut and (whole := item.whole(text)):
+        return Parsed(whole, "option-text")
+    reply = _Reply(text if len(text) <= LONGEST else f"{text[:2000]}\n\n{text[2000 - LONGEST :]}", item, cut)
+    if reply.loops:
+        return Parsed(None, "loops")
+    opening = _opening(reply)
+    verdict = _verdict(reply)
+    if verdict is not None:
+        other = opening.letter if opening else None
+        last = _last(reply)
+        differs = opening is not None and opening.rule == "opening-differs" and verdict.letter is not None
+        if verdict.rule != "final-answer" and (
+            differs or (verdict.letter and {other, last.letter if last else None} - {None, verdict.letter})
+        ):
             return Parsed(None, "two-letters")
-        return announced
-    if first and (explained := _explained(*first, item)) is not None:
-        return explained
-    marked = _marked(text, item)
-    if (leading := _leading(text, item, marked)) is not None:
-        told = announced_text(text, item) if leading.letter else None
-        return Parsed(None, "letter-and-text-differ") if told and told.letter != leading.letter else leading
-    return _by_position(text, item, marked)
+        return verdict
+    listed = opening is not None and opening.rule == "list-of-options"
+    if opening is not None and not listed:
+        return opening
+    last, only = _last(reply), _only(reply, listed)
+    if last is not None:
+        return last
+    if only is not None and (only.letter or only.rule != "letter-in-passing"):
+        return only
+    if cut:
+        return Parsed(None, "cut")
+    worded = only_option_said(reply.marked, reply.claims, item, _talk(reply.marked.text))
+    return worded if worded.letter or only is None else only
 
 
-def parse_choice(reply: str, choices: Sequence[str]) -> Parsed:
-    """Return the letter `reply` names among `choices` ("A" is the first), or `None` with the reason in `rule`."""
+def parse_choice(reply: str, choices: Sequence[str], *, finish: str = "stop") -> Parsed:
+    """Return the letter `reply` names among `choices` ("A" is the first), or `None` with the reason in `rule`.
+
+    `finish` is "length" where the reply ended at the token limit: its last words are then not read.
+    """
     item = Item(choices)
-    return parse(reply, lambda raw: _plain(raw, item))
+    cut = finish == "length"
+    return opened(reply, lambda raw, whole: _read(plain_text(own_turn(raw)), item, cut and whole), cut)

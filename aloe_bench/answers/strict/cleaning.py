@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from aloe_bench.answers.strict.patterns import EDGE
+from aloe_bench.answers.strict.phrases import EDGE
 
 # Tags of Qwen, Kimi, MedGemma (<unused94>) and gpt-oss (channels; with its marks skipped, "analysis...assistantfinal").
 _REASONING = re.compile(
@@ -68,7 +68,45 @@ def cleaned(text: str) -> str:
     return text.translate(_ONE_FORM).strip()
 
 
+_SAID_IN_TEX = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|mbox|operatorname|bf|rm)\s?\{([^{}]{0,400})\}"
+)
+_FRACTION = re.compile(r"\\[dt]?frac\s?\{([^{}]{1,80})\}\s?\{([^{}]{1,80})\}")
+_ROOT = re.compile(r"\\sqrt\s?\{([^{}]{1,80})\}")
+_TEX = (
+    (re.compile(r"\\[()\[\],;!]|\\(?:left|right|displaystyle|quad|qquad|bf|rm)\b"), " "),
+    (re.compile(r"\^?\s?\{?\s?\\circ\s?\}?"), "°"),
+    (re.compile(r"\\([%#&_$])"), r"\1"),
+    (re.compile(r"\\pi\b"), "π"),
+    (re.compile(r"\\(?:times|cdot)\b"), "×"),
+)
+
+
 def plain_text(raw: str) -> str:
-    """Return `raw` without markdown, arrows and pictographs; a cross counts as "not"."""
-    text = re.sub(r"[❌✗✘✖]", " not ", re.sub(r"[*`$#_]", "", raw))
-    return re.sub(r"[\u2190-\u21ff\u2300-\u2bff\ufe0f\U0001f000-\U0001faff]", " ", text).strip()
+    """Return `raw` without markdown, TeX, arrows and pictographs; a cross counts as "not"."""
+    text = raw
+    if "\\" in text:
+        text = _untexed(text)
+    text = re.sub(r"(?<=[^\W_])_(?=[^\W_])", " ", text)
+    text = re.sub(r"[❌✗✘✖]", " not ", re.sub(r"[*`$#_]", "", text))
+    return re.sub(r"[\u2190-\u21ff\u2300-\u2bff\ufe0f\ue000-\ue3ff\U0001f000-\U0001faff]", " ", text).strip()
+
+
+def _untexed(text: str) -> str:
+    for _ in range(2):
+        text = _ROOT.sub(r"√\1", _SAID_IN_TEX.sub(r"\1", text))
+        text = _FRACTION.sub(r"\1/\2", text)
+    for pattern, plain in _TEX:
+        text = pattern.sub(plain, text)
+    return text.replace("{", "").replace("}", "")
+
+
+def clean(text: str) -> str:
+    """Return `text` in the one form in which a reply and its options are compared."""
+    return plain_text(cleaned(text))
+
+
+def prepared(reply: str) -> str | None:
+    """Return the answer that `reply` ends in, without reasoning and made-up turns; None if reasoning is left open."""
+    text = without_reasoning(reply)
+    return None if text is None else own_turn(cleaned(text)).strip()

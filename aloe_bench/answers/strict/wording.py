@@ -1,126 +1,96 @@
-"""An option named by its own words, in place of its letter."""
+"""An option that a reply names by its own words alone, in passing."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from aloe_bench.answers.strict.options import Item, flat
-from aloe_bench.answers.strict.patterns import (
+from aloe_bench.answers.strict.claims import NOT_THE_OTHER, Claim
+from aloe_bench.answers.strict.phrases import (
     ADVERB,
     ADVERB_AFTER,
+    CONDITION,
     CONTRAST,
     DOUBT,
     HEDGE,
-    LETTERED,
-    NEGATED_AFTER,
-    NEGATION,
     OR_AFTER,
     OR_BEFORE,
-    OTHER_DIAGNOSIS,
-    REFUSAL,
+    REFUSES,
     RETRACTED,
-    TEXT_END,
-    TEXT_PHRASE,
     UNCOMMITTED,
-    WEAK_TEXT_END,
-    clause_before,
     denied,
-    hedged,
 )
 from aloe_bench.answers.strict.reading import Parsed
+from aloe_bench.answers.strict.references import Item, Marked
 from aloe_bench.answers.strict.yes_no import read_yes_no
 
-_ROMAN = {"i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"}
+_SAID_WORDS = ("leading-word", "announced", "word-alone")
+# "Edema, not effusion", "with no free air": a remark on another option.
+_NOT_BUT = re.compile(
+    r"(?:,\s|\bis |\bwith |\.\s)?\b(?:not|rather than|instead of|no|without)\s{1,3}(?:an?\s|the\s)?\Z", re.I
+)
+_ROMAN = frozenset(("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"))
 
 
-def announced_text(text: str, item: Item) -> Parsed | None:
-    """Return the option whose words `text` announces as the answer, if it announces one and takes none up after it."""
-    low = flat(text).lower()
-    found: dict[str, tuple[int, int]] = {}
-    for phrase in TEXT_PHRASE.finditer(low):
-        clause = clause_before(low, phrase.start())
-        if (
-            NEGATION.search(clause)
-            or HEDGE.search(clause)
-            or OTHER_DIAGNOSIS.search(low, max(0, phrase.start() - 20), phrase.start())
-        ):
-            continue
-        read = item.text_at(low, phrase.end())
-        ending = WEAK_TEXT_END if phrase.group("weak") else TEXT_END
-        if read and ending.match(low, read[1]) and not NEGATED_AFTER.match(low, read[1]):
-            found[read[0]] = (phrase.end(), read[1])
-    if len(found) != 1:
-        return None
-    (letter, span), *_ = found.items()
-    others = [m for m in item.mentions(low[span[1] :]) if m[0] != item.texts[letter]]
-    if any(not denied(low, span[1] + start, span[1] + end) for _, start, end in others):
-        return None
-    sentence = re.split(r"[.;]\s", low[span[1] :])[0]
-    if (
-        DOUBT.search(low, span[1])
-        or RETRACTED.search(low, span[1])
-        or hedged(low, [span], REFUSAL)
-        or HEDGE.search(sentence)
-    ):
-        return None
-    return Parsed(letter, "announced-text")
-
-
-def _says_no_side(low: str, option: str, start: int, end: int) -> bool:
-    """Return whether "right" is another word than a side, as in "You're right to ask"."""
-    return option == "right" and bool(ADVERB.search(low, max(0, start - 12), start) or ADVERB_AFTER.match(low, end))
-
-
-def _short_name(shown: str, start: int, end: int) -> bool:
-    """Return whether two letters name an option: capitals such as CT that open the text or follow "is a"."""
-    name = shown[start:end]
-    placed = start == 0 or re.search(r"\b(?:is|was) (?:an? |the )?\Z", shown[max(0, start - 9) : start], re.I)
-    return name.isalpha() and name.isupper() and name.lower() not in _ROMAN and bool(placed)
-
-
-def _has_other_letter(shown: str, option: str, start: int, item: Item) -> bool:
-    """Return whether another option's letter stands before `option`, as in "Here we see B. Glioma"."""
-    letter = LETTERED.search(shown, max(0, start - 6), start)
-    return letter is not None and item.texts.get(letter.group(1).upper(), option) != option
-
-
-def option_text(text: str, item: Item) -> Parsed:
-    """Return the option that `text` is, word for word, or the only one that it mentions."""
-    shown = flat(text)
-    low = shown.lower()
-    if whole := item.equal(low):
-        return Parsed(whole, "option-text")
-    if {"yes", "no"} <= set(item.texts.values()):
-        said = read_yes_no(text)
-        told = (
-            item.of_text(said.letter)
-            if said.letter and said.rule in ("leading-word", "announced", "word-alone")
-            else None
-        )
-        return Parsed(told, "option-text-in-sentence") if told else Parsed(None, said.rule)
-    if (
-        REFUSAL.search(low)
-        or HEDGE.search(low)
-        or UNCOMMITTED.search(low)
-        or DOUBT.search(low)
-        or RETRACTED.search(low)
-    ):
+def only_option_said(marked: Marked, claims: Sequence[Claim], item: Item, talk: str) -> Parsed:
+    """Return the only option whose words the reply holds; `talk` is the reply without its disclaimers."""
+    texts = {one.joined: letter for letter, one in item.options.items()}
+    if {"yes", "no"} <= texts.keys():
+        said = read_yes_no(marked.words.text)
+        told = said.letter if said.rule in _SAID_WORDS else None
+        return Parsed(texts[told], "option-text-in-sentence") if told else Parsed(None, said.rule)
+    if any(pattern.search(talk) for pattern in (REFUSES, HEDGE, CONDITION, UNCOMMITTED, DOUBT, RETRACTED)):
         return Parsed(None, "hedge")
-    spots = [m for m in item.mentions(low) if not _says_no_side(low, *m)]
-    if any(denied(low, start, end) for _, start, end in spots):
-        return Parsed(None, "negated-text")
-    if any(OR_AFTER.match(low, end) or OR_BEFORE.search(low, max(0, start - 20), start) for _, start, end in spots):
-        return Parsed(None, "two-option-texts")
-    if any(_has_other_letter(shown, option, start, item) for option, start, _ in spots):
+    spots = [one for one in claims if one.form == "clash" or _counts(marked, one, item)]
+    text = marked.text
+    if any(one.form == "clash" for one in spots):
         return Parsed(None, "letter-and-text-differ")
-    present = {option for option, _, _ in spots}
-    if len(present) != 1:
-        return Parsed(None, "two-option-texts" if present else "nothing-found")
-    option, start, end = spots[0]
-    letter = item.of_text(option)
-    short = len(option) < 3 and not (len(option) == 2 and len(shown) == len(low) and _short_name(shown, start, end))
-    if letter is None or short or item.holds_another(letter):
-        return Parsed(None, "overlapping-options")
-    if (item.resembles_another(letter) or option == "normal") and CONTRAST.search(low):
+    spots = [one for one in spots if not _NOT_BUT.search(text, max(0, one.at - 20), one.at)] or spots
+    if any(denied(text, one.at, one.at + 1) and not NOT_THE_OTHER.match(text, one.at + 1) for one in spots):
+        return Parsed(None, "negated-text")
+    if any(OR_AFTER.match(text, one.at + 1) or OR_BEFORE.search(text, max(0, one.at - 20), one.at) for one in spots):
+        return Parsed(None, "two-option-texts")
+    letters = {one.letter for one in spots}
+    if spots:
+        letters |= {one.letter for one in claims if one.form == "weak" and _named(marked, one)}
+    if len(letters) != 1:
+        return Parsed(None, "two-option-texts" if letters else "nothing-found")
+    (letter,) = letters
+    normal = item.options[letter].joined == "normal"
+    if _wider_or_narrower(item, letter) or ((item.holds_another(letter) or normal) and CONTRAST.search(text)):
         return Parsed(None, "overlapping-options")
     return Parsed(letter, "option-text-in-sentence")
+
+
+def _wider_or_narrower(item: Item, letter: str) -> bool:
+    """Return whether a longer option holds this one's words, or this one is a kind of a shorter one.
+
+    Where "pneumonia" and "viral pneumonia" are options, a sentence with either fits both.
+    """
+    mine = item.options[letter]
+    return any(
+        k != letter and (one.places(mine) or (len(mine.forms) > len(one.forms) and mine.joined.endswith(one.joined)))
+        for k, one in item.options.items()
+    )
+
+
+def _counts(marked: Marked, one: Claim, item: Item) -> bool:
+    """Return whether a claim in words can be the answer: no number, no short term unless said of something."""
+    if one.form == "words":
+        before, after = marked.text[: one.at], marked.text[one.at + 1 :]
+        side = item.options[one.letter].joined == "right"
+        return not (side and (ADVERB.search(before[-12:]) or ADVERB_AFTER.match(after)))
+    if one.form != "weak":
+        return False
+    if len(item.options[one.letter].forms) > 1 and len(marked.text) < 200:
+        return len({c.letter for c in marked.at.values()}) == 1
+    before = marked.text[max(0, one.at - 9) : one.at]
+    return _named(marked, one) and (
+        one.at == 0 or re.search(r"\b(?:is|was) (?:an? |the )?\Z", before, re.I) is not None
+    )
+
+
+def _named(marked: Marked, one: Claim) -> bool:
+    """Return whether a claim is a name in two capitals, such as CT."""
+    said = marked.words.text[marked.at[one.at].start : marked.at[one.at].end]
+    return len(said) == 2 and said.isalpha() and said.isupper() and said not in _ROMAN

@@ -5,11 +5,21 @@ from __future__ import annotations
 import re
 
 from aloe_bench.answers.strict.cleaning import plain_text
-from aloe_bench.answers.strict.patterns import DOUBT, EDGE, HEDGE, NEGATION, REFUSAL, RETRACTED, clause_before, denied
-from aloe_bench.answers.strict.reading import Parsed, parse
+from aloe_bench.answers.strict.containers import opened
+from aloe_bench.answers.strict.phrases import DOUBT, EDGE, NEGATION, RETRACTED, clause_before, denied
+from aloe_bench.answers.strict.reading import Parsed
+from aloe_bench.answers.strict.statement import stated
 
 # ruff: noqa: E501  (a word list broken over more lines is harder to check)
 
+HEDGE = re.compile(
+    r"\b(?:if|whether|might|could|may|maybe|perhaps|possibly|either|unsure|uncertain|guess|unclear|podría|quizás?)\b|如果|可能(?!的|性)|或许|也许",
+    re.I,
+)
+REFUSAL = re.compile(
+    r"\b(?:sorry|cannot (?:determine|provide|answer|assist|help|be determined)|unable to|not able to|can't (?:determine|provide|answer|assist|help|tell|say)|don't know|do not know|not sure|as an ai|i'm unsure|either|no puedo|lo siento|no sé|difficult to (?:say|tell|determine)|hard to (?:say|tell)|no (?:idea|comment|doubt|opinion|clear|answer|way)|uncertain|unclear|none of the (?:above|options|given)|impossible to)\b|无法(?:确定|判断|诊断|回答|做出)|不确定|难以(?:确定|判断)|抱歉",
+    re.I,
+)
 _WORDS = {
     **dict.fromkeys("yes y yep yeah yup true sí si oui ja sim sì да 是 是的 有 存在 はい 네 예".split(), "yes"),
     **dict.fromkeys(
@@ -33,7 +43,10 @@ _LIKELY = re.compile(
     re.I,
 )
 # A sentence of that one word: "Is there a nodule? No", "A: no.". Elsewhere "no" is mostly a quantity.
-_SENTENCE = re.compile(r"(?:^|[.?!:;\n])[\s\"'(*]{0,3}(yes|no|sí)[\"')*]{0,3}\s{0,3}(?:[!\n]|\.(?!\s*\d)|$)", re.I)
+_SENTENCE = re.compile(
+    r"(?:^|[.?!:;\n]|,\s{1,3}(?:so|therefore|thus|hence))[\s\"'(*]{0,3}(yes|no|sí)[\"')*]{0,3}\s{0,3}(?:[!\n]|\.(?!\s*\d)|$)",
+    re.I,
+)
 # The other word in a clause of its own: "No, wait, yes."
 _CLAUSE = re.compile(
     rf"(?:^|[.?!:;,\n—–，。])[\s\"'(*]{{0,3}}({_WORD})(?=\s{{0,3}}(?:[,;!\n，。]|\.(?!\s*\d)|$))", re.I
@@ -120,6 +133,20 @@ def read_yes_no(raw: str) -> Parsed:
     return _announced(text, lead.letter if lead else None) or lead or _only_word(text, core)
 
 
-def parse_yes_no(reply: str) -> Parsed:
-    """Return "yes" or "no" as `letter`; `None` if the reply says neither, or both without a clear first word."""
-    return parse(reply, read_yes_no)
+def parse_yes_no(reply: str, question: str = "", *, finish: str = "stop") -> Parsed:
+    """Return "yes" or "no" as `letter`; `None` if the reply says neither, or both without a clear first word.
+
+    With its question, a sentence without either word is read too: "There is no evidence of an effusion". `finish` is
+    "length" where the reply ended at the token limit: only how it begins, or what it announced, is then read.
+    """
+
+    def read(raw: str, whole: bool) -> Parsed:
+        said = read_yes_no(raw)
+        if whole and finish == "length":
+            return said if said.rule in ("leading-word", "announced", "word-alone") else Parsed(None, "cut")
+        if said.letter is None and said.rule in ("nothing-found", "negated") and question:
+            told = stated(plain_text(raw), question)
+            return Parsed(told, "statement") if told else said
+        return said
+
+    return opened(reply, read, finish == "length")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aloe_bench.answers.score import PARSERS
+from aloe_bench.answers.strict.choice import parse_choice
 from aloe_bench.bridges.vlmeval.engine import child_environment, installed_version
 from aloe_bench.core import LETTERS, Record
 from aloe_bench.errors import DataError, ModelError
@@ -64,7 +64,7 @@ def compare(records: Sequence[Record], choices: Mapping[str, Sequence[str]]) -> 
     readings = []
     for record, theirs in zip(asked, _upstream_letters(pairs), strict=True):
         text = record.prediction.text or ""
-        ours = PARSERS["strict"]["choice"](text, choices[record.sample_id])
+        ours = parse_choice(text, choices[record.sample_id], finish=record.prediction.finish)
         upstream = None if theirs in NO_MATCH else theirs
         readings.append(Reading(record.sample_id, record.target, text, ours.letter, upstream, ours.rule))
     return Parity(version, tuple(readings))

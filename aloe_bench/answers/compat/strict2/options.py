@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from functools import cached_property
 
-from aloe_bench.answers.strict.patterns import (
+from aloe_bench.answers.compat.strict2.patterns import (
     ARTICLE_LINE,
     CONNECTIVE,
     COPULA,
