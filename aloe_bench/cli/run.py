@@ -39,6 +39,9 @@ class Asked:
     revision: str | None
     api_key: str
     model_args: str
+    min_pixels: int | None
+    max_pixels: int | None
+    resolution: str | None
     name: str | None
     size_group: str | None
     domain: str | None
@@ -84,6 +87,9 @@ class Asked:
 @click.option("--revision", help="Commit of a hub id, or the one that a server serves: it may move to another address.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--model-args", default="", help="k=v,... passed to the back end, e.g. dtype=bfloat16 or accuracy=0.7.")
+@click.option("--min-pixels", type=click.IntRange(1), help="Show pictures at this width x height or more.")
+@click.option("--max-pixels", type=click.IntRange(1), help="Show pictures at this width x height or less.")
+@click.option("--resolution", type=click.Choice(["paper"]), help="Picture limits of the paper (Qwen2-VL and 2.5-VL).")
 @click.option("--name", help="The row's name; default: base name and 8 digits of the fingerprint.")
 @click.option(
     "--size-group",
@@ -187,13 +193,15 @@ def _spec(wanted: Asked) -> ModelSpec:
 
     if wanted.backend == "openai" and not wanted.base_url:
         raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
+    limits = {"min_pixels": wanted.min_pixels, "max_pixels": wanted.max_pixels, "resolution": wanted.resolution}
+    shown = {key: value for key, value in limits.items() if value is not None}
     return ModelSpec(
         wanted.model,
         wanted.backend,
         wanted.base_url,
         wanted.api_key,
         wanted.batch_size,
-        model_args(wanted.model_args),
+        model_args(wanted.model_args) | shown,
         revision=wanted.revision,
     )
 
