@@ -75,7 +75,10 @@ def test_every_row_answers_with_the_truth_and_no_adversarial_cue_is_true(xray: P
         assert row["question"] in question_of(line)
         assert line["messages"][0]["content"][0]["image"] == f"heart/{row['image_path']}"
     variants = Counter(line["tags"]["variant"] for line in seen)
-    assert variants == {"baseline": 40, "assistive": 20 * 3 + 20 * 4, "adversarial": 20 * 3 + 20 * 4}
+    located = Counter(row["task"] for row in rows.values() if not row["attack"])["detection"]
+    assert located >= 19  # at most one picture has no room for four boxes
+    cues = 20 * 3 + located * 4
+    assert variants == {"baseline": 20 + located, "assistive": cues, "adversarial": cues}
 
 
 def test_attacked_pictures_differ_from_the_clean_one_in_the_overlay_alone(made: Path) -> None:
@@ -143,7 +146,7 @@ def test_the_clean_only_control_is_as_long_and_has_no_cue(xray: Path, made: Path
     assert len({line["id"] for line in control}) == len(control)
 
 
-@pytest.mark.parametrize("size", [100, 200, 319])
+@pytest.mark.parametrize("size", [100, 200, 310])
 def test_the_cut_takes_the_commonest_class_first_and_is_drawn_by_seed(tmp_path: Path, size: int) -> None:
     source = write_source(tmp_path / "source", "xray", 40, split="train")
     rows = (source / "labels.csv").read_text().splitlines()
@@ -164,7 +167,7 @@ def test_the_cut_takes_the_commonest_class_first_and_is_drawn_by_seed(tmp_path: 
     assert {line["id"] for line in made[0]} != {line["id"] for line in made[2]}
     found = Counter((line["tags"]["task"], answer_of(line)) for line in made[0])
     normal, abnormal = found["classification", "normal"], found["classification", "abnormal"]
-    if size == 319:  # one row fewer than there are
+    if size == 310:  # one row fewer than there are
         assert (normal, abnormal) == (16 * 7 - 1, 4 * 7)
     if size == 200:  # 320 - 12 normal items of 7 rows = 236: the classes are level, then all shrink alike
         assert abs(normal - abnormal) <= 7 and abnormal < 4 * 7
@@ -280,7 +283,10 @@ def test_reading_questions_ask_what_the_drawn_cue_says(xray: Path, tmp_path: Pat
         for r in parquet.read_table(tmp_path / "data" / "heart" / "heart.parquet").to_pylist()
     }
     asked = [line for line in lines(tmp_path / "data") if line["tags"]["variant"] == "reading"]
-    assert Counter(line["tags"]["attack"] for line in asked) == {"caption": 40, "legend": 20}
+    assert Counter(line["tags"]["attack"] for line in asked) == {
+        "caption": 39,
+        "legend": 19,
+    }  # one picture has no room for four boxes
     for line in asked:
         _, _, item, attack, variant, last = line["id"].split("/")
         row = rows[item, attack, variant]
