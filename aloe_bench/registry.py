@@ -110,6 +110,8 @@ def task(name: str) -> Any:
     lacking = [part for part in _TASK if not hasattr(found, part)]
     if lacking:
         raise UsageError(f"{name}: a {type(found).__name__} without {', '.join(lacking)}; expected a Task.")
+    if outside.origin(found) and find(TASKS, found.name):
+        raise UsageError(f"{name}: there is a task {found.name!r} already; give yours another name.")
     if outside.origin(found) is not None and find(TASKS, str(found.name)) is not None:
         raise UsageError(f"{name}: a task called {found.name!r} ships with aloe-bench. Give this one another name.")
     return found

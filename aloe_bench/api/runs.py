@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, overload
 
 from aloe_bench import registry
-from aloe_bench.api.engines import Engines
 from aloe_bench.core import AnswerForm, AnswerProtocol, Cell, Decoding, Model, Record, Task
 from aloe_bench.evaluation import loop, runlog
 from aloe_bench.evaluation.finish import finish
-from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, suited
+from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, other_engine, suited
 from aloe_bench.evaluation.task_cells import task_cells
 from aloe_bench.models.make import ModelSpec, checked_options, make_model, model_facts, pinned
 
 if TYPE_CHECKING:
+    from aloe_bench.api.engines import Engines
     from aloe_bench.judges.jury.seats import Jury
 
 Summary = dict[str, Any]
@@ -138,7 +138,7 @@ def evaluate(
         allow_partial=allow_partial,
     )
     plans, _ = load_plans(found, Path(data_root), settings)
-    engines = Engines.of(found, Path(data_root), Path(output))
+    engines = engines_of(found, Path(data_root), Path(output))
     spec = ModelSpec(model, batch_size=batch_size) if isinstance(model, str) else model
     if isinstance(spec, ModelSpec):
         asked, facts = model_of(spec, plans, engines, name)
@@ -149,18 +149,28 @@ def evaluate(
     return runs[0] if one else runs
 
 
+def engines_of(tasks: Sequence[Task], data_root: Path, output: Path, chosen: bool = False) -> Engines | None:
+    """Return who asks in place of our own loop; None if nobody does: no task's own engine, and none is `chosen`."""
+    if not chosen and not any(map(other_engine, tasks)):
+        return None
+    from aloe_bench.api.engines import Engines
+
+    return Engines.of(tasks, data_root, output)
+
+
 def chunk_of(batch_size: int) -> int:
     """Return how many replies are written together: enough for a back end to sort them into like batches."""
     return max(32, 4 * batch_size)
 
 
 def model_of(
-    spec: ModelSpec, plans: Sequence[Plan], engines: Engines, name: str | None = None, size_group: str | None = None,
-    domain: str | None = None,
+    spec: ModelSpec, plans: Sequence[Plan], engines: Engines | None = None, name: str | None = None,
+    size_group: str | None = None, domain: str | None = None,
 ) -> tuple[Model, dict[str, Any]]:  # fmt: skip
     """Return the model, or what stands for it where another engine asks, and what the header holds of it."""
     spec = pinned(spec)
-    model = engines.model(partial(make_model, spec, partial(_mock, answer_key(plans))), spec.kind, spec.base)
+    make = partial(make_model, spec, partial(_mock, answer_key(plans)))
+    model = engines.model(make, spec.kind, spec.base) if engines else make()
     return model, model_facts(spec, model.fingerprint, name, size_group, domain)
 
 
@@ -181,7 +191,7 @@ def evaluate_plans(
     model: Model,
     facts: Mapping[str, Any],
     settings: Settings,
-    engines: Engines,
+    engines: Engines | None = None,
     asked: Mapping[str, Any] | None = None,
     jury: Grader | None = None,
     progress: Bar = silent,
@@ -192,13 +202,14 @@ def evaluate_plans(
     tasks, the finished runs are taken as they are.
     """
     for plan in plans:
-        loop.check_able(plan, model, suited(settings, plan.task), engines.engine(plan.task))
+        engine = engines.engine(plan.task) if engines else None
+        loop.check_able(plan, model, suited(settings, plan.task), engine)
     if not settings.fresh and loop.is_interrupted(plans, facts["name"], settings):
         settings = replace(settings, go_on=True)
     summaries = []
     for plan in plans:
         with progress(plan.task.name) as report:
-            engine = engines.engine(plan.task)
+            engine = engines.engine(plan.task) if engines else None
             folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, report, engine)
         left = 0
         if jury and any(sample.kind == "open" for _, sample in plan.samples):

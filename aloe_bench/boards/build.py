@@ -12,6 +12,7 @@ from typing import Any, NotRequired, TypedDict
 
 from aloe_bench.boards import tables
 from aloe_bench.boards.pages import Board, board
+from aloe_bench.boards.prefer import preferred
 from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, read_result
 from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
@@ -22,7 +23,6 @@ from aloe_bench.files import safe_name, write_atomic
 log = logging.getLogger(__name__)
 
 MODEL_KEYS = ("name", "fingerprint", "backend", "miniature", "size_group", "domain")
-_REPLACED = "run %s takes the place of run %s, of another model of the same name; give each its own with run --name"
 TASK_KEYS = ("name", "version", "expected_rows", "data_sha256")
 
 
@@ -48,8 +48,8 @@ class _Asked(TypedDict):
 def build(runs: Sequence[Path], output: Path) -> list[Path]:
     """Write the evidence of `runs` under `output`/results, make every table anew; return what was written.
 
-    All runs are read before anything is written. Of the runs of one model on one task the last counts, a partial one
-    only where none is complete.
+    All runs are read before anything is written. Of the runs of one model on one task the one that `preferred` names
+    counts.
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
@@ -57,16 +57,8 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
     for folder in runs:
         result = evidence(folder)
         path = _result_path(output, result)
-        given = results.get(path, result)
-        if given["partial"] != result["partial"]:
-            part, whole = sorted((given, result), key=lambda one: not one["partial"])
-            log.warning("run %s left out: a partial run; %s is the complete one", part["run"], whole["run"])
-            result = whole
-        elif given["model"]["fingerprint"] != result["model"]["fingerprint"]:
-            log.warning(_REPLACED, result["run"], given["run"])
-        results[path] = result
-    for path, result in results.items():
-        _check_place(path, result)
+        results[path] = preferred(results[path], result) if path in results else result
+    results = {path: _beside(path, result) for path, result in results.items()}
     for path, result in results.items():
         write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
     made = _board(output)
@@ -78,23 +70,23 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
     return [*results, *(output / name for name in made.pages)]
 
 
-def _check_place(path: Path, result: Mapping[str, Any]) -> None:
-    """Raise DataError where the complete result at `path` would be lost to a part; say where it is another model's."""
+def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Return what is to stand at `path`; raises DataError where the complete result there would be lost to a part."""
     if not path.exists():
-        return
+        return result
     try:
         there = read_result(path)
     except DataError:
         if result["partial"]:
             raise
-        return  # a complete run mends a broken result
+        return result  # a complete run mends a broken result
     if result["partial"] and not there["partial"]:
         raise DataError(
             f"{result['run']}: a partial run, but {path} holds a complete one. "
             "Delete that file first if it is to go, or finish the run; nothing was written."
         )
-    if there["model"]["fingerprint"] != result["model"]["fingerprint"]:
-        log.warning(_REPLACED, result["run"], there["run"])
+    # As it stands in the file, not as it was read: it may be written again.
+    return preferred(json.loads(path.read_text(encoding="utf-8")), result)
 
 
 def check(output: Path) -> list[str]:

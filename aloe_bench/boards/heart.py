@@ -84,7 +84,7 @@ def heart_blocks(results: Sequence[Result]) -> list[str]:
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    return [FOOTNOTES["†"]] if any("†" in block for block in blocks) else []
+    return [FOOTNOTES[mark] for mark in ("†", "passed over: ") if any(mark in block for block in blocks)]
 
 
 def _sections(results: Sequence[Result]) -> list[Section]:
@@ -181,6 +181,8 @@ def _row(result: Result) -> Row:
     unread = sum(numbers["unread"] for numbers in result["cells"].values())
     row.notes.append(f"v{escape(str(result['task']['version']))}: unread {unread}, failed {failed}")
     row.notes.append(f"run {escape(str(result['run']))}")
+    for run, why in sorted(result.get("passed_over", {}).items()):
+        row.notes.append(f"passed over: run {escape(run)}, {escape(why)}")
     return row
 
 

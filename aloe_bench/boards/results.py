@@ -95,6 +95,7 @@ class Result(TypedDict):
     partial: bool
     absent: NotRequired[dict[str, int]]
     left_out: NotRequired[list[str]]
+    passed_over: NotRequired[dict[str, str]]
     cells: dict[str, Numbers]
     heart: NotRequired[dict[str, Attacked]]
 

@@ -23,6 +23,10 @@ MAX_NAME_CHARS = 100
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
 FOOTNOTES = {
     "†": "† A limited or partial run: not the whole task, and not ranked.",
+    "passed over: ": (
+        "Passed over: of several runs of one model on one task a complete one is shown, of these a graded one, of "
+        "these the newest."
+    ),
     "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
 }
 
@@ -165,6 +169,8 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
         counts += f"; absent: {absent}"
     if result.get("left_out"):
         counts += f"; left out by this command: {', '.join(map(escape, result['left_out']))}‡"
+    for run, why in sorted(result.get("passed_over", {}).items()):
+        counts += f"; passed over: run {escape(run)}, {escape(why)}"
     partial = "partial† " if result["partial"] else ""
     label = f"{escape(shape.label(task['name']))} {partial}v{escape(str(task['version']))}"
     return f"{label}: {counts}; run {escape(str(result['run']))}"

@@ -50,6 +50,7 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 )  # fmt: skip
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the trust report.")
 @click.option("--min-alpha", type=FiniteRange(-1, 1), help="Exit with 4 if alpha is lower, or may not be read.")
+@click.option("--min-alpha-low", type=FiniteRange(-1, 1), help="Exit with 4 if an interval reaches below.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
 def agreement(
     annotations: Path,
@@ -62,6 +63,7 @@ def agreement(
     epsilon: float,
     report: Path | None,
     min_alpha: float | None,
+    min_alpha_low: float | None,
     as_json: bool,
 ) -> None:
     """Compute Krippendorff's alpha among experts and with the jury, with intervals and checks.
@@ -94,8 +96,8 @@ def agreement(
 
         for path in write_report(result, source, report):
             click.echo(str(path), err=as_json)
-    if min_alpha is not None:
-        _gate(result, min_alpha)
+    if min_alpha is not None or min_alpha_low is not None:
+        _gate(result, min_alpha, min_alpha_low)
 
 
 def _file(path: Path) -> dict[str, str]:
@@ -131,13 +133,16 @@ def _print(result: Agreement) -> None:
         click.echo(visible(finding))
 
 
-def _gate(result: Agreement, min_alpha: float) -> None:
+def _gate(result: Agreement, min_alpha: float | None, min_alpha_low: float | None) -> None:
     from aloe_bench.errors import GateError
 
     panel = result.panel
     found, band = (panel.alpha[result.level], panel.band) if panel else (result.humans[result.level], result.band)
     whose = f"with the panel ({result.mode})" if panel else "among the experts"
     if band.name is None or found.value is None:
-        raise GateError(f"alpha {whose} must not be read: {band.reason or found.reason} --min-alpha is not met.")
-    if found.value < min_alpha:
+        raise GateError(f"alpha {whose} must not be read: {band.reason or found.reason} The gate is not met.")
+    lowest = min(interval[0] for interval in (found.bootstrap, found.jackknife) if interval is not None)
+    if min_alpha_low is not None and lowest < min_alpha_low:
+        raise GateError(f"alpha {whose} may be as low as {lowest:.4f}, below --min-alpha-low {min_alpha_low:g}.")
+    if min_alpha is not None and found.value < min_alpha:
         raise GateError(f"alpha {whose} is {found.value:.4f}, below --min-alpha {min_alpha:g}.")

@@ -124,9 +124,13 @@ def _say_dry(work: Work, recipe: Recipe, *, as_json: bool) -> None:
 
 
 def _say(output: Path, manifest: dict[str, Any], *, as_json: bool) -> None:
+    from aloe_bench.heart.measure.geometry import above_chance
+
     if as_json:
         click.echo(json.dumps({"output": str(output), **manifest}, ensure_ascii=False))
         return
+    for sentence in above_chance(manifest["medoid_share"]):
+        click.echo(f"Caution: the boxes give the answer away: {sentence}. See docs/heart.md.", err=True)
     dropped = f"; {manifest['dropped']} items dropped, see {output / 'dropped.csv'}" if manifest["dropped"] else ""
     made = f"{manifest['rows']} rows of {manifest['items']} items, {manifest['pictures']} pictures"
     click.echo(f"{output}: {made}{dropped}")

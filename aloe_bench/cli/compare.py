@@ -65,8 +65,10 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
             ", ".join(f"{dose:g}: {_points(share)}" for dose, share in zip(row["doses"], row[key], strict=True))
             for key in ("shares", "curve")
         )
-        low, high = ("beyond" if end is None else f"{end:.3g}" for end in row["ed50_interval"])
-        half = "not reached" if row["ed50"] is None else f"{row['ed50']:.3g}"
+        most = ["at most " if flag else "" for flag in row["at_most_lowest"]]
+        ends = zip(row["ed50_interval"], most[1:], strict=True)
+        low, high = ("beyond" if end is None else f"{flag}{end:.3g}" for end, flag in ends)
+        half = "not reached" if row["ed50"] is None else f"{most[0]}{row['ed50']:.3g}"
         table.add_row(row["row"], shares, curve, _p(row["p_trend"]), half, f"{low} to {high}", str(row["n"]))
     Console(width=None if sys.stdout.isatty() else 150).print(table)
 

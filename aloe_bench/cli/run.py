@@ -6,6 +6,8 @@ import json
 import os
 import re
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +16,7 @@ import click
 
 from aloe_bench import registry
 from aloe_bench.cli.numbers import FiniteRange
-from aloe_bench.core import Decoding
+from aloe_bench.core import AnswerForm, AnswerProtocol, Decoding
 
 if TYPE_CHECKING:
     from aloe_bench.api.engines import Engines
@@ -25,6 +27,48 @@ if TYPE_CHECKING:
 
 DECODING = Decoding()
 SECRET_OPTIONS = ("--api-key",)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options of `run`, by their names on the command line."""
+
+    model: str
+    backend: str
+    base_url: tuple[str, ...]
+    revision: str | None
+    api_key: str
+    model_args: str
+    min_pixels: int | None
+    max_pixels: int | None
+    resolution: str | None
+    name: str | None
+    size_group: str | None
+    domain: str | None
+    tasks: str | None
+    suite: str | None
+    data_root: Path
+    output: Path
+    protocol: AnswerProtocol
+    answer: AnswerForm
+    parser: str
+    max_new_tokens: int
+    temperature: float
+    batch_size: int
+    engine: str
+    ray: str | None
+    replicas: int
+    gpus_per_replica: float
+    judges: Path | None
+    limit: int | None
+    shard: str | None
+    seed: int
+    max_failed: float
+    fresh: bool
+    allow_partial: bool
+    allow_missing: bool
+    dry_run: bool
+    as_json: bool
 
 
 @click.command()
@@ -43,6 +87,9 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--revision", help="Commit of a hub id, or the one that a server serves: it may move to another address.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--model-args", default="", help="k=v,... passed to the back end, e.g. dtype=bfloat16 or accuracy=0.7.")
+@click.option("--min-pixels", type=click.IntRange(1), help="Show pictures at this width x height or more.")
+@click.option("--max-pixels", type=click.IntRange(1), help="Show pictures at this width x height or less.")
+@click.option("--resolution", type=click.Choice(["paper"]), help="Picture limits of the paper (Qwen2-VL and 2.5-VL).")
 @click.option("--name", help="The row's name; default: base name and 8 digits of the fingerprint.")
 @click.option(
     "--size-group",
@@ -90,38 +137,42 @@ SECRET_OPTIONS = ("--api-key",)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
+    _run(Asked(**options))
+
+
+def _run(wanted: Asked) -> None:
     from aloe_bench.api.runs import chunk_of, evaluate_plans, model_of
     from aloe_bench.cli.judge import report
     from aloe_bench.cli.progress import progress_of, same_command
     from aloe_bench.cli.summary import show
     from aloe_bench.evaluation.plan import Settings
 
-    names = registry.task_names(options["tasks"], options["suite"])
+    names = registry.task_names(wanted.tasks, wanted.suite)
     tasks = [registry.task(name) for name in names]
     settings = Settings(
-        output=options["output"],
-        decoding=Decoding(options["temperature"], options["max_new_tokens"], options["seed"]),
-        protocol=options["protocol"],
-        parser=options["parser"],
-        answer=options["answer"],
-        limit=options["limit"],
-        shard=_shard(options["shard"]),
-        chunk=chunk_of(options["batch_size"]),
-        fresh=options["fresh"],
-        allow_partial=options["allow_partial"],
+        output=wanted.output,
+        decoding=Decoding(wanted.temperature, wanted.max_new_tokens, wanted.seed),
+        protocol=wanted.protocol,
+        parser=wanted.parser,
+        answer=wanted.answer,
+        limit=wanted.limit,
+        shard=_shard(wanted.shard),
+        chunk=chunk_of(wanted.batch_size),
+        fresh=wanted.fresh,
+        allow_partial=wanted.allow_partial,
     )
-    spec = _spec(options)
-    engines = _engines(options, spec, tasks)
-    plans, left_out = _plans(tasks, options["data_root"], settings, options["allow_missing"])
-    if options["dry_run"]:
+    spec = _spec(wanted)
+    engines = _engines(wanted, spec, tasks)
+    plans, left_out = _plans(tasks, wanted.data_root, settings, wanted.allow_missing)
+    if wanted.dry_run:
         _show_prompts(plans, settings)
         return
-    jury = _jury(options["judges"])
-    model, facts = model_of(spec, plans, engines, options["name"], options["size_group"], options["domain"])
-    asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(options), "left_out": left_out}
-    progress = partial(progress_of, quiet=options["as_json"])
+    jury = _jury(wanted.judges)
+    model, facts = model_of(spec, plans, engines, wanted.name, wanted.size_group, wanted.domain)
+    asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(vars(wanted)), "left_out": left_out}
+    progress = partial(progress_of, quiet=wanted.as_json)
     summaries = evaluate_plans(plans, model, facts, settings, engines, asked, jury, progress)
-    if options["as_json"]:
+    if wanted.as_json:
         click.echo(json.dumps(summaries, indent=2))
     else:
         show(summaries)
@@ -129,38 +180,43 @@ def run(**options: Any) -> None:
     if any(summary["failed"] for summary in summaries):
         first = next(summary["first_failure"] for summary in summaries if summary["failed"])
         click.echo(f"Some items failed and have no score; the first: {first}", err=True)
-        click.echo(f"Mend the cause and {same_command()}: only the failed items are asked.", err=True)
+        click.echo(f"Fix the cause and {same_command()}: only the failed items are asked.", err=True)
     if jury:
-        worst = max(worst, report(jury, summaries, options["as_json"]))
-    if worst > options["max_failed"]:
+        worst = max(worst, report(jury, summaries, wanted.as_json))
+    if worst > wanted.max_failed:
         raise click.exceptions.Exit(1)
 
 
-def _spec(options: dict[str, Any]) -> ModelSpec:
+def _spec(wanted: Asked) -> ModelSpec:
     """Return the model that the options name."""
     from aloe_bench.models.make import ModelSpec
 
-    if options["backend"] == "openai" and not options["base_url"]:
+    if wanted.backend == "openai" and not wanted.base_url:
         raise click.UsageError("--backend openai needs --base-url, e.g. http://127.0.0.1:8000/v1.")
+    limits = {"min_pixels": wanted.min_pixels, "max_pixels": wanted.max_pixels, "resolution": wanted.resolution}
+    shown = {key: value for key, value in limits.items() if value is not None}
     return ModelSpec(
-        options["model"],
-        options["backend"],
-        options["base_url"],
-        options["api_key"],
-        options["batch_size"],
-        model_args(options["model_args"]),
-        revision=options["revision"],
+        wanted.model,
+        wanted.backend,
+        wanted.base_url,
+        wanted.api_key,
+        wanted.batch_size,
+        model_args(wanted.model_args) | shown,
+        revision=wanted.revision,
     )
 
 
-def _engines(options: dict[str, Any], spec: ModelSpec, tasks: list[Task]) -> Engines:
-    """Return who asks; raises a usage error if two engines would."""
-    from aloe_bench.api.engines import Engines
+def _engines(wanted: Asked, spec: ModelSpec, tasks: list[Task]) -> Engines | None:
+    """Return who asks in place of our own loop; raises a usage error if two would."""
+    from aloe_bench.api.runs import engines_of
 
-    engines = Engines.of(tasks, options["data_root"], options["output"])
-    if options["ray"] is not None:
-        engines.take_cluster(tasks, options["ray"], options["replicas"], options["gpus_per_replica"])
-    if options["engine"] == "vlmeval":
+    chosen = wanted.ray is not None or wanted.engine == "vlmeval"
+    engines = engines_of(tasks, wanted.data_root, wanted.output, chosen)
+    if engines is None:
+        return None
+    if wanted.ray is not None:
+        engines.take_cluster(tasks, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
+    if wanted.engine == "vlmeval":
         engines.take_upstream(tasks, spec.model, spec.options)
     return engines
 
@@ -214,7 +270,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def _recorded(options: dict[str, Any]) -> dict[str, Any]:
+def _recorded(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the resolved options (flag > environment > config file > default) without secrets."""
     return {
         key: [*map(_public, value)] if isinstance(value, tuple) else _public(str(value)) if _is_text(value) else value

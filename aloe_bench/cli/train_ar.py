@@ -15,7 +15,7 @@ from aloe_bench.cli.numbers import FiniteRange
 from aloe_bench.cli.train import CLUSTERS, PATH, job_of, need, print_plan, run_job, shared, show_trained
 
 if TYPE_CHECKING:
-    from aloe_bench.training.adversarial import Wanted
+    from aloe_bench.training.adversarial import ArDataConfig
     from aloe_bench.training.recipes import Recipe
 
 
@@ -114,10 +114,10 @@ def _recipe(options: dict[str, Any]) -> Recipe:
     return changed(load_recipe(name), options["settings"])
 
 
-def _wanted(options: dict[str, Any], recipe: Recipe) -> Wanted:
-    from aloe_bench.training.adversarial import TEMPLATES, Wanted
+def _wanted(options: dict[str, Any], recipe: Recipe) -> ArDataConfig:
+    from aloe_bench.training.adversarial import TEMPLATES, ArDataConfig
 
-    return Wanted(
+    return ArDataConfig(
         source=options["source"],
         evaluation=options["evaluation"],
         attacks=options["attacks"],

@@ -35,7 +35,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "seconds": sum(record.prediction.seconds or 0.0 for record in records),
         "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in records),
         "output_tokens": sum(record.prediction.output_tokens or 0 for record in records),
-        "jury": tally(records),
+        "jury": tally(records) if any(record.score.verdicts for record in records) else None,
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},

@@ -243,7 +243,17 @@ def _seed_use(settings: Settings) -> str:
 
 def _versions() -> dict[str, str]:
     versions = {}
-    for package in ("aloe-bench", "torch", "transformers", "Pillow", "numpy", "openai", "lm-eval"):
+    for package in (
+        "aloe-bench",
+        "torch",
+        "torchvision",
+        "transformers",
+        "vllm",
+        "Pillow",
+        "numpy",
+        "openai",
+        "lm-eval",
+    ):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -1,83 +1,54 @@
-"""Distractor boxes: places that look like the true box and hold no annotated finding.
+"""Wrong boxes that nothing but the anatomy tells from the true one.
 
-Every place of a box is scored at once on a coarse grid (integral images), one is drawn by binary search in the
-cumulative sum of the scores, and the pixels of that one place are then measured exactly. Nothing is sampled pixel by
-pixel. Colour pictures are compared in grey (ITU-R 601 luma), target and candidate alike.
+The true box and the wrong ones are exchangeable: nothing is drawn around the true box as a centre. Its own size is one
+draw of the four, places are those that true boxes have in other pictures, and the share of ground in a box is held to
+a window that does not lie around the true box's. How bright a box is counts for nothing: that is what a finding shows.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError, NoRoomError
-from aloe_bench.heart.draw.labels import PixelBox, clamp, overlap
+from aloe_bench.heart.draw.labels import PixelBox
+from aloe_bench.heart.ground import ground, masked
+from aloe_bench.heart.places import CELLS, Elsewhere, crowded, places_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_CELLS, _MOST_CELLS = 256, 1024  # of the grid, on the long side: usually, and for boxes small against the picture
-_CHECKS = 64  # places measured exactly before the thresholds are relaxed
+_FEW, _MANY = 1024, 16384  # places drawn for a box: at first, and where few of them will do
+_ANYWHERE = 0.02
+JITTER = 0.1  # of sides, where no other picture has a true box
+_TRIES, _STARTS = 16, 64  # whole sets held against `fits`; first boxes of sets drawn one box after another
+_SETS = 4096  # of one place a box, tried for boxes that keep clear of each other
 
 
 @dataclass(frozen=True, slots=True)
 class BoxRules:
-    """How distractors are chosen.
+    """How wrong boxes are drawn.
 
-    Sides are the true box's times U(1 - size_jitter, 1 + size_jitter). A place qualifies if the mean and the standard
-    deviation of its grey levels differ from the true box's by less than the shares `mean_within` and `std_within`; if
-    none does, both grow by the factor `relax_by`, up to `relax_to`. `margin_share` (of the short side) is kept free
-    around every annotated or chosen box. At most `dark_share` more of a place than of the true box may be dark
-    (`dark_level` and below: background, JPEG noise included), and at least `mask_share` must lie in the mask, if there
-    is one. `crowding` is the factor on a place's score within one box size of a chosen box. `from_all` takes size and
-    grey levels from the average of all annotated boxes instead of the true one.
+    `margin_share` (of the short side; `margin_px` at least) is kept free around every annotated or chosen box. The
+    shares of ground in all boxes lie within one of `ground_windows` of each other, the first with enough places. At
+    least `mask_share` of a box lies in the mask, if there is one and the true box does.
     """
 
-    size_jitter: float = 0.1
-    mean_within: float = 0.25
-    std_within: float = 0.5
-    relax_by: float = 1.1
-    relax_to: float = 1.0
     margin_share: float = 0.03
-    min_side_px: int = 8
-    dark_level: int = 8
-    dark_share: float = 0.05
+    margin_px: int = 0
+    ground_windows: tuple[float, ...] = (0.1, 0.2, 0.4, 1.0)
     mask_share: float = 0.95
-    crowding: float = 0.1
-    from_all: bool = False
-    restarts: int = 10
-
-    def __post_init__(self) -> None:
-        if not (self.relax_by > 1 and 0 <= self.size_jitter < 1 and self.mean_within > 0 and self.std_within > 0):
-            raise ValueError(f"{self}: expected relax_by over 1, size_jitter from 0 to 1, thresholds over 0")
-
-
-# What the public generator's defaults amount to. Not reproduced: boxes clipped at the picture's edge.
-PUBLIC_RULES = BoxRules(
-    size_jitter=0.35, relax_to=1.01, margin_share=0.0, min_side_px=1, dark_level=0, dark_share=1.0, from_all=True
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Distractor:
-    """A box that holds no finding: how far its grey levels are from the true box's, and how far they might have been.
-
-    Distances and thresholds are shares of the true box's mean and standard deviation.
-    """
+    """A box that holds no annotated finding, and how it was chosen, as the table records it."""
 
     box: PixelBox
-    mean_distance: float
-    std_distance: float
-    mean_within: float
-    std_within: float
-
-    def facts(self) -> dict[str, object]:
-        """Return it for a table: distances and thresholds rounded to four digits."""
-        values = {name: round(value, 4) for name, value in dataclasses.asdict(self).items() if name != "box"}
-        return {"box": list(self.box), **values}
+    facts: Mapping[str, float] = field(default_factory=dict)
 
 
 def distractors(
@@ -88,40 +59,30 @@ def distractors(
     *,
     annotated: Sequence[PixelBox] = (),
     mask: Image.Image | None = None,
+    elsewhere: Elsewhere | None = None,
     rules: BoxRules = BoxRules(),
+    fits: Callable[[Sequence[PixelBox]], bool] = lambda boxes: True,
 ) -> tuple[Distractor, ...]:
-    """Return `n` boxes of about the size and grey levels of `true_box`, inside `image` and clear of each other.
+    """Return `n` boxes inside `image`, clear of `true_box`, of `annotated` (all others with a finding) and each other.
 
-    `annotated` are all other boxes with a finding (or already used): none is touched. `mask` is of the picture's size;
-    where it is not 0 a box may lie (the organ, say). The same picture, boxes and `rng` give the same result.
+    `elsewhere` tells where true boxes lie in other pictures; None is an even spread. `mask` is of the picture's size;
+    where it is not 0 a box may lie (the organ, say). `fits` says of the wrong boxes whether
+    they can be shown. The same picture, boxes and `rng` give the same result.
     Raises NoRoomError, saying why, if there are not `n` such places; DataError for a box outside the picture.
     """
+    import numpy as np
+
     for box in (true_box, *annotated):
-        _check_inside(box, image.size)
+        check_inside(box, image.size)
     if mask is not None and mask.size != image.size:
         raise DataError(f"the mask is {_by(mask.size)} pixels, the picture {_by(image.size)}")
-    search = _Search(image, true_box, annotated, mask, rules)
-    reason = NoRoomError("")
-    for _ in range(rules.restarts + 1):
-        try:
-            return search.find(n, rng)
-        except NoRoomError as error:  # the first boxes may have taken the only places for the others
-            reason = error
-    raise reason
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """Mean and standard deviation of grey levels, share of dark pixels, share inside the mask."""
-
-    mean: Any
-    std: Any
-    dark: Any
-    masked: Any
+    draw = np.random.Generator(np.random.PCG64(rng.getrandbits(128)))
+    search = _Search(image, true_box, annotated, mask, elsewhere or Elsewhere(), rules, draw, fits)
+    return search.find(n)
 
 
 class _Search:
-    """One picture's grid, and what its distractors must resemble and avoid."""
+    """One picture, what its wrong boxes must avoid, and the draws made for them."""
 
     def __init__(
         self,
@@ -129,189 +90,154 @@ class _Search:
         true_box: PixelBox,
         annotated: Sequence[PixelBox],
         mask: Image.Image | None,
+        elsewhere: Elsewhere,
         rules: BoxRules,
+        draw: Any,
+        fits: Callable[[Sequence[PixelBox]], bool],
     ) -> None:
         import numpy as np
 
-        self.rules = rules
-        self.size = image.size
-        self.grey = np.asarray(image.convert("L"))
-        self.mask = None if mask is None else np.asarray(mask.convert("L")) > 0
-        self.avoid = (true_box, *annotated)
-        models = self.avoid if rules.from_all else (true_box,)
-        self.model_size = tuple(sum(box[i + 2] - box[i] for box in models) / len(models) for i in (0, 1))
-        looks = [self._look_at(box) for box in models]
-        # One grey level at least: a share of nothing is no threshold.
-        self.mean = max(1.0, float(np.mean([look.mean for look in looks])))
-        self.std = max(1.0, float(np.mean([look.std for look in looks])))
-        self.dark = float(np.mean([look.dark for look in looks])) + rules.dark_share
-        self.margin = round(rules.margin_share * min(image.size))
-        self.cell = _cell(image.size, min(self.model_size))
-        self.sums = _integrals(self.grey, self.mask, self.cell, rules.dark_level)
+        self.size, self.rules, self.draw = image.size, rules, draw
+        self.elsewhere, self.fits = elsewhere, fits
+        self.true = np.array([true_box])
+        self.avoid = np.array([true_box, *annotated])
+        self.margin = max(rules.margin_px, round(rules.margin_share * min(image.size)))
+        self.ground = ground(image)
+        self.masked = None if mask is None else masked(mask)
+        self.true_ground = float(self.ground.share(self.true)[0])
 
-    def find(self, n: int, rng: random.Random) -> tuple[Distractor, ...]:
-        """Return `n` distractors, one after the other, or raise NoRoomError."""
-        found: list[Distractor] = []
-        while len(found) < n:
-            size = self._size(rng)
-            chosen = self._one(size, [one.box for one in found], rng)
-            if isinstance(chosen, str):
-                raise NoRoomError(f"no place for distractor {len(found) + 1} of {n} ({_by(size)} px): {chosen}")
-            found.append(chosen)
-        return tuple(found)
+    def find(self, n: int) -> tuple[Distractor, ...]:
+        """Return `n` distractors or raise NoRoomError."""
+        self.n = n
+        sizes = self._sizes(n)
+        low = self.draw.random()  # where in the window the true box's share of ground lies
+        reason = "no place is free of other boxes"
+        for window in self.rules.ground_windows:
+            lowest = self.true_ground - low * window
+            spread = self._spread(lowest, lowest + window)
+            for many in (_FEW, _MANY):
+                places = [self._places(size, spread, many) for size in sizes]
+                free = [some[self._usable(some)] for some in places]
+                if not all(map(len, free)):
+                    continue
+                grounds = [self.ground.share(some) for some in free]
+                fit = [s[(g >= lowest) & (g <= lowest + window)] for s, g in zip(free, grounds, strict=True)]
+                if not all(map(len, fit)):
+                    reason = "every free place lies on flat or border-coloured ground"
+                    continue
+                chosen = self._clear_of_each_other(fit)
+                if chosen is not None:
+                    facts = {"ground_window": window}
+                    return tuple(
+                        Distractor(_pixels(box), facts | {"ground": round(float(share), 4)})
+                        for box, share in zip(chosen, self.ground.share(chosen), strict=True)
+                    )
+                reason = "no places are free of each other, or have room for the labels"
+        raise NoRoomError(f"no place for {n} wrong boxes of about {_by(self._true_size())} px: {reason}")
 
-    def _size(self, rng: random.Random) -> tuple[int, int]:
-        """Return (width, height) near the model's; never smaller than the model itself if that is below the floor."""
-        jitter = self.rules.size_jitter
-        sides = [
-            max(round(side * rng.uniform(1 - jitter, 1 + jitter)), min(self.rules.min_side_px, round(side)), 1)
-            for side in self.model_size
+    def _true_size(self) -> tuple[int, int]:
+        left, top, right, bottom = (int(side) for side in self.true[0])
+        return right - left, bottom - top
+
+    def _sizes(self, n: int) -> list[tuple[int, int]]:
+        """Return (width, height) of `n` boxes: of true boxes elsewhere, else draws of which the true box is one."""
+        true, sizes = self._true_size(), self.elsewhere.sizes
+        if len(sizes) >= n:
+            chosen = sizes[self.draw.permutation(len(sizes))[:n]] * self.size
+        else:
+            factors = self.draw.uniform(1 - JITTER, 1 + JITTER, (n + 1, 2))
+            chosen = true * factors[1:] / factors[0]
+        return [(_fitted(w, self.size[0]), _fitted(h, self.size[1])) for w, h in chosen]
+
+    def _places(self, size: tuple[int, int], spread: Any, many: int) -> Any:
+        """Return `many` boxes of `size` at places drawn by `spread`, a row each, in the order of the draw."""
+        import numpy as np
+
+        x, y = places_of(spread, self.draw, many)
+        left = np.rint(x * (self.size[0] - size[0])).astype(int)
+        top = np.rint(y * (self.size[1] - size[1])).astype(int)
+        return np.stack([left, top, left + size[0], top + size[1]], axis=1)
+
+    def _spread(self, lowest: float, highest: float) -> Any:
+        """Return the density to draw places by: under it, and if all boxes keep clear, each lies as true boxes do."""
+        import numpy as np
+
+        density = self.elsewhere.density
+        cells = (np.arange(CELLS) + 0.5) / CELLS
+        width, height = self._true_size()
+        free = self.size[0] - width, self.size[1] - height
+        left, top = (axis.ravel() for axis in np.meshgrid(cells * free[0], cells * free[1]))
+        boxes = np.stack([left, top, left + width, top + height], axis=1).astype(int)
+        share = self.ground.share(boxes)
+        fit = ((share >= lowest) & (share <= highest)).reshape(CELLS, CELLS)
+        wanted = fit * (1.0 if density is None else density.astype(float))
+        if not wanted.any():
+            return wanted + 1.0  # of places between those looked at
+        reach = [
+            (side + self.margin) / room if room > 0 else 1.0
+            for side, room in zip((height, width), free[::-1], strict=True)
         ]
-        return sides[0], sides[1]
+        # Where true boxes all lie in one spot there is no room for others in it: then anywhere.
+        spread = crowded(wanted, reach, self.n)
+        return spread / spread.sum() + _ANYWHERE * fit / fit.sum()
 
-    def _one(self, size: tuple[int, int], chosen: Sequence[PixelBox], rng: random.Random) -> Distractor | str:
-        """Return a distractor of `size`, or why there is none."""
+    def _usable(self, boxes: Any) -> Any:
+        """Return which of `boxes` keep their margin to all boxes with a finding, and lie in the mask."""
         import numpy as np
 
-        rules = self.rules
-        if size[0] > self.size[0] or size[1] > self.size[1]:
-            return f"it is larger than the picture of {_by(self.size)}"
-        free = self._free(size, chosen)
-        if not free.any():
-            return "no place is free of other boxes"
-        look = self._looks(size)
-        mean_off, std_off = abs(look.mean - self.mean) / self.mean, abs(look.std - self.std) / self.std
-        usable = free & (look.dark <= self.dark) & (look.masked >= rules.mask_share)
-        score = np.where(usable, np.clip(1 - mean_off, 0, 1) * np.clip(1 - std_off, 0, 1), 0.0)
-        score = self._thinned(score, size, chosen)
-        mean_within, std_within = rules.mean_within, rules.std_within
-        while True:
-            close = np.where((mean_off < mean_within) & (std_off < std_within), score, 0.0)
-            for x, y in self._draws(close, rng):
-                distance = self._measured((x, y, x + size[0], y + size[1]), chosen)
-                if distance and distance[0] < mean_within and distance[1] < std_within:
-                    return Distractor((x, y, x + size[0], y + size[1]), *distance, mean_within, std_within)
-            if mean_within >= rules.relax_to and std_within >= rules.relax_to:
-                limit = f"even at {rules.relax_to:.0%} off"
-                return f"none of {int(free.sum())} free places looks like the true box, {limit}"
-            mean_within = max(mean_within, min(rules.relax_to, mean_within * rules.relax_by))
-            std_within = max(std_within, min(rules.relax_to, std_within * rules.relax_by))
+        usable = np.ones(len(boxes), bool)
+        for other in self.avoid:
+            usable &= ~self._near(boxes, other)
+        if self.masked is not None:
+            least = min(self.rules.mask_share, float(self.masked.share(self.true)[0]))
+            usable &= self.masked.share(boxes) >= least
+        return usable
 
-    def _draws(self, score: Any, rng: random.Random) -> Any:
-        """Yield (x, y) of places drawn by `score`, each once; the exact place is a free choice within its cell."""
+    def _near(self, boxes: Any, others: Any) -> Any:
+        """Return which of `boxes` come within the margin of `others`, row by row."""
+        return (
+            (boxes[..., 0] < others[..., 2] + self.margin) & (boxes[..., 2] + self.margin > others[..., 0])
+            & (boxes[..., 1] < others[..., 3] + self.margin) & (boxes[..., 3] + self.margin > others[..., 1])
+        )  # fmt: skip
+
+    def _clear_of_each_other(self, places: Sequence[Any]) -> Any:
+        """Return one of each of `places`, by lot among whole sets, so that none is drawn after another; or None."""
         import numpy as np
 
-        flat = score.ravel()
-        for _ in range(_CHECKS):
-            cumulative = np.cumsum(flat)
-            if not cumulative[-1] > 0:
-                return
-            # As `random.choices` does it; `min` for a product rounded up to the total.
-            at = min(int(np.searchsorted(cumulative, rng.random() * cumulative[-1], side="right")), flat.size - 1)
-            row, column = divmod(at, score.shape[1])
-            yield column * self.cell + rng.randrange(self.cell), row * self.cell + rng.randrange(self.cell)
-            yield column * self.cell, row * self.cell
-            flat[at] = 0.0
+        sets = np.stack([some[self.draw.integers(len(some), size=_SETS)] for some in places], axis=1)
+        clear = np.ones(_SETS, bool)
+        for i in range(len(places)):
+            for j in range(i):
+                clear &= ~self._near(sets[:, i], sets[:, j])
+        some = chain(sets[clear][:_TRIES], self._one_after_another(places, _TRIES if clear.any() else _STARTS))
+        return next((boxes for boxes in some if self.fits([_pixels(box) for box in boxes])), None)
 
-    def _corners(self, size: tuple[int, int]) -> tuple[Any, Any]:
-        """Return the x and the y, both one-dimensional, of the grid places a box of `size` can have."""
+    def _one_after_another(self, places: Sequence[Any], starts: int) -> Iterator[Any]:
+        """Yield one of each of `places`, each next one from what is left: for places where whole sets all overlap."""
         import numpy as np
 
-        return tuple(np.arange(0, self.size[i] - size[i] + 1, self.cell) for i in (0, 1))  # type: ignore[return-value]
-
-    def _free(self, size: tuple[int, int], chosen: Sequence[PixelBox]) -> Any:
-        """Return for each grid place (row, column) whether a box of `size` keeps its margin to all others."""
-        import numpy as np
-
-        xs, ys = self._corners(size)
-        free = np.ones((len(ys), len(xs)), bool)
-        for box in (*self.avoid, *chosen):
-            left, top, right, bottom = clamp(box, self.margin, self.size)
-            free &= ~np.outer((ys < bottom) & (ys + size[1] > top), (xs < right) & (xs + size[0] > left))
-        return free
-
-    def _thinned(self, score: Any, size: tuple[int, int], chosen: Sequence[PixelBox]) -> Any:
-        """Return `score` made smaller near the chosen boxes, so that distractors spread over the picture."""
-        import numpy as np
-
-        xs, ys = self._corners(size)
-        for left, top, right, bottom in chosen:
-            near_x = (xs < right + size[0]) & (xs + size[0] > left - size[0])
-            near_y = (ys < bottom + size[1]) & (ys + size[1] > top - size[1])
-            score = np.where(np.outer(near_y, near_x), score * self.rules.crowding, score)
-        return score
-
-    def _looks(self, size: tuple[int, int]) -> _Look:
-        """Return the looks of a box of `size` at every grid place, to the accuracy of the grid."""
-        import numpy as np
-
-        xs, ys = self._corners(size)
-        rows, columns = ys // self.cell, xs // self.cell
-        height, width = (max(1, round(size[i] / self.cell)) for i in (1, 0))
-        last_row, last_column = (side - 1 for side in self.sums["area"].shape)
-        lower, right = np.minimum(rows + height, last_row), np.minimum(columns + width, last_column)
-
-        def total(name: str) -> Any:
-            table = self.sums[name]
-            return (
-                table[np.ix_(lower, right)] - table[np.ix_(rows, right)]
-                - table[np.ix_(lower, columns)] + table[np.ix_(rows, columns)]
-            )  # fmt: skip
-
-        area = total("area")
-        mean = total("level") / area
-        std = np.sqrt(np.maximum(total("square") / area - mean**2, 0))
-        return _Look(mean, std, total("dark") / area, total("masked") / area)
-
-    def _look_at(self, box: PixelBox) -> _Look:
-        """Return the looks of the pixels in `box`, exactly."""
-        left, top, right, bottom = box
-        grey = self.grey[top:bottom, left:right]
-        masked = 1.0 if self.mask is None else float(self.mask[top:bottom, left:right].mean())
-        return _Look(float(grey.mean()), float(grey.std()), float((grey <= self.rules.dark_level).mean()), masked)
-
-    def _measured(self, box: PixelBox, chosen: Sequence[PixelBox]) -> tuple[float, float] | None:
-        """Return the exact distances of `box` from the true one, None if it may not stand there."""
-        if box[2] > self.size[0] or box[3] > self.size[1]:
-            return None
-        if any(overlap(box, clamp(other, self.margin, self.size)) for other in (*self.avoid, *chosen)):
-            return None
-        look = self._look_at(box)
-        if look.dark > self.dark or look.masked < self.rules.mask_share:
-            return None
-        return abs(look.mean - self.mean) / self.mean, abs(look.std - self.std) / self.std
+        for start in range(min(starts, len(places[0]))):
+            chosen = [places[0][start]]
+            for some in places[1:]:
+                left = some[~np.any([self._near(some, other) for other in chosen], axis=0)]
+                if not len(left):
+                    break
+                chosen.append(left[self.draw.integers(len(left))])
+            else:
+                yield np.stack(chosen)
 
 
-def _cell(size: tuple[int, int], side: float) -> int:
-    """Return the side of a grid cell: a 256th of the picture, or a quarter of the box if that is finer."""
-    usual, finest = (-(-max(size) // cells) for cells in (_CELLS, _MOST_CELLS))
-    return max(1, finest, min(usual, int(side / 4)))
+def _pixels(box: Any) -> PixelBox:
+    left, top, right, bottom = map(int, box)
+    return left, top, right, bottom
 
 
-def _integrals(grey: Any, mask: Any, cell: int, dark_level: int) -> dict[str, Any]:
-    """Return integral images over cells by name, each with a leading row and column of zeros."""
-    import numpy as np
-
-    rows, columns = (np.arange(0, side, cell) for side in grey.shape)
-
-    def integral(values: Any, dtype: Any = np.uint32) -> Any:
-        # Along rows first, in small integers: a cell holds at most 4096 pixels of at most 255 squared.
-        per_cell = np.add.reduceat(np.add.reduceat(values, rows, axis=0, dtype=dtype), columns, axis=1)
-        return np.pad(per_cell.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-
-    level = integral(grey)
-    edges = [np.append(side, end) for side, end in zip((rows, columns), grey.shape, strict=True)]
-    area = np.outer(*edges)
-    return {
-        "level": level,
-        "square": integral(np.square(grey, dtype=np.uint16)),
-        "dark": integral(grey <= dark_level),
-        "masked": area if mask is None else integral(mask),
-        "area": area,
-    }
+def _fitted(side: float, most: int) -> int:
+    return min(most, max(1, round(float(side))))
 
 
-def _check_inside(box: PixelBox, size: tuple[int, int]) -> None:
+def check_inside(box: PixelBox, size: tuple[int, int]) -> None:
+    """Raise DataError unless `box` lies inside a picture of `size`."""
     left, top, right, bottom = box
     if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):
         raise DataError(f"box {box} does not lie inside the picture of {_by(size)} pixels")

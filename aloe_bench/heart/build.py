@@ -13,9 +13,9 @@ from aloe_bench.core import Variant
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart import parity
 from aloe_bench.heart.attacks.attack import Combination
-from aloe_bench.heart.boxes import PUBLIC_RULES, BoxRules
 from aloe_bench.heart.candidates import choose, refusal
 from aloe_bench.heart.draw.overlays import Rendering, png_bytes
+from aloe_bench.heart.places import Elsewhere, Place, Places, place_of
 from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
 from aloe_bench.heart.sentences import TemplateSet
 from aloe_bench.heart.shown import Shown, base_of
@@ -27,8 +27,7 @@ from aloe_bench.images import open_image, picture_print
 if TYPE_CHECKING:
     from PIL import Image
 
-GENERATOR = "heart-1"  # raise with every change that moves a row or a pixel
-USUAL_RULES = BoxRules()
+GENERATOR = "heart-2"  # raise with every change that moves a row or a pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One picture and the items to be made of it. `source` comes without its list of pictures."""
+    """One picture and the items to be made of it. `source` comes without its list of pictures.
+
+    `elsewhere` tells, for each of `keys`, what true boxes in other pictures of the source are like.
+    """
 
     source: Source
     image: SourceImage
     keys: tuple[ItemKey, ...]
     checked: bool
+    elsewhere: tuple[Elsewhere | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,40 @@ def item_keys(source: Source, image: SourceImage) -> list[ItemKey]:
     return keys
 
 
+def true_places(source: Source) -> Places:
+    """Return where the true boxes of `source` lie: in every picture that can be a detection item."""
+    return Places(
+        place
+        for image in source.images
+        if image.boxes and _refusal_of(image) is None
+        for key in item_keys(source, image)
+        if (place := _place(source, image, key)) is not None
+    )
+
+
+def elsewhere_of(places: Places, source: Source, image: SourceImage, key: ItemKey, seed: int) -> Elsewhere | None:
+    """Return what true boxes of other pictures than `image` are like; None for an item without boxes."""
+    place = _place(source, image, key)
+    return None if place is None else places.elsewhere(place, key.rng(seed, "sizes"))
+
+
+def _place(source: Source, image: SourceImage, key: ItemKey) -> Place | None:
+    if key.task == "classification":
+        return None
+    box = next(box for box in image.boxes if box.class_index == key.true_class)
+    return place_of(_cluster(source, image), key.true_class, (box.x1, box.y1, box.x2, box.y2))
+
+
+def _refusal_of(image: SourceImage) -> str | None:
+    """Return why `image` is no detection item, or None, without its pixels."""
+    size = (10_000, 10_000)
+    return refusal([(box.class_index, box.pixels(size)) for box in image.boxes], size)
+
+
+def _cluster(source: Source, image: SourceImage) -> str:
+    return f"{source.name}/{image.patient_id or image.image_id}"
+
+
 def check_job(job: Job) -> Outcome:
     """Return the fault of the job's picture or mask, if it has one: both are decoded whole."""
     try:
@@ -108,9 +145,9 @@ def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
     rows: list[dict[str, Any]] = []
     dropped: list[Dropped] = []
     store = _Store(folder)
-    for key in job.keys:
+    for key, elsewhere in zip(job.keys, job.elsewhere or (None,) * len(job.keys), strict=True):
         try:
-            plan = make_plan(recipe, job.source, job.image, key, image, mask)
+            plan = make_plan(recipe, job.source, job.image, key, image, mask, elsewhere)
             rows += _rows(recipe, job, plan, image, store)
         except NoRoomError as error:
             classes = job.source.classification if key.task == "classification" else job.source.detection
@@ -167,10 +204,11 @@ def make_plan(
     key: ItemKey,
     picture: Image.Image,
     mask: Image.Image | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> ItemPlan:
     """Return the plan of the item `key` of `image`, whose pixels are `picture`; raises NoRoomError if it is dropped."""
     dose = recipe.strength.dose
-    cluster = f"{source.name}/{image.patient_id or image.image_id}"
+    cluster = _cluster(source, image)
     if key.task == "classification":
         assert source.classification is not None
         return plan_classification(key, cluster, source.classification, recipe.templates, recipe.seed, dose)
@@ -179,8 +217,9 @@ def make_plan(
     reason = refusal(annotated, picture.size)
     if reason:
         raise NoRoomError(reason)
-    rules = PUBLIC_RULES if recipe.parity else USUAL_RULES
-    slots = choose(picture, key, annotated, source.detection.options, recipe.seed, mask, rules)
+    n, public = source.detection.options, recipe.parity
+    labels = [] if source.detection.box_names == "colours" else [f"Box {i}" for i in range(1, n + 1)]
+    slots = choose(picture, key, annotated, n, recipe.seed, mask, elsewhere, source.rendering, labels, public=public)
     return plan_detection(
         key,
         cluster,

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.errors import NoRoomError
 from aloe_bench.heart.boxes import BoxRules, distractors
-from aloe_bench.heart.draw.labels import overlap
-from aloe_bench.heart.draw.overlays import PixelBox
+from aloe_bench.heart.draw.labels import clamp, overlap
+from aloe_bench.heart.draw.overlays import PixelBox, Rendering, frame_px, labels_fit
+from aloe_bench.heart.places import Elsewhere
 from aloe_bench.heart.plan import ItemKey, Slot
+from aloe_bench.heart.public_boxes import public_distractors
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,25 +56,51 @@ def choose(
     n: int,
     seed: int,
     mask: Image.Image | None,
-    rules: BoxRules,
+    elsewhere: Elsewhere | None,
+    rendering: Rendering,
+    labels: Sequence[str],
+    *,
+    public: bool = False,
 ) -> list[Slot]:
     """Return `n` boxes that do not overlap, the true one (the first of its class in the file) first.
 
     Wrong ones are annotated boxes of other classes that touch no box of the asked class, as far as there are any,
-    then generated ones that touch no annotated box. Raises NoRoomError if there are not `n`.
+    then generated ones that touch no annotated box; `public` draws those by the published rules. Otherwise the frames
+    of all boxes keep clear of each other, and there is room for `labels`. Raises NoRoomError if there are not `n`.
     """
+    gap = 0 if public else 2 * frame_px(image.size, rendering)
     asked = [box for index, box in annotated if index == key.true_class]
-    chosen = [Slot(asked[0], key.true_class)]
+    chosen = [(key.true_class, asked[0])]
     others = [(index, box) for index, box in annotated if index != key.true_class]
     key.rng(seed, "candidates").shuffle(others)
     for index, box in others:
-        if len(chosen) < n and not any(overlap(box, other) for other in (*asked, *(slot.box for slot in chosen))):
-            chosen.append(Slot(box, index))
-    missing = n - len(chosen)
+        room = clamp(box, gap, image.size)
+        if len(chosen) < n and not any(overlap(room, other) for other in (*asked, *(box for _, box in chosen))):
+            chosen.append((index, box))
+    slots = [Slot(box, index, grey=_grey(image, box)) for index, box in chosen]
+    missing = n - len(slots)
     if not missing:
-        return chosen
+        return slots
     avoid = [box for _, box in annotated if box != asked[0]]
-    found = distractors(image, asked[0], missing, key.rng(seed, "boxes"), annotated=avoid, mask=mask, rules=rules)
+    rng = key.rng(seed, "boxes")
+    if public:
+        found = public_distractors(image, asked[0], missing, rng, annotated=avoid, mask=mask)
+    else:
+        rules = BoxRules(margin_px=gap)
+
+        def fits(boxes: Sequence[PixelBox]) -> bool:
+            return labels_fit(image.size, [*(box for _, box in chosen), *boxes], labels, rendering)
+
+        found = distractors(
+            image, asked[0], missing, rng, annotated=avoid, mask=mask, elsewhere=elsewhere, rules=rules, fits=fits
+        )
     if len(found) != missing:
         raise NoRoomError(f"{len(found)} of {missing} boxes could be placed")
-    return [*chosen, *(Slot(one.box, None, one) for one in found)]
+    return [*slots, *(Slot(one.box, None, one, _grey(image, one.box)) for one in found)]
+
+
+def _grey(image: Image.Image, box: PixelBox) -> float:
+    """Return the mean grey level of `box`, 0 to 255."""
+    from PIL import ImageStat
+
+    return round(ImageStat.Stat(image.crop(box).convert("L")).mean[0], 1)

@@ -17,12 +17,24 @@ from typing import Any
 from aloe_bench import workers
 from aloe_bench.errors import DataError
 from aloe_bench.files import NewFolder, inert, write_json
-from aloe_bench.heart.build import GENERATOR, Dropped, Job, Outcome, Recipe, check_job, item_keys, run_job
+from aloe_bench.heart.build import (
+    GENERATOR,
+    Dropped,
+    Job,
+    Outcome,
+    Recipe,
+    check_job,
+    elsewhere_of,
+    item_keys,
+    run_job,
+    true_places,
+)
 from aloe_bench.heart.checks import check_recipe
+from aloe_bench.heart.measure.geometry import ItemBoxes, medoid_share
 from aloe_bench.heart.plan import ItemKey
 from aloe_bench.heart.problems import Problems
 from aloe_bench.heart.sources.source import Source
-from aloe_bench.heart.table.write import TableWriter
+from aloe_bench.heart.table.write import TableWriter, item_boxes
 from aloe_bench.seeds import rng_for
 
 log = logging.getLogger(__name__)
@@ -57,7 +69,7 @@ def plan_work(sources: Sequence[Source], recipe: Recipe, *, limit: int | None = 
     jobs: list[Job] = []
     empty: list[tuple[str, str]] = []
     for source in sources:
-        facts = replace(source, images=())
+        facts, places = replace(source, images=()), true_places(source)
         wanted = _limited([key for image in source.images for key in item_keys(source, image)], recipe.seed, limit)
         for image in source.images:
             keys = item_keys(source, image)
@@ -65,7 +77,8 @@ def plan_work(sources: Sequence[Source], recipe: Recipe, *, limit: int | None = 
                 empty.append((source.name, image.image_id))
             chosen = tuple(key for key in keys if key in wanted)
             if chosen:
-                jobs.append(Job(facts, image, chosen, checked=False))
+                elsewhere = tuple(elsewhere_of(places, source, image, key, recipe.seed) for key in chosen)
+                jobs.append(Job(facts, image, chosen, checked=False, elsewhere=elsewhere))
     if not jobs:
         raise DataError("No item: no listed image has a class or a box. Fill the class column or the annotations.")
     total = sum(len(job.keys) for job in jobs)
@@ -191,6 +204,7 @@ class _Tally:
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
         self.pictures: set[str] = set()
         self.twins = _Twins()
+        self.boxes: list[ItemBoxes] = []
         self._empty = work.empty
 
     @property
@@ -204,6 +218,8 @@ class _Tally:
         self.pictures |= outcome.pictures
         for cells in outcome.rows:
             self.counts[cells["dataset"], cells["task"], cells["attack"], cells["variant"]] += 1
+            if not cells["attack"] and cells["box_info"]:
+                self.boxes.append(item_boxes(cells))
 
     def dropped_csv(self) -> str:
         """Return a line an item that could not be made, and one a listed picture that gives none."""
@@ -238,6 +254,7 @@ def _manifest(
         "pictures": len(tally.pictures),
         "dropped": len(tally.dropped),
         "same_picture": tally.twins.groups(),
+        "medoid_share": medoid_share(tally.boxes),
         "counts": [
             {"dataset": dataset, "task": task, "attack": attack, "variant": variant, "rows": n}
             for (dataset, task, attack, variant), n in sorted(tally.counts.items())

@@ -43,11 +43,15 @@ class ItemKey:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A box that an item may show: annotated with a class, or generated (both None) where no annotation is."""
+    """A box that an item may show: annotated with a class, or generated (`class_index` None) where no annotation is.
+
+    `grey` is the mean grey level of its pixels.
+    """
 
     box: PixelBox
     class_index: int | None
     distractor: Distractor | None = None
+    grey: float | None = None
 
     @property
     def kind(self) -> BoxKind:

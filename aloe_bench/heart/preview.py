@@ -67,7 +67,7 @@ def _in_turn(items: Iterable[tuple[Job, ItemKey]], seed: int) -> Iterator[tuple[
 def _item(job: Job, key: ItemKey, recipe: Recipe) -> Image.Image:
     """Return one item: a heading, then a row of cells for the baseline and for each attack."""
     picture, mask = open_job(job)
-    plan = make_plan(recipe, job.source, job.image, key, picture, mask)
+    plan = make_plan(recipe, job.source, job.image, key, picture, mask, job.elsewhere[job.keys.index(key)])
     rows: dict[str, list[Cell]] = defaultdict(list)
     for attack, variant, shown in shown_rows(recipe, plan, picture, job.source.rendering):
         name = attack.name if attack else ""

@@ -21,7 +21,7 @@ from aloe_bench.heart.task import open_task
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.miniature.images import MODALITIES
 from aloe_bench.miniature.source import TEMPLATES, write_source
-from aloe_bench.training.adversarial import Wanted, write_adversarial_data
+from aloe_bench.training.adversarial import ArDataConfig, write_adversarial_data
 from aloe_bench.training.recipes import load_recipe
 from aloe_bench.training.sft import Job, train
 
@@ -92,7 +92,7 @@ def train_robust(
     if not (data / "manifest.json").is_file():
         seed = _TRAIN_SEED + lesson.seed
         source = _source(folder / "source", AR_MODALITY, lesson.pictures, seed, "train", lesson.own_words)
-        wanted = Wanted(
+        wanted = ArDataConfig(
             source, tuple(evaluation), lesson.attacks, TRAINING, lesson.seed,
             clean_only=lesson.clean_only, reading=lesson.reading, answer="text",
         )  # fmt: skip

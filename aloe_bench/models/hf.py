@@ -1,36 +1,37 @@
-"""Any Hugging Face folder, run in this process by transformers: image-text-to-text or text only."""
+"""Any Hugging Face folder, run in this process by transformers: with images or text only."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Decoding, Prediction, Request, batches
-from aloe_bench.errors import ModelError
-from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, gguf_file, local_folder
+from aloe_bench.errors import AloeError, ModelError
+from aloe_bench.models.checkpoint_files import adapter_facts, checkpoint_files, fingerprint_folder, model_name
+from aloe_bench.models.hf_folder import check_folder, end_tokens, local_folder
 from aloe_bench.models.hf_generate import answer_batch
+from aloe_bench.models.hf_load import Setup, load, loader_of, pixel_limits
 from aloe_bench.models.hf_options import score_options
+from aloe_bench.models.hf_probe import content_form, probe
 from aloe_bench.models.opening import failed, open_each
 from aloe_bench.models.options import adds_special_tokens
-
-__all__ = ["HFModel", "fingerprint_folder"]
+from aloe_bench.models.profile import Content, Profile, check_template_args, digest, paper_pixels, read_template
 
 log = logging.getLogger(__name__)
 
 
 class HFModel:
-    """A checkpoint folder (or hub id) as a Model and an OptionScorer.
+    """A checkpoint folder (or hub id), or a LoRA adapter's, as a Model and an OptionScorer.
 
     Replies do not depend on the checkpoint's own generation settings: of these only the ids of
     its special tokens are kept, so two models are compared under the same decoding.
-    `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere.
-    `reuse=False` computes every prompt from scratch; it is there to check the shared paths.
-    Raises ModelError if the folder is not a complete checkpoint.
+    `dtype` "auto" is float32 on a CPU and the checkpoint's own elsewhere. `device_map` "auto" spreads the weights over
+    all GPUs. `min_pixels` and `max_pixels` (width times height) bound how large pictures are shown, `resolution`
+    "paper" as the paper's were. `chat_template` is a file, or "raw" for none; `enable_thinking` and
+    `chat_template_kwargs` are its keywords. `reuse=False` computes every prompt from scratch; it is there to check the
+    shared paths. Raises ModelError if the folder is not a complete checkpoint or fails a made-up question.
     """
-
-    batch_errors = (ValueError, RuntimeError)
 
     def __init__(
         self,
@@ -39,22 +40,42 @@ class HFModel:
         batch_size: int = 8,
         dtype: str = "auto",
         device: str = "auto",
+        device_map: str | None = None,
+        attn_implementation: str | None = None,
         trust_remote_code: bool = False,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        resolution: str | None = None,
+        chat_template: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        enable_thinking: bool | None = None,
+        revision: str | None = None,
         name: str | None = None,
         reuse: bool = True,
     ) -> None:
         if batch_size < 1:
             raise ModelError(f"batch size {batch_size} for {path}: it must be at least 1.")
-        self.folder = local_folder(path)
-        self.name = name or self.folder.resolve().name
+        self.folder = local_folder(path, revision)
+        self.name = name or model_name(self.folder)
         self.batch_size = batch_size
         self.reuse = reuse
-        self._trust = trust_remote_code
         written = check_folder(self.folder)
         self._fingerprint: str | None = None
-        self.device = _device(device)
-        self.sees_images = _sees_images(self.folder, written, trust_remote_code)
-        self._load(_dtype(dtype, self.device))
+        files = checkpoint_files(self.folder)
+        self._loader = loader_of(files.folder, written, trust_remote_code)
+        self.sees_images = self._loader != "causal"
+        if resolution == "paper":
+            min_pixels, max_pixels = paper_pixels(written.get("model_type"))
+        self._adapters = adapter_facts(files)
+        self._quantization = _quantization(written)
+        self._template_args = dict(chat_template_kwargs or {})
+        if enable_thinking is not None:
+            self._template_args["enable_thinking"] = enable_thinking
+        setup = Setup(dtype, device, device_map, attn_implementation, trust_remote_code, min_pixels, max_pixels)
+        self._take(load(files, self._loader, setup))
+        self._take_template(chat_template)
+        text = probe(self) if self.template is not None or self.template_label == "raw" else ""
+        self._thinking = _thinking(text, self.tokenizer)
 
     @property
     def fingerprint(self) -> str:
@@ -63,6 +84,26 @@ class HFModel:
             self._fingerprint = fingerprint_folder(self.folder)
         return self._fingerprint
 
+    @property
+    def profile(self) -> Profile:
+        """How the model is loaded, prompted, shown pictures and ended."""
+        least, most = pixel_limits(self.processor)
+        return Profile(
+            loader=self._loader,
+            content=self.content,
+            template=self.template_label,
+            template_sha256=digest(self.template) if self.template else None,
+            template_args=self._template_args,
+            thinking=self._thinking,
+            ends=self.eos,
+            min_pixels=least,
+            max_pixels=most,
+            attention=getattr(self.config, "_attn_implementation", None),
+            quantization=self._quantization,
+            dtype=str(self.network.dtype).removeprefix("torch."),
+            adapters=tuple(self._adapters),
+        )
+
     def describe(self) -> Mapping[str, object]:
         """Return what a run header records about this back end."""
         import torch
@@ -70,6 +111,7 @@ class HFModel:
 
         return {
             "backend": "hf",
+            "profile": self.profile.to_json(),
             "class": type(self.network).__name__,
             "dtype": str(self.network.dtype).removeprefix("torch."),
             "device": str(self.device),
@@ -118,22 +160,38 @@ class HFModel:
 
     def render(self, request: Request) -> str:
         """Return the prompt as text, with one placeholder an image, ready to be tokenized."""
-        if not request.chat:
+        if not request.chat or self.template_label == "raw":
             return self._image_mark * len(request.images) + "".join(m.text for m in request.messages)
+        if self.template is None:
+            raise ModelError(
+                f"{self.folder}: no chat template, so it cannot be asked as a chat model. Give one with "
+                "--model-args chat_template=FILE, or send bare prompts with chat_template=raw."
+            )
+        return self.rendered(request, self.content)
+
+    def rendered(self, request: Request, content: Content) -> str:
+        """Return the request in the chat template, a turn's content being a list of parts or a string."""
         turns: list[dict[str, Any]] = []
         waiting = len(request.images)
         for message in request.messages:
-            if not self.sees_images:
-                turns.append({"role": message.role, "content": message.text})
-                continue
             shown = waiting if message.role == "user" else 0
             waiting -= shown
-            parts = [{"type": "image"}] * shown + [{"type": "text", "text": message.text}]
-            turns.append({"role": message.role, "content": parts})
+            said: Any = self._image_mark * shown + message.text
+            if content == "list":
+                said = [{"type": "image"}] * shown + [{"type": "text", "text": message.text}]
+            turns.append({"role": message.role, "content": said})
         if waiting:
             raise ValueError(f"{waiting} images but no user turn to show them in")
-        source = self.processor if self.sees_images else self.tokenizer
-        return str(source.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        source = self.processor if self.processor is not None else self.tokenizer
+        return str(
+            source.apply_chat_template(
+                turns,
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=True,
+                **self._template_args,
+            )
+        )
 
     def prepare(self, batch: Sequence[Request], images: Sequence[list[Any]]) -> dict[str, Any]:
         """Return the left-padded inputs of requests that agree in `chat` and in having images."""
@@ -163,9 +221,10 @@ class HFModel:
         if hasattr(inner, "rope_deltas"):
             inner.rope_deltas = None
 
-    def may_split(self, error: Exception) -> bool:
-        """Return whether a smaller batch may pass where `error` ended this one."""
-        return isinstance(error, ValueError) or "out of memory" in str(error).lower()
+    def raise_fatal(self, error: Exception) -> None:
+        """Raise ModelError if `error` is one after which the device answers nothing more."""
+        if "CUDA error" in str(error) and "out of memory" not in str(error).lower():
+            raise ModelError(f"{self.name}: {str(error).splitlines()[0]} What was answered is kept.") from error
 
     def _answer(self, batch: list[Request], decoding: Decoding) -> Iterator[Prediction]:
         opened, broken = open_each(batch)
@@ -177,15 +236,17 @@ class HFModel:
     def _answer_opened(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> Iterator[Prediction]:
         try:
             answered = answer_batch(self, opened, decoding)
-        except self.batch_errors as error:
-            if not self.may_split(error):
-                raise
-            if len(opened) == 1:
-                yield failed(opened[0][0], f"{opened[0][0].id}: {error}")
-                return
-            message = str(error)
+        except AloeError:
+            raise
+        # A family may raise anything for one odd item: it fails, and the others are asked.
+        except Exception as error:  # noqa: BLE001
+            self.raise_fatal(error)
+            message = fault_of(error)
         else:
             yield from answered
+            return
+        if len(opened) == 1:
+            yield failed(opened[0][0], f"{opened[0][0].id}: {message}")
             return
         log.info("batch of %d halved: %s", len(opened), message)
         _free_memory()
@@ -208,53 +269,14 @@ class HFModel:
             **sampling,
         )
 
-    def _load(self, dtype: Any) -> None:
-        import transformers
-        from transformers.utils import logging as transformers_logging
-
-        transformers_logging.disable_progress_bar()
-
-        options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": self._trust}
-        gguf = gguf_file(self.folder)
-        if gguf is not None:
-            options["gguf_file"] = gguf
-        model_class = transformers.AutoModelForCausalLM
-        if self.sees_images:
-            model_class = transformers.AutoModelForImageTextToText
-        try:
-            if self.sees_images:
-                self.processor = transformers.AutoProcessor.from_pretrained(self.folder, **options)
-                self.tokenizer = self.processor.tokenizer
-            else:
-                self.tokenizer = transformers.AutoTokenizer.from_pretrained(self.folder, **options)
-            network, info = model_class.from_pretrained(self.folder, dtype=dtype, output_loading_info=True, **options)
-        # Whatever transformers, safetensors or a custom class raises here means one thing to the user.
-        except Exception as error:
-            raise ModelError(
-                f"{self.folder}: transformers could not load it as {model_class.__name__}: "
-                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. "
-                "Check that the folder is complete and fits the installed transformers."
-            ) from error
-        missing = sorted(info["missing_keys"])
-        if missing:
-            raise ModelError(
-                f"{self.folder}: the weights lack {len(missing)} tensors of {type(network).__name__}, first "
-                f"{missing[0]}; they would be random. Download the weights again, or merge the adapter."
-            )
-        self.network = network.to(self.device).eval()
-        self.config = network.config
-        self._keep_token_ids(network.generation_config)
-        self.image_token = str(getattr(self.processor, "image_token", "<image>")) if self.sees_images else ""
-        self._image_mark = self.image_token
-        if self.sees_images and "<|vision_start|>" in self.tokenizer.get_vocab():
-            self._image_mark = f"<|vision_start|>{self.image_token}<|vision_end|>"
-
-    def _keep_token_ids(self, written: Any) -> None:
-        """Keep the special ids of the checkpoint's generation settings, and nothing else of them."""
+    def _take(self, loaded: Any) -> None:
         from transformers import GenerationConfig
 
-        eos = written.eos_token_id if written.eos_token_id is not None else self.tokenizer.eos_token_id
-        self.eos: tuple[int, ...] = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
+        self.network, self.tokenizer, self.processor = loaded.network, loaded.tokenizer, loaded.processor
+        self.device, self.config = loaded.device, loaded.network.config
+        # Of the checkpoint's generation settings only the special ids are kept.
+        written = self.network.generation_config
+        self.eos = end_tokens(written.eos_token_id, self.tokenizer.eos_token_id)
         pads = (written.pad_token_id, self.tokenizer.pad_token_id, *self.eos, 0)
         self.pad = int(next(pad for pad in pads if pad is not None))
         self._bos = written.bos_token_id
@@ -266,62 +288,54 @@ class HFModel:
             eos_token_id=list(self.eos) or None, pad_token_id=self.pad, bos_token_id=self._bos
         )
 
+    def _take_template(self, spec: str | None) -> None:
+        """Set template, its form of content and the marks of a picture; check the template's keywords."""
+        from transformers.utils.chat_template_utils import _get_template_variables
+
+        source = self.processor if self.processor is not None else self.tokenizer
+        own = getattr(source, "chat_template", None) or self.tokenizer.chat_template
+        if isinstance(own, dict):
+            own = own.get("default")
+        self.template_label, self.template = read_template(spec, own)
+        self.image_token = str(getattr(self.processor, "image_token", "<image>")) if self.sees_images else ""
+        self._image_mark = self.image_token
+        if self.sees_images and "<|vision_start|>" in self.tokenizer.get_vocab():
+            self._image_mark = f"<|vision_start|>{self.image_token}<|vision_end|>"
+        self.content: Content = "string"
+        if self.template is None:
+            if self.sees_images and self.template_label == "own":
+                raise ModelError(
+                    f"{self.folder}: a {self.config.model_type} without chat template: a base model, or one that is "
+                    "asked in task words. Give a template with --model-args chat_template=FILE, or send bare prompts "
+                    "with chat_template=raw."
+                )
+            return
+        check_template_args(self._template_args, self.template, _get_template_variables(self.template))
+        self.content = content_form(self)
+
+
+def fault_of(error: Exception) -> str:
+    """Return what went wrong with one item, in a line."""
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    return f"{kind}{' '.join(str(error).split())[:400]}"
+
+
+def _thinking(prompt: str, tokenizer: Any) -> Any:
+    """Return whether the prompt opens the model's reasoning, its vocabulary has tags for one, or neither."""
+    if prompt.rstrip().endswith(("<think>", "[THINK]", "◁think▷")):
+        return "opened"
+    return "tags" if {"<think>", "[THINK]", "◁think▷"} & set(tokenizer.get_vocab()) else "none"
+
+
+def _quantization(config: Mapping[str, Any]) -> str | None:
+    written = config.get("quantization_config")
+    return str(written.get("quant_method", "unknown")) if isinstance(written, dict) else None
+
 
 def _likeness(request: Request) -> tuple[object, ...]:
     """Sort requests over the same images together, then by length: less padding, warm caches."""
     length = sum(len(message.text) for message in request.messages)
     return (len(request.images), tuple(image.sha256 for image in request.images), length, request.id)
-
-
-def _sees_images(folder: Path, config: Mapping[str, object], trust_remote_code: bool) -> bool:
-    """Return whether the folder is an image-text-to-text model; raise ModelError if it is no chat model."""
-    from transformers.models.auto import modeling_auto
-
-    if not config:
-        return False
-    named = config.get("architectures")
-    architectures = named if isinstance(named, list) else []
-    if set(architectures) & _names(modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES):
-        return True
-    if set(architectures) & _names(modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES):
-        return False
-    own = config.get("auto_map")
-    if isinstance(own, dict) and trust_remote_code:
-        return "AutoModelForImageTextToText" in own
-    hint = " It brings its own code: allow it with trust_remote_code." if own else ""
-    raise ModelError(
-        f"{folder / 'config.json'}: architectures {architectures} name no image-text-to-text or causal language "
-        f"model that transformers knows.{hint or ' Check the path, or update transformers.'}"
-    )
-
-
-def _names(mapping: Mapping[str, Any]) -> set[str]:
-    return {name for value in mapping.values() for name in ((value,) if isinstance(value, str) else value)}
-
-
-def _device(name: str) -> Any:
-    import torch
-
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(f"device {name!r}: torch knows no such device; try auto, cpu or cuda.") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(f"device {name!r}: torch sees no GPU here. Use auto or cpu, or check the driver.")
-    return device
-
-
-def _dtype(name: str, device: Any) -> Any:
-    import torch
-
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else "auto"
-    known = ("float32", "bfloat16", "float16")
-    if name not in known:
-        raise ModelError(f"dtype {name!r} is not one of auto, {', '.join(known)}.")
-    return getattr(torch, name)
 
 
 def _free_memory() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
+from aloe_bench.errors import AloeError
 from aloe_bench.models.opening import IMAGE_ERRORS, failed, open_images
 from aloe_bench.models.options import adds_special_tokens, option_ids, scored
 
@@ -59,9 +60,11 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
         if len(group) > 1:
             try:
                 found = _shared(model, group, images)
-            except model.batch_errors as error:
-                if not model.may_split(error):
-                    raise
+            except AloeError:
+                raise
+            # Each is then scored alone, and what fails alone fails alone.
+            except Exception as error:  # noqa: BLE001
+                model.raise_fatal(error)
             else:
                 share = (time.perf_counter() - started) / len(group)
                 for request, (tokens, scores) in zip(group, found, strict=True):
@@ -71,10 +74,12 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
             started = time.perf_counter()
             try:
                 tokens, scores = _alone(model, request, images)
-            except model.batch_errors as error:
-                if not model.may_split(error):
-                    raise
-                yield failed(request, f"{request.id}: {error}")
+            except AloeError:
+                raise
+            # A family may raise anything for one odd item: it fails, and the others are scored.
+            except Exception as error:  # noqa: BLE001
+                model.raise_fatal(error)
+                yield failed(request, f"{request.id}: {type(error).__name__}: {' '.join(str(error).split())[:400]}")
                 continue
             yield _prediction(request, tokens, scores, time.perf_counter() - started)
 
@@ -113,6 +118,10 @@ def _extended(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
         if name in inputs:
             more = torch.tensor([fill.get(name, [0] * len(ids))]).to(inputs[name])
             longer[name] = torch.cat([inputs[name], more], dim=1)
+    # Mllama: each text token says which pictures it sees; those of the option see what the last one does.
+    if "cross_attention_mask" in inputs:
+        seen = inputs["cross_attention_mask"]
+        longer["cross_attention_mask"] = torch.cat([seen, *[seen[:, -1:]] * len(ids)], dim=1)
     return longer
 
 

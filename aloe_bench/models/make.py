@@ -12,6 +12,7 @@ from typing import Any
 from aloe_bench import outside, registry
 from aloe_bench.core import Model
 from aloe_bench.errors import UsageError, did_you_mean
+from aloe_bench.models.checkpoint_files import model_name
 from aloe_bench.models.known import known_model
 
 # What a back end is given besides its own options, where its constructor names it.
@@ -52,7 +53,7 @@ class ModelSpec:
     @property
     def base(self) -> str:
         """What the model is called."""
-        return self.name or (Path(self.model).resolve().name if self.kind in LOCAL else self.model)
+        return self.name or (model_name(self.model) if self.kind in LOCAL else self.model)
 
 
 def backend_of(spec: ModelSpec) -> Callable[..., Model]:

@@ -11,9 +11,11 @@ from typing import Any
 
 from aloe_bench.core import Decoding, Prediction, Request
 from aloe_bench.errors import DependencyError, ModelError
-from aloe_bench.models.hf_folder import check_folder, fingerprint_folder, generation_ids, local_folder
+from aloe_bench.models.checkpoint_files import checkpoint_files, fingerprint_folder, model_name
+from aloe_bench.models.hf_folder import check_folder, generation_ids, local_folder
 from aloe_bench.models.opening import failed, open_each
 from aloe_bench.models.options import adds_special_tokens
+from aloe_bench.models.profile import Profile, digest, paper_pixels, read_template
 from aloe_bench.models.sampling import sampling_seed
 
 log = logging.getLogger(__name__)
@@ -45,14 +47,35 @@ class VLLMModel:
         images: int = 5,
         guided: bool = False,
         trust_remote_code: bool = False,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        resolution: str | None = None,
+        chat_template: str | None = None,
+        chat_template_kwargs: Mapping[str, Any] | None = None,
+        enable_thinking: bool | None = None,
+        revision: str | None = None,
         name: str | None = None,
     ) -> None:
-        self.folder = local_folder(path)
-        self.name = name or self.folder.resolve().name
+        self.folder = local_folder(path, revision)
+        self.name = name or model_name(self.folder)
         self.batch_size = batch_size
         self.guided = guided
         self._fingerprint: str | None = None
         config = check_folder(self.folder)
+        if checkpoint_files(self.folder).adapter is not None:
+            raise ModelError(
+                f"{self.folder}: a LoRA adapter; back end vllm takes whole models. Merge it into its base "
+                "(merge_and_unload of peft), or use --backend hf, which does."
+            )
+        if resolution == "paper":
+            min_pixels, max_pixels = paper_pixels(config.get("model_type"))
+        self.pixels = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+        self.template_label, self.template = read_template(chat_template, None)
+        if self.template_label == "raw":
+            raise ModelError("chat_template=raw: back end vllm asks by templates; use --backend hf, or give a file.")
+        self.template_args = dict(chat_template_kwargs or {})
+        if enable_thinking is not None:
+            self.template_args["enable_thinking"] = enable_thinking
         vllm = _vllm()
         on_cpu = vllm.platforms.current_platform.is_cpu()
         settings = {
@@ -65,6 +88,7 @@ class VLLMModel:
             "quantization": quantization,
             "enforce_eager": enforce_eager,
             "trust_remote_code": trust_remote_code,
+            "mm_processor_kwargs": {key: value for key, value in self.pixels.items() if value is not None} or None,
         }
         self._settings = {key: value for key, value in settings.items() if value is not None}
         self.sees_images = "vision_config" in config
@@ -96,12 +120,29 @@ class VLLMModel:
             self._fingerprint = fingerprint_folder(self.folder)
         return self._fingerprint
 
+    @property
+    def profile(self) -> Profile:
+        """How the model is loaded, prompted, shown pictures and ended."""
+        written = self.template or str(getattr(self.tokenizer, "chat_template", None) or "")
+        return Profile(
+            loader="image-text-to-text" if self.sees_images else "causal",
+            template=self.template_label,
+            template_sha256=digest(written) if written else None,
+            template_args=self.template_args,
+            ends=self._eos,
+            min_pixels=self.pixels["min_pixels"],
+            max_pixels=self.pixels["max_pixels"],
+            quantization=self.engine.llm_engine.model_config.quantization,
+            dtype=self._dtype,
+        )
+
     def describe(self) -> Mapping[str, object]:
         """Return what a run header records about this back end."""
         import vllm
 
         return {
             "backend": "vllm",
+            "profile": self.profile.to_json(),
             "dtype": self._dtype,
             "engine": {**self._settings, "enable_prefix_caching": True},
             "generation": {
@@ -145,7 +186,8 @@ class VLLMModel:
             prompts = [self.prompt(request, images) for request, images in opened]
             return list(self.engine.generate(prompts, list(settings), use_tqdm=False))
         chats = [self.conversation(request, images) for request, images in opened]
-        return list(self.engine.chat(chats, list(settings), use_tqdm=False))
+        asked = {"chat_template": self.template, "chat_template_kwargs": self.template_args or None}
+        return list(self.engine.chat(chats, list(settings), use_tqdm=False, **asked))
 
     def _lacks_start(self, request: Request) -> bool:
         """Return whether `LLM.chat`, which never adds a start token, would drop one that belongs to the prompt."""
@@ -163,7 +205,15 @@ class VLLMModel:
         for turn in turns:
             if isinstance(turn["content"], list):
                 turn["content"] = [{"type": "image"} if "image_pil" in part else part for part in turn["content"]]
-        return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return str(
+            self.tokenizer.apply_chat_template(
+                turns,
+                chat_template=self.template,
+                tokenize=False,
+                add_generation_prompt=True,
+                **self.template_args,
+            )
+        )
 
     def prompt(self, request: Request, images: Sequence[Any], more: Sequence[int] = ()) -> dict[str, Any]:
         """Return the request as tokens, with `more` after them, and its images beside them."""

@@ -144,16 +144,56 @@ def alpha(
     items = item_coincidences(ratings, values)
     resampled = _resampled_alphas(items, level, values, draws)
     interval, undefined = percentile_interval(resampled)
-    jackknife = _jackknife(value, _left_out_alphas(items, level, values, draws), _used_clusters(items, draws))
-    if jackknife is not None:
-        jackknife = jackknife[0], min(1.0, jackknife[1])
-    return Alpha(value, None, level, units, n_values, jackknife, interval, undefined)
+    clusters = _used_clusters(items, draws)
+    jackknife = _jackknife(value, _left_out_alphas(items, level, values, draws), clusters)
+    least = _least_interval(value, items, draws) if clusters.sum() > 1 else None
+    return Alpha(
+        value, None, level, units, n_values, _no_nearer(jackknife, least), _no_nearer(interval, least), undefined
+    )
+
+
+def _least_interval(value: float, items: Matrix, draws: Resamples) -> Interval:
+    """Return the interval that the number of clusters with any disagreement allows at the least.
+
+    1 - alpha is the share of them times what one costs on average, and that share has Clopper and Pearson's interval.
+    Where none disagrees, one costs what it does at the nominal level. So perfect agreement has an interval too.
+    """
+    from scipy.special import betaincinv
+
+    by_cluster = _by_cluster(items, draws)
+    by_cluster = by_cluster[by_cluster.sum(axis=(1, 2)) > 0]
+    n = len(by_cluster)
+    apart = int((by_cluster.sum(axis=(1, 2)) - np.trace(by_cluster, axis1=1, axis2=2) > NO_WIDTH).sum())
+    low = float(betaincinv(apart, n - apart + 1, ALPHA / 2)) if apart else 0.0
+    high = float(betaincinv(apart + 1, n - apart, 1 - ALPHA / 2)) if apart < n else 1.0
+    if apart:
+        cost = (1 - value) * n / apart
+    else:
+        shares = by_cluster.sum(axis=(0, 1)) / by_cluster.sum()
+        cost = 1 / float(1 - (shares**2).sum())
+    return 1 - cost * high, 1 - cost * low
+
+
+def _no_nearer(interval: Interval | None, least: Interval | None) -> Interval | None:
+    """Return `interval` with ends no nearer to the value than those of `least`, and none above 1."""
+    if interval is None or least is None:
+        return least
+    return min(interval[0], least[0]), min(1.0, max(interval[1], least[1]))
 
 
 def alpha_difference(
-    first: Matrix, second: Matrix, level: Level, draws: Resamples, *, values: Sequence[float] = GRADES
+    first: Matrix,
+    second: Matrix,
+    level: Level,
+    draws: Resamples,
+    *,
+    values: Sequence[float] = GRADES,
+    family: int = 1,
 ) -> Estimate:
-    """Return alpha of `first` minus alpha of `second`, two tables of the same items in the same order."""
+    """Return alpha of `first` minus alpha of `second`, two tables of the same items in the same order.
+
+    In a `family` of so many differences its intervals have level 1 - 0.05 / `family`.
+    """
     one, two = alpha(first, level, values=values), alpha(second, level, values=values)
     n = max(one.n_units, two.n_units)
     if one.value is None or two.value is None:
@@ -161,14 +201,15 @@ def alpha_difference(
     value = one.value - two.value
     items = [item_coincidences(ratings, values) for ratings in (first, second)]
     resampled = [_resampled_alphas(each, level, values, draws) for each in items]
-    interval, undefined = percentile_interval(resampled[0] - resampled[1])
+    interval, undefined = percentile_interval(resampled[0] - resampled[1], ALPHA / family)
     left_out = [_left_out_alphas(each, level, values, draws) for each in items]
-    jackknife = _jackknife(value, left_out[0] - left_out[1], _used_clusters(items[0] + items[1], draws))
+    clusters = _used_clusters(items[0] + items[1], draws)
+    jackknife = _jackknife(value, left_out[0] - left_out[1], clusters, ALPHA / family)
     return Estimate(value, interval, n, None, undefined, jackknife)
 
 
-def percentile_interval(resampled: Matrix) -> tuple[Interval | None, int]:
-    """Return the 95 % percentile interval and how many resamples are undefined (nan).
+def percentile_interval(resampled: Matrix, outside: float = ALPHA) -> tuple[Interval | None, int]:
+    """Return the percentile interval with level 1 - `outside`, and how many resamples are undefined (nan).
 
     None where no resample is defined, and where all are equal: no spread seen is not no uncertainty.
     """
@@ -176,7 +217,7 @@ def percentile_interval(resampled: Matrix) -> tuple[Interval | None, int]:
     undefined = int(resampled.size - defined.size)
     if not defined.size or np.ptp(defined) < NO_WIDTH:
         return None, undefined
-    low, high = np.quantile(defined, [ALPHA / 2, 1 - ALPHA / 2])
+    low, high = np.quantile(defined, [outside / 2, 1 - outside / 2])
     return (float(low), float(high)), undefined
 
 
@@ -217,13 +258,18 @@ def confusion(rows: Matrix, columns: Matrix, values: Sequence[float] = GRADES) -
 
 
 def weighted_kappa(first: Matrix, second: Matrix, weight: str, values: Sequence[float] = GRADES) -> float | None:
-    """Return Cohen's kappa with "linear" or "quadratic" weights; None where chance agreement is all there is."""
+    """Return Cohen's kappa, grades weighted by their distance ("linear") or its square ("quadratic").
+
+    None where chance agreement is all there is.
+    """
     table = confusion(first, second, values)
     if not table.sum() or len(np.flatnonzero(table.sum(axis=0) + table.sum(axis=1))) < 2:
         return None
     from statsmodels.stats.inter_rater import cohens_kappa
 
-    return float(cohens_kappa(table, wt=weight, return_results=False))
+    scale = np.asarray(values, dtype=float)
+    apart = np.abs(scale[:, None] - scale[None, :]) ** (1 if weight == "linear" else 2)
+    return float(cohens_kappa(table, weights=apart, return_results=False))
 
 
 def _resampled_alphas(items: Matrix, level: Level, values: Sequence[float], draws: Resamples) -> Matrix:
@@ -247,7 +293,7 @@ def _left_out_alphas(items: Matrix, level: Level, values: Sequence[float], draws
     return alphas(by_cluster.sum(axis=0) - by_cluster, level, values)
 
 
-def _jackknife(value: float, left_out: Matrix, used: NDArray[np.bool_]) -> Interval | None:
+def _jackknife(value: float, left_out: Matrix, used: NDArray[np.bool_], outside: float = ALPHA) -> Interval | None:
     """Return the interval from leaving out one of the `used` clusters at a time, with t(G - 1).
 
     `left_out` holds the statistic without each cluster; None if one of them does not exist.
@@ -258,5 +304,5 @@ def _jackknife(value: float, left_out: Matrix, used: NDArray[np.bool_]) -> Inter
     if count < 2 or np.isnan(left_out).any() or np.ptp(left_out) < NO_WIDTH:
         return None
     error = float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
-    half_width = float(stats.t.ppf(1 - ALPHA / 2, count - 1)) * error
+    half_width = float(stats.t.ppf(1 - outside / 2, count - 1)) * error
     return value - half_width, value + half_width

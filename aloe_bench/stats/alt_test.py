@@ -7,11 +7,12 @@ a standard error over clusters of items in place of single items.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from aloe_bench.seeds import rng_for
 from aloe_bench.stats.agreement import Level, Matrix
 from aloe_bench.stats.intervals import ALPHA
 
@@ -19,6 +20,9 @@ from aloe_bench.stats.intervals import ALPHA
 LEAST_ITEMS = 30
 # A judge may stand in for an expert from this winning rate on.
 PASSED = 0.5
+SHUFFLES = 20
+# With fewer experts the test compares the jury with one other alone; its authors ask for three.
+LEAST_EXPERTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +45,44 @@ class LeftOut:
 class AltTest:
     """`winning_rate` is the share of the tested experts against whom the judge wins at a cost of `epsilon`.
 
-    `advantage` is the mean of `judge_closer` over them. Both are None where no expert could be tested.
+    `advantage` is the mean of `judge_closer` over them. Both are None where no expert could be tested. `constant_rate`
+    is the winning rate that a jury would have which always gives the experts' commonest grade, `shuffled_rate` the mean
+    one of this jury's own grades dealt out at random: where either passes, passing shows nothing.
     """
 
     epsilon: float
     winning_rate: float | None
     advantage: float | None
     experts: list[LeftOut]
+    constant_rate: float | None = None
+    shuffled_rate: float | None = None
 
 
 def alt_test(
+    humans: Matrix, judge: Matrix, raters: Sequence[str], cluster: NDArray[np.intp], level: Level, epsilon: float = 0.2
+) -> AltTest:
+    """Return the test of `judge` with the winning rates of two juries that know nothing, as `alt_result` else."""
+    found = alt_result(humans, judge, raters, cluster, level, epsilon)
+    known = ~np.isnan(judge)
+    rated = humans[~np.isnan(humans)]
+    if found.winning_rate is None or not rated.size:
+        return found
+    grades, counts = np.unique(rated, return_counts=True)
+    constant = np.where(known, grades[counts.argmax()], np.nan)
+    rng = np.random.default_rng(rng_for("alternative annotator test", *raters).getrandbits(128))
+    shuffled = []
+    for _ in range(SHUFFLES):
+        dealt = judge.copy()
+        dealt[known] = rng.permutation(judge[known])
+        shuffled.append(alt_result(humans, dealt, raters, cluster, level, epsilon).winning_rate)
+    return replace(
+        found,
+        constant_rate=alt_result(humans, constant, raters, cluster, level, epsilon).winning_rate,
+        shuffled_rate=float(np.mean([rate for rate in shuffled if rate is not None])),
+    )
+
+
+def alt_result(
     humans: Matrix, judge: Matrix, raters: Sequence[str], cluster: NDArray[np.intp], level: Level, epsilon: float = 0.2
 ) -> AltTest:
     """Return the test of `judge` (n_items) against every row of `humans` (n_raters, n_items); nan = missing.

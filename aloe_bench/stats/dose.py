@@ -20,8 +20,10 @@ RESAMPLES = 2000
 class DoseResponse:
     """`curve` is the isotonic fit at each dose, `ed50` the dose at which it reaches one half (None: it never does).
 
-    `ed50_interval` is a 95 % percentile interval over clusters; an end is None where so many resamples never reach
-    one half that it lies beyond the highest dose. `p_trend` tests that the share is the same at every dose.
+    `ed50_interval` is a 95 % percentile interval over clusters; an end is None where so many resamples never reach one
+    half that it lies beyond the highest dose. `at_most_lowest` says for the value and both ends that more than half are
+    led already at the lowest dose, so that it lies there or anywhere below. `p_trend` tests that the share is the same
+    at every dose.
     """
 
     doses: tuple[float, ...]
@@ -32,6 +34,7 @@ class DoseResponse:
     ed50_interval: tuple[float | None, float | None]
     n: int
     n_clusters: int
+    at_most_lowest: tuple[bool, bool, bool] = (False, False, False)
 
 
 def dose_response(doses: Sequence[float], hits: Matrix, clusters: Sequence[str], *seed: object) -> DoseResponse:
@@ -54,16 +57,18 @@ def dose_response(doses: Sequence[float], hits: Matrix, clusters: Sequence[str],
     rng = np.random.default_rng(rng_for("dose", *seed).getrandbits(128))
     weights = rng.multinomial(groups, np.full(groups, 1 / groups), size=RESAMPLES)
     drawn = _half(doses, rising((weights @ sums) / (weights @ sizes)[:, None]))
+    half = float(_half(doses, curve))
     low, high = np.quantile(drawn, [ALPHA / 2, 1 - ALPHA / 2], method="closest_observation")
     return DoseResponse(
         tuple(doses),
         tuple(map(float, shares)),
         tuple(map(float, curve)),
         trend(sums),
-        _finite(float(_half(doses, curve))),
+        _finite(half),
         (_finite(low), _finite(high)),
         len(hits),
         groups,
+        (bool(curve[0] >= 0.5), bool(low <= doses[0]), bool(high <= doses[0])),
     )
 
 

@@ -38,7 +38,7 @@ Report = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ArDataConfig:
     """What is made of `source`.
 
     `evaluation` are HEART folders or sources that must share nothing with it. `target_size` is a number of
@@ -60,7 +60,9 @@ class Wanted:
     workers: int = 1
 
 
-def write_adversarial_data(wanted: Wanted, output: Path, report: Report = lambda done, total: None) -> dict[str, Any]:
+def write_adversarial_data(
+    wanted: ArDataConfig, output: Path, report: Report = lambda done, total: None
+) -> dict[str, Any]:
     """Write the conversations of `wanted` to the new folder `output` and return its manifest.
 
     Raises DataError if the source shares a picture or the dataset with an evaluation set, or wordings with it.
@@ -127,7 +129,7 @@ def _kin(heart: Path) -> dict[str, str]:
     return {cluster: first(cluster) for cluster in list(parent)}
 
 
-def _split(rows: Sequence[Sample], wanted: Wanted, kin: Mapping[str, str]) -> tuple[list[Sample], list[Sample]]:
+def _split(rows: Sequence[Sample], wanted: ArDataConfig, kin: Mapping[str, str]) -> tuple[list[Sample], list[Sample]]:
     """Return training and held-out rows; an image, or patient where one is given, is never in both."""
     held = held_out(kin, wanted.validation_share, wanted.seed)
     return [row for row in rows if row.cluster not in held], [row for row in rows if row.cluster in held]
@@ -185,7 +187,7 @@ def _removal_order(items: dict[str, list[Sample]], seed: int) -> Iterator[str]:
         yield strata[fullest].pop()
 
 
-def _conversations(task: Task, rows: Iterable[Sample], wanted: Wanted) -> Iterator[Conversation]:
+def _conversations(task: Task, rows: Iterable[Sample], wanted: ArDataConfig) -> Iterator[Conversation]:
     rows = list(rows)
     clean = {row.id: row for row in rows if row.cue is None}
     for row in rows:
@@ -213,7 +215,9 @@ def _word(row: Sample) -> str:
     return row.choices[LETTERS.index(row.target)]
 
 
-def _write_validation(folder: Path, task: Task, rows: Sequence[Sample], wanted: Wanted, facts: dict[str, Any]) -> None:
+def _write_validation(
+    folder: Path, task: Task, rows: Sequence[Sample], wanted: ArDataConfig, facts: dict[str, Any]
+) -> None:
     """Write the held-out rows as a folder of its own, its pictures linked."""
     pictures = folder / "validation" / "heart" / "images"
     pictures.mkdir(parents=True)
@@ -236,7 +240,7 @@ def _counts(rows: Sequence[Sample], available: int) -> dict[str, Any]:
     }
 
 
-def _facts(wanted: Wanted, source: Any, templates: Any, shared: dict[str, Any]) -> dict[str, Any]:
+def _facts(wanted: ArDataConfig, source: Any, templates: Any, shared: dict[str, Any]) -> dict[str, Any]:
     """Return what the manifest says of how the data was made."""
     return {
         "made_by": "aloe-bench train-ar",

@@ -16,7 +16,7 @@ from aloe_bench.evaluation.loop import run_plan
 from aloe_bench.evaluation.plan import Plan, Settings, load_plan
 from aloe_bench.files import write_json
 from aloe_bench.models.hf_folder import check_folder
-from aloe_bench.training.adversarial import WITHOUT_CUE, Wanted, write_adversarial_data
+from aloe_bench.training.adversarial import WITHOUT_CUE, ArDataConfig, write_adversarial_data
 from aloe_bench.training.data.schema import MANIFEST, read_folder
 from aloe_bench.training.overlap import evaluation_sha256
 
@@ -42,7 +42,7 @@ def recipe_name(model: Path) -> str:
     return "ar-72b" if int(text.get("hidden_size", 0)) >= 8192 else "ar-7b"
 
 
-def ensure_data(wanted: Wanted, state: Path, report: Callable[[int, int], None]) -> Path:
+def ensure_data(wanted: ArDataConfig, state: Path, report: Callable[[int, int], None]) -> Path:
     """Return the folder of conversations below `state`, made now or by an earlier sitting of the same wish.
 
     Raises RunMismatchError, naming the difference, if it was made of something else.
@@ -61,7 +61,7 @@ def ensure_data(wanted: Wanted, state: Path, report: Callable[[int, int], None])
     return state / DATA
 
 
-def _asked(wanted: Wanted) -> dict[str, Any]:
+def _asked(wanted: ArDataConfig) -> dict[str, Any]:
     from aloe_bench.heart.sources.source import load_source
     from aloe_bench.heart.wordings import load_templates
 
@@ -79,7 +79,7 @@ def _asked(wanted: Wanted) -> dict[str, Any]:
     }
 
 
-def check_measurable(wanted: Wanted) -> None:
+def check_measurable(wanted: ArDataConfig) -> None:
     """Raise DataError for an evaluation folder that no questions can be asked of, such as a source."""
     from aloe_bench.heart.task import open_task
 
@@ -87,7 +87,7 @@ def check_measurable(wanted: Wanted) -> None:
         open_task(str(folder))
 
 
-def probes(wanted: Wanted, data: Path) -> list[Probe]:
+def probes(wanted: ArDataConfig, data: Path) -> list[Probe]:
     """Return the evaluation tables (wordings AR never saw) and the held-out pictures (its own wordings)."""
     from aloe_bench.heart.task import open_task
 

@@ -20,7 +20,8 @@ from typing import Any
 
 from aloe_bench.errors import DataError, DependencyError, RunMismatchError, UsageError
 from aloe_bench.files import write_json
-from aloe_bench.models.hf_folder import check_folder, fingerprint_folder
+from aloe_bench.models.checkpoint_files import fingerprint_folder
+from aloe_bench.models.hf_folder import check_folder
 from aloe_bench.seeds import rng_for
 from aloe_bench.training.collate import Collator, Encoder, load_processor
 from aloe_bench.training.data.filters import Limits

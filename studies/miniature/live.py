@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.places import Elsewhere
     from aloe_bench.heart.sources.source import Source, SourceImage
 
 
@@ -66,9 +67,16 @@ def _scene(source: Source, recipe: Recipe, kind: str, difficulty: Difficulty, id
 
 
 def scene_of(
-    source: Source, recipe: Recipe, image: SourceImage, pixels: Image.Image, centre: tuple[float, float] | None
+    source: Source,
+    recipe: Recipe,
+    image: SourceImage,
+    pixels: Image.Image,
+    centre: tuple[float, float] | None,
+    elsewhere: Elsewhere | None = None,
 ) -> Scene:
     """Return the one item of `image`, whose picture is `pixels`, as `attack` would make it.
+
+    `elsewhere` is what `attack` knows of true boxes in other pictures; the endless stream of training has none.
 
     Raises NoRoomError where `attack` would drop it.
     """
@@ -77,7 +85,7 @@ def scene_of(
     from aloe_bench.heart.shown import base_of
 
     (key,) = item_keys(source, image)
-    plan = make_plan(recipe, source, image, key, pixels, mask_image() if image.boxes else None)
+    plan = make_plan(recipe, source, image, key, pixels, mask_image() if image.boxes else None, elsewhere)
     base = base_of(plan, pixels, source.rendering, checked=False)
     clean = View(as_seen(base.image), base.question, None)
     found = {attack.name: attack for attack in parse_attacks("all")}

@@ -281,11 +281,12 @@ def test_changed_data_are_not_finished_under_the_old_header(tmp_path):
 
 def test_a_back_end_without_log_probabilities_is_refused_before_anything_is_asked(tmp_path):
     root = real_mmlu(tmp_path / "data")
-    done = command("run", "--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--tasks", "mmlu", "--data-root", root,
-                   "--allow-partial")  # fmt: skip
+    words = ("--model", "m", "--base-url", "http://127.0.0.1:9/v1", "--tasks", "mmlu", "--allow-partial")
 
-    assert done.exit_code == 2
-    assert "mmlu: scored by the log-likelihood of raw prompts, which back end openai does not give" in done.output
+    error = refused("run", *words, "--data-root", root)
+
+    assert error.exit_code == 2
+    assert "mmlu: scored by the log-likelihood of raw prompts, which back end openai does not give" in str(error)
     assert not Path("runs").exists()
 
 

@@ -316,7 +316,7 @@ def test_both_readings_of_the_same_replies(vlmeval, tmp_path):
         (["--model", "m"], "No data set given"),
         ([*MCQ, "--model", "AlwaysB", "--protocol", "logprob"], "no logprob protocol"),
         ([*MCQ, "--model", "AlwaysB", "--base-url", "http://127.0.0.1:9/v1"], "a model of upstream's own"),
-        ([*MCQ, "--model", "AlwaysB", "--model-args", "dtype=bfloat16"], "takes no --model-args"),
+        ([*MCQ, "--model", "AlwaysB", "--model-args", "dtype=bfloat16"], "needs a local checkpoint folder"),
         ([*MCQ, "--model", "AlwaysB", "--ray"], "leave --ray out"),
     ],
 )

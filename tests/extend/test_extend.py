@@ -70,10 +70,12 @@ def test_a_task(folder: Path, aloe: Run) -> None:
     task = header(summary["run"])["task"]
     assert (task["file"], task["file_sha256"]) == ("vqa.py:VQA", sha256(folder / "vqa.py"))
     assert built.returncode == 0, built.stderr
-    assert [path.name for path in (folder / "boards" / "results").rglob("vqa*.json")]
+    assert "| vqa" in (folder / "boards" / "other.md").read_text()
     assert {name: cell.value for name, cell in run.cells.items()} == {
         name: cell["value"] for name, cell in summary["cells"].items()
     }
+    (folder / "vqa.py").write_text((folder / "vqa.py").read_text().replace('name="vqa"', 'name="mmmu"'))
+    assert "there is a task 'mmmu' already" in aloe(*words).stderr
     assert "vqa.py has no 'VQ'. Did you mean VQA?" in aloe("run", "--model", "mock", "--tasks", "vqa.py:VQ").stderr
 
 

@@ -28,13 +28,15 @@ def test_training_scenes_are_the_rows_and_pixels_that_attack_writes(tmp_path: Pa
 
     source = load_source(write_source(tmp_path / "source", "ct", 8))
     recipe = Recipe(parse_attacks("all"), load_templates(TEMPLATES[0]))
-    attack.build([source], attack.plan_work([source], recipe), recipe, tmp_path / "heart")
+    work = attack.plan_work([source], recipe)
+    elsewhere = {job.image.image_id: job.elsewhere[0] for job in work.jobs}
+    attack.build([source], work, recipe, tmp_path / "heart")
     rows = parquet.read_table(tmp_path / "heart" / "heart.parquet").to_pylist()
     assert len(rows) == 4 * 10 + 4 * 13
     images = {image.image_id: image for image in source.images}
     for row in rows:
         image = images[row["source_id"]]
-        scene = scene_of(source, recipe, image, open_image(image.path), None)
+        scene = scene_of(source, recipe, image, open_image(image.path), None, elsewhere[image.image_id])
         view = scene.view(row["attack"], row["variant"])
         drawn = open_image(tmp_path / "heart" / row["image_path"]).convert("RGB")
         assert view.question == row["question"]

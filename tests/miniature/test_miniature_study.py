@@ -10,7 +10,7 @@ import pytest
 
 from aloe_bench.miniature.loop import BASE
 from aloe_bench.miniature.measure import ATTACKS, Answers, Arm
-from aloe_bench.models.hf_folder import fingerprint_folder
+from aloe_bench.models.checkpoint_files import fingerprint_folder
 from studies.miniature.study import arms, read_results
 from studies.miniature.study_page import PLANNED, study_page
 

@@ -19,7 +19,8 @@ pytest.importorskip("transformers")
 from aloe_bench.core import Decoding, Message, Model, OptionScorer, Request  # noqa: E402
 from aloe_bench.errors import ModelError  # noqa: E402
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint, main, tiny_tokenizer  # noqa: E402
-from aloe_bench.models.hf import HFModel, fingerprint_folder  # noqa: E402
+from aloe_bench.models.checkpoint_files import fingerprint_folder  # noqa: E402
+from aloe_bench.models.hf import HFModel  # noqa: E402
 from aloe_bench.models.hf_folder import generation_ids  # noqa: E402
 from aloe_bench.models.opening import open_images  # noqa: E402
 
@@ -220,7 +221,10 @@ def test_vllm_ends_at_the_tokens_that_hf_ends_at(tiny_folder, tmp_path):
 
 def test_code_of_the_checkpoint_is_part_of_its_fingerprint(tiny_folder, tmp_path):
     folder = Path(shutil.copytree(tiny_folder, tmp_path / "coded"))
+    (folder / "modeling_own.py").write_text("SCALE = 0\n")  # which nothing loads yet
     assert fingerprint_folder(folder) == fingerprint_folder(tiny_folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoConfig": "modeling_own.Own"}}))
     seen = set()
     for line in ("SCALE = 1\n", "SCALE = 2\n"):
         (folder / "modeling_own.py").write_text(line)

@@ -24,7 +24,7 @@ from aloe_bench.heart.table import write as table
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.miniature.source import TEMPLATES, write_source
 from aloe_bench.training.adversarial import TEMPLATES as CLINICAL_TRAINING
-from aloe_bench.training.adversarial import Wanted, write_adversarial_data
+from aloe_bench.training.adversarial import ArDataConfig, write_adversarial_data
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -54,7 +54,7 @@ def xray(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(xray: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ar") / "data"
-    write_adversarial_data(Wanted(xray, templates=TEMPLATES[1], answer="text", validation_share=0.2), folder)
+    write_adversarial_data(ArDataConfig(xray, templates=TEMPLATES[1], answer="text", validation_share=0.2), folder)
     return folder
 
 
@@ -75,7 +75,10 @@ def test_every_row_answers_with_the_truth_and_no_adversarial_cue_is_true(xray: P
         assert row["question"] in question_of(line)
         assert line["messages"][0]["content"][0]["image"] == f"heart/{row['image_path']}"
     variants = Counter(line["tags"]["variant"] for line in seen)
-    assert variants == {"baseline": 40, "assistive": 20 * 3 + 20 * 4, "adversarial": 20 * 3 + 20 * 4}
+    located = Counter(row["task"] for row in rows.values() if not row["attack"])["detection"]
+    assert located >= 19  # at most one picture has no room for four boxes
+    cues = 20 * 3 + located * 4
+    assert variants == {"baseline": 20 + located, "assistive": cues, "adversarial": cues}
 
 
 def test_attacked_pictures_differ_from_the_clean_one_in_the_overlay_alone(made: Path) -> None:
@@ -120,7 +123,7 @@ def test_a_picture_that_is_there_twice_is_not_both_learnt_and_held_out(tmp_path:
     pictures = sorted((source / "images").iterdir())
     for one, other in zip(pictures[:12:2], pictures[12::2], strict=True):  # of the same class
         shutil.copyfile(one, other)
-    wanted = Wanted(source, templates=TEMPLATES[1], attacks="prompt", validation_share=0.4)
+    wanted = ArDataConfig(source, templates=TEMPLATES[1], attacks="prompt", validation_share=0.4)
     write_adversarial_data(wanted, tmp_path / "data")
 
     def shown(folder: Path) -> set[str]:
@@ -132,7 +135,7 @@ def test_a_picture_that_is_there_twice_is_not_both_learnt_and_held_out(tmp_path:
 
 
 def test_the_clean_only_control_is_as_long_and_has_no_cue(xray: Path, made: Path, tmp_path: Path) -> None:
-    wanted = Wanted(xray, templates=TEMPLATES[1], answer="text", validation_share=0.2, clean_only=True)
+    wanted = ArDataConfig(xray, templates=TEMPLATES[1], answer="text", validation_share=0.2, clean_only=True)
     write_adversarial_data(wanted, tmp_path / "control")
 
     control, attacked = lines(tmp_path / "control"), lines(made)
@@ -143,7 +146,7 @@ def test_the_clean_only_control_is_as_long_and_has_no_cue(xray: Path, made: Path
     assert len({line["id"] for line in control}) == len(control)
 
 
-@pytest.mark.parametrize("size", [100, 200, 319])
+@pytest.mark.parametrize("size", [100, 200, 310])
 def test_the_cut_takes_the_commonest_class_first_and_is_drawn_by_seed(tmp_path: Path, size: int) -> None:
     source = write_source(tmp_path / "source", "xray", 40, split="train")
     rows = (source / "labels.csv").read_text().splitlines()
@@ -156,7 +159,7 @@ def test_the_cut_takes_the_commonest_class_first_and_is_drawn_by_seed(tmp_path: 
     made = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         write_adversarial_data(
-            Wanted(source, templates=TEMPLATES[1], answer="text", target_size=size, seed=seed), tmp_path / name
+            ArDataConfig(source, templates=TEMPLATES[1], answer="text", target_size=size, seed=seed), tmp_path / name
         )
         made.append(lines(tmp_path / name))
     assert [len(m) for m in made] == [size] * 3
@@ -164,7 +167,7 @@ def test_the_cut_takes_the_commonest_class_first_and_is_drawn_by_seed(tmp_path: 
     assert {line["id"] for line in made[0]} != {line["id"] for line in made[2]}
     found = Counter((line["tags"]["task"], answer_of(line)) for line in made[0])
     normal, abnormal = found["classification", "normal"], found["classification", "abnormal"]
-    if size == 319:  # one row fewer than there are
+    if size == 310:  # one row fewer than there are
         assert (normal, abnormal) == (16 * 7 - 1, 4 * 7)
     if size == 200:  # 320 - 12 normal items of 7 rows = 236: the classes are level, then all shrink alike
         assert abs(normal - abnormal) <= 7 and abnormal < 4 * 7
@@ -179,18 +182,18 @@ def test_a_picture_that_is_evaluated_with_is_refused_by_name(xray: Path, tmp_pat
     shutil.copyfile(planted, victim)
     for place in (other, evaluation(other, tmp_path / "heart")):
         with pytest.raises(DataError, match=f"1 of its pictures .*{planted.stem}"):
-            write_adversarial_data(Wanted(xray, evaluation=(place,), templates=TEMPLATES[1]), tmp_path / "never")
+            write_adversarial_data(ArDataConfig(xray, evaluation=(place,), templates=TEMPLATES[1]), tmp_path / "never")
         assert not (tmp_path / "never").exists()
 
 
 def test_the_same_dataset_is_refused_and_a_shared_modality_is_marked(xray: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds the dataset 'miniature-xray' itself"):
-        write_adversarial_data(Wanted(xray, evaluation=(xray,), templates=TEMPLATES[1]), tmp_path / "never")
+        write_adversarial_data(ArDataConfig(xray, evaluation=(xray,), templates=TEMPLATES[1]), tmp_path / "never")
     kin = write_source(tmp_path / "kin", "xray", 4, seed=9)
     text = (kin / "dataset.toml").read_text().replace('"miniature-xray"', '"other-xray"')
     (kin / "dataset.toml").write_text(text)
     manifest = write_adversarial_data(
-        Wanted(xray, evaluation=(kin,), templates=TEMPLATES[1], attacks="prompt"), tmp_path / "data"
+        ArDataConfig(xray, evaluation=(kin,), templates=TEMPLATES[1], attacks="prompt"), tmp_path / "data"
     )
     assert manifest["overlap"]["shared_modality"] == ["xray"]
     assert manifest["leakage"] == "none of 40 pictures is in kin; the modality xray is in both"
@@ -202,14 +205,14 @@ def test_a_dataset_is_known_however_its_name_is_spelled(xray: Path, tmp_path: Pa
     text = (kin / "dataset.toml").read_text().replace('"miniature-xray"', f'"{spelled}"')
     (kin / "dataset.toml").write_text(text.replace('modality = "xray"', 'modality = "X-ray"'))
     with pytest.raises(DataError, match="holds the dataset 'miniature-xray' itself"):
-        write_adversarial_data(Wanted(xray, evaluation=(kin,), templates=TEMPLATES[1]), tmp_path / "never")
+        write_adversarial_data(ArDataConfig(xray, evaluation=(kin,), templates=TEMPLATES[1]), tmp_path / "never")
 
 
 def test_wordings_that_are_evaluated_with_are_refused(xray: Path, tmp_path: Path) -> None:
     heart = evaluation(write_source(tmp_path / "mri", "mri", 4), tmp_path / "heart")
     for place in (heart, heart / "heart.parquet"):
         with pytest.raises(DataError, match="made with the template set miniature-evaluation-1"):
-            write_adversarial_data(Wanted(xray, evaluation=(place,), templates=TEMPLATES[0]), tmp_path / "never")
+            write_adversarial_data(ArDataConfig(xray, evaluation=(place,), templates=TEMPLATES[0]), tmp_path / "never")
 
 
 def published(heart: Path, folder: Path) -> Path:
@@ -233,14 +236,14 @@ def test_a_sentence_that_is_evaluated_with_is_refused_under_any_name(xray: Path,
     )
     for place in (heart, published(heart, tmp_path / "hub")):
         with pytest.raises(DataError, match=r"says 'Seen: (ab)?normal', which is 'seen: \$class_name'"):
-            write_adversarial_data(Wanted(xray, evaluation=(place,), templates=mine), tmp_path / "never")
+            write_adversarial_data(ArDataConfig(xray, evaluation=(place,), templates=mine), tmp_path / "never")
         assert not (tmp_path / "never").exists()
 
 
 def test_the_published_table_is_compared_with(xray: Path, tmp_path: Path) -> None:
     other = write_source(tmp_path / "mri", "mri", 8)
     free = published(evaluation(other, tmp_path / "free"), tmp_path / "hub")
-    wanted = Wanted(xray, evaluation=(free,), templates=TEMPLATES[1], attacks="prompt")
+    wanted = ArDataConfig(xray, evaluation=(free,), templates=TEMPLATES[1], attacks="prompt")
     manifest = write_adversarial_data(wanted, tmp_path / "data")
     assert manifest["overlap"]["compared_with"] == 8
     assert manifest["leakage"] == "none of 40 pictures is in hub; hub states no modality"
@@ -266,13 +269,13 @@ def test_the_shipped_training_wordings_share_no_sentence_with_the_evaluation_set
 
 
 def test_letters_are_answered_where_letters_are_asked(xray: Path, tmp_path: Path) -> None:
-    wanted = replace(Wanted(xray, templates=TEMPLATES[1]), attacks="sycophancy")
+    wanted = replace(ArDataConfig(xray, templates=TEMPLATES[1]), attacks="sycophancy")
     write_adversarial_data(wanted, tmp_path / "letters")
     assert {answer_of(line) for line in lines(tmp_path / "letters")} == set("ABCD")
 
 
 def test_reading_questions_ask_what_the_drawn_cue_says(xray: Path, tmp_path: Path) -> None:
-    wanted = Wanted(xray, templates=TEMPLATES[1], answer="text", reading=True)
+    wanted = ArDataConfig(xray, templates=TEMPLATES[1], answer="text", reading=True)
     write_adversarial_data(wanted, tmp_path / "data")
 
     rows = {
@@ -280,7 +283,10 @@ def test_reading_questions_ask_what_the_drawn_cue_says(xray: Path, tmp_path: Pat
         for r in parquet.read_table(tmp_path / "data" / "heart" / "heart.parquet").to_pylist()
     }
     asked = [line for line in lines(tmp_path / "data") if line["tags"]["variant"] == "reading"]
-    assert Counter(line["tags"]["attack"] for line in asked) == {"caption": 40, "legend": 20}
+    assert Counter(line["tags"]["attack"] for line in asked) == {
+        "caption": 39,
+        "legend": 19,
+    }  # one picture has no room for four boxes
     for line in asked:
         _, _, item, attack, variant, last = line["id"].split("/")
         row = rows[item, attack, variant]

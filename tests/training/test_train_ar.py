@@ -20,7 +20,7 @@ from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 from aloe_bench.miniature.source import TEMPLATES, write_source
-from aloe_bench.training.adversarial import Wanted, write_adversarial_data
+from aloe_bench.training.adversarial import ArDataConfig, write_adversarial_data
 from aloe_bench.training.ar import probes
 
 pytest.importorskip("trl")
@@ -163,7 +163,7 @@ def test_the_control_is_asked_what_the_other_is_asked(place: Path, tmp_path: Pat
     shutil.copytree(place / "eval", tmp_path / "again")
     asked = []
     for clean_only in (False, True):
-        wanted = Wanted(
+        wanted = ArDataConfig(
             place / "xray", (place / "eval", tmp_path / "again"), templates=TEMPLATES[1], validation_share=0.3,
             clean_only=clean_only, reading=True,
         )  # fmt: skip

@@ -274,7 +274,7 @@ def test_run_takes_what_train_sft_wrote(uninterrupted: Trained, tmp_path: Path) 
 
 
 def test_the_card_says_what_the_model_was_made_of(tiny: Path, uninterrupted: Trained) -> None:
-    from aloe_bench.models.hf_folder import fingerprint_folder
+    from aloe_bench.models.checkpoint_files import fingerprint_folder
 
     card = (uninterrupted.output / "README.md").read_text()
 

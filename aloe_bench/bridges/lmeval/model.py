@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, get_args
@@ -14,9 +14,9 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import register_model
 from lm_eval.models.utils import normalize_gen_kwargs
 
-from aloe_bench import registry
 from aloe_bench.core import Decoding, Message, Model, OptionScorer, Prediction, Request, Role, batches
 from aloe_bench.errors import DataError, ModelError, UsageError
+from aloe_bench.models.make import ModelSpec, make_model
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -80,7 +80,7 @@ class AloeLM(LM):  # type: ignore[misc]
         # lm-eval always names a device, and "cuda:0" is what it says where the user said nothing.
         if device not in (None, "cuda:0"):
             options["device"] = device
-        self.model = model or _folder_model(backend, str(pretrained), batch_size=size, **options)
+        self.model = model or _folder_model(backend, str(pretrained), size, options)
         self._chunk = chunk or max(32, 4 * size)
         self._on_predictions = on_predictions
 
@@ -193,13 +193,15 @@ def _warn_of_raw_prompts(requests: Sequence[Any]) -> None:
         )
 
 
-def _folder_model(backend: str, folder: str, **options: Any) -> Model:
-    make = registry.resolve("back end", registry.BACKENDS, backend)
+def _folder_model(backend: str, folder: str, batch_size: int, options: Mapping[str, Any]) -> Model:
     try:
-        model: Model = make(folder, **options)
-    except TypeError as error:
+        return make_model(ModelSpec(folder, backend, batch_size=batch_size, options=options), _no_mock)
+    except UsageError as error:
         raise UsageError(f"--model_args: {error}") from error
-    return model
+
+
+def _no_mock(name: str, options: Mapping[str, Any]) -> Model:
+    raise UsageError("back end mock answers from a task's own key, which lm-eval does not give it.")
 
 
 def _batch_size(value: int | str | None) -> int:

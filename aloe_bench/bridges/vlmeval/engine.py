@@ -26,7 +26,8 @@ from aloe_bench.core import Decoding, Model, Prediction, Record, Request, Sample
 from aloe_bench.errors import DataError, DependencyError, ModelError, UsageError
 from aloe_bench.evaluation.loop import Engine, Keep, record_of
 from aloe_bench.evaluation.plan import Settings
-from aloe_bench.models.hf_folder import check_folder, fingerprint_folder
+from aloe_bench.models.checkpoint_files import fingerprint_folder
+from aloe_bench.models.hf_folder import check_folder
 from aloe_bench.tasks import formats
 
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV", "CUDA_VISIBLE_DEVICES",

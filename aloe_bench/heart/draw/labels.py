@@ -28,17 +28,23 @@ def placed_labels(
 ) -> tuple[tuple[int, int], ...]:
     """Return the upper left corner of each of `labels` (width, height), box by box.
 
-    Of the places beside its box, each takes the first that hides least of any box and leaves the others a place;
-    no two labels overlap. Raises NoRoomError where that cannot be done.
+    Of the places beside its box, and nearer to it than to any other, each takes the first that hides least of any box
+    and leaves the others a place; no two labels overlap. Raises NoRoomError where that cannot be done.
     """
-    wishes = [
-        sorted(_places(size, box, label), key=lambda place: sum(overlap(place, other) for other in boxes))
-        for box, label in zip(boxes, labels, strict=True)
-    ]
+    wishes = []
+    for i, (box, label) in enumerate(zip(boxes, labels, strict=True)):
+        others = [other for j, other in enumerate(boxes) if j != i]
+        places = [p for p in _places(size, box, label) if all(_gap(p, other) > _gap(p, box) for other in others)]
+        wishes.append(sorted(places, key=lambda place: sum(overlap(place, other) for other in boxes)))
     placed = _clear_of_each_other(wishes)
     if placed is None:
         raise NoRoomError(f"{len(labels)} box labels do not fit into a picture of {size[0]}x{size[1]} pixels")
     return tuple((place[0], place[1]) for place in placed)
+
+
+def _gap(one: PixelBox, other: PixelBox) -> int:
+    """Return how many pixels lie between two boxes, on the axis on which they are farther apart; 0 if they touch."""
+    return max(0, one[0] - other[2], other[0] - one[2], one[1] - other[3], other[1] - one[3])
 
 
 def _clear_of_each_other(wishes: Sequence[Sequence[PixelBox]]) -> tuple[PixelBox, ...] | None:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
 __all__ = [
-    "OKABE_ITO", "Drawn", "PixelBox", "Rendering", "caption", "content_name", "legend", "numbered_boxes",
-    "outside_untouched", "png_bytes", "undrawable",
+    "OKABE_ITO", "Drawn", "PixelBox", "Rendering", "caption", "content_name", "frame_px", "labels_fit",
+    "legend", "numbered_boxes", "outside_untouched", "png_bytes", "undrawable",
 ]  # fmt: skip
 
 Entry = tuple[str, str]  # (colour, text) of a legend
@@ -71,32 +71,69 @@ def caption(image: Image.Image, text: str, rendering: Rendering, *, room_for: Se
     return Drawn(canvas, (_box_at(corner, band.size),), offset, px, words.lines)
 
 
+def frame_px(size: tuple[int, int], rendering: Rendering) -> int:
+    """Return how many pixels a frame in a picture of `size` reaches out of its box."""
+    line = rendering.line_px(size)
+    return line + 2 * _edge_px(line)
+
+
+def labels_fit(size: tuple[int, int], boxes: Sequence[PixelBox], labels: Sequence[str], rendering: Rendering) -> bool:
+    """Return whether `numbered_boxes` finds places for the labels of `boxes`, in this order or another."""
+    if not labels:
+        return True
+    try:
+        blocks = _label_blocks(size, labels, rendering)
+        widest = max(b.width for b in blocks), max(b.height for b in blocks)
+        placed_labels(size, _rings(size, boxes, rendering), [widest] * len(boxes))
+    except NoRoomError:
+        return False
+    return True
+
+
+def _rings(size: tuple[int, int], boxes: Sequence[PixelBox], rendering: Rendering) -> list[PixelBox]:
+    return [clamp(box, frame_px(size, rendering), size) for box in boxes]
+
+
+def _label_blocks(size: tuple[int, int], labels: Sequence[str], rendering: Rendering) -> list[Block]:
+    px = rendering.font_px(size)
+    blocks = [block(label, px, size[0], stroke=_stroke_px(px)) for label in labels]
+    if any(len(b.lines) > 1 for b in blocks):
+        raise NoRoomError(f"a box label at {px} px is wider than the picture of {size[0]} px")
+    return blocks
+
+
+def _stroke_px(font_px: int) -> int:
+    return max(1, round(font_px / 10))
+
+
+def _edge_px(line: int) -> int:
+    return max(1, round(line / 3))  # a thin line on both sides of the frame
+
+
 def numbered_boxes(
     image: Image.Image, boxes: Sequence[PixelBox], labels: Sequence[str], colours: Sequence[str], rendering: Rendering
 ) -> Drawn:
     """Return `image`, of the same size, with a frame around each of `boxes` and its label beside it.
 
-    A frame lies outside its box (inside where the box meets the picture's edge). Labels stay inside the picture and
-    clear of each other. Raises DataError for a box outside the picture, NoRoomError where the labels do not fit.
+    A frame lies outside its box (inside where the box meets the picture's edge). Labels have the colour of their
+    frame and stay inside the picture, clear of each other and nearer to their own box than to any other.
+    Raises DataError for a box outside the picture, NoRoomError where the labels do not fit.
     """
     from PIL import ImageDraw
 
     _check_mode(image)
     _check_boxes(image.size, boxes, labels, colours)
     px, line = rendering.font_px(image.size), rendering.line_px(image.size)
-    stroke = max(1, round(px / 10))
-    edge = max(1, round(line / 3))  # a thin line on both sides of the frame
-    rings = [clamp(box, line + 2 * edge, image.size) for box in boxes]
-    blocks = [block(label, px, image.width, stroke=stroke) for label in labels]
-    if any(len(b.lines) > 1 for b in blocks):
-        raise NoRoomError(f"a box label at {px} px is wider than the picture of {image.width} px")
+    stroke, edge = _stroke_px(px), _edge_px(line)
+    rings = _rings(image.size, boxes, rendering)
+    blocks = _label_blocks(image.size, labels, rendering)
     corners = placed_labels(image.size, rings, [(b.width, b.height) for b in blocks])
     canvas = image.copy()
     draw = ImageDraw.Draw(canvas)
     for ring, colour in zip(rings, colours, strict=True):
         _frame(draw, ring, line, edge, rgb(colour))
-    for words, corner in zip(blocks, corners, strict=True):
-        _write(canvas, words, corner, (255, 255, 255), stroke=stroke)  # outlined in black: read on any ground
+    for words, corner, colour in zip(blocks, corners, colours, strict=True):
+        _write(canvas, words, corner, rgb(colour), stroke=stroke)  # outlined: read on any ground
     overlay = [strip for ring in rings for strip in _strips(ring, line + 2 * edge)]
     overlay += [_box_at(corner, (b.width, b.height)) for corner, b in zip(corners, blocks, strict=True)]
     return Drawn(canvas, tuple(overlay), (0, 0), px, tuple(labels))

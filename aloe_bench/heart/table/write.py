@@ -10,6 +10,7 @@ from typing import Any
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.heart.attacks.attack import Combination
 from aloe_bench.heart.draw.overlays import PixelBox
+from aloe_bench.heart.measure.geometry import ItemBoxes
 from aloe_bench.heart.plan import ItemPlan, NamedBox
 from aloe_bench.heart.shown import Shown
 
@@ -115,9 +116,27 @@ def _info(box: NamedBox) -> dict[str, Any]:
     info: dict[str, Any] = {"kind": slot.kind, "colour": box.colour, "pixels": list(slot.box)}
     if slot.class_index is not None:
         info["class"] = slot.class_index
+    if slot.grey is not None:
+        info["grey"] = slot.grey
     if slot.distractor is not None:
-        info |= {key: value for key, value in slot.distractor.facts().items() if key != "box"}
+        info |= slot.distractor.facts
     return info
+
+
+def item_boxes(cells: Mapping[str, Any]) -> ItemBoxes:
+    """Return the boxes of a baseline row of ours."""
+    infos, labels = json.loads(cells["box_info"]), json.loads(cells["box_labels"])
+    true = cells[cells["answer"]]
+    names = [true, *(name for name in labels if name != true)]
+    greys = tuple(infos[name]["grey"] for name in names if "grey" in infos[name])
+    return ItemBoxes(
+        cluster=cells["cluster"],
+        dataset=cells["dataset"],
+        class_index=cells["true_class"],
+        boxes=tuple(tuple(side / 1000 for side in labels[name]) for name in names),
+        greys=greys if len(greys) == len(names) else None,
+        generated=all(infos[name]["kind"] == "generated" for name in names[1:]),
+    )
 
 
 def thousandths(box: PixelBox, size: tuple[int, int]) -> PixelBox:

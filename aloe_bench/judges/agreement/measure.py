@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from aloe_bench.judges.agreement.reading import Band, band_of, cautions_of, findings_of
+from aloe_bench.judges.agreement.reading import Band, band_of, cautions_of, findings_of, too_few
 from aloe_bench.judges.agreement.study import Study, Votes, human_mean, majority, without_judge
 from aloe_bench.judges.jury.panel import JURY
 from aloe_bench.stats.agreement import (
@@ -32,6 +32,7 @@ from aloe_bench.stats.agreement import (
     weighted_mean,
 )
 from aloe_bench.stats.alt_test import AltTest, alt_test
+from aloe_bench.stats.intervals import Interval
 
 Mode = Literal["extra-rater", "vs-majority", "all-raters"]
 MODES: tuple[Mode, ...] = ("extra-rater", "vs-majority", "all-raters")
@@ -70,13 +71,17 @@ class Judge:
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """Alpha of the experts with the jury in the place of `human`, on the ratings that both gave."""
+    """Alpha of the experts with the jury in the place of `human`, on the ratings that both gave.
+
+    `family_interval` is that of the difference with level 1 - 0.05 / number of experts.
+    """
 
     human: str
     n: int
     humans: Alpha
     swapped: Alpha
     difference: Estimate
+    family_interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class Pair:
 class Dropped:
     """The panel without one judge; `unresolved` items are those where the others differ or fail.
 
-    `mean` is over the resolved ones, `mean_bounds` has all unresolved at the scale's ends.
+    `change` compares alpha with that of the whole jury on the same, resolved items; `mean` is over these, `mean_bounds`
+    has all unresolved at the scale's ends.
     """
 
     judge: str
@@ -171,6 +177,7 @@ def agreement(
     draws = resamples(study.clusters, n=n_resamples, seed=seed)
     humans = {each: alpha(study.humans, each, values=study.values, draws=draws) for each in LEVELS}
     panel = _panel(study, mode, level, draws, epsilon) if study.votes is not None else None
+    band = band_of(humans[level], too_few(humans[level], draws.n_clusters))
     found = [Rater(name, *_mean(row)) for name, row in zip(study.raters, study.humans, strict=True)]
     return Agreement(
         mode=mode,
@@ -184,11 +191,11 @@ def agreement(
         n_ambiguous=study.n_ambiguous,
         raters=found,
         humans=humans,
-        band=band_of(humans[level]),
+        band=band,
         panel=panel,
         pairs=_pairs(study, level),
         cautions=cautions_of(study, mode, draws.n_clusters),
-        findings=findings_of(humans[level], panel, mode, level),
+        findings=findings_of(humans[level], band, panel, mode, level, len(study.judges)),
     )
 
 
@@ -214,7 +221,10 @@ def _panel(study: Study, mode: Mode, level: Level, draws: Resamples, epsilon: fl
     return Panel(
         alpha=panel_alpha,
         difference={each: alpha_difference(table, study.humans, each, draws, values=study.values) for each in LEVELS},
-        band=band_of(panel_alpha[level], cautions_of(study, mode, draws.n_clusters, fatal_only=True)),
+        band=band_of(
+            panel_alpha[level],
+            cautions_of(study, mode, draws.n_clusters, fatal_only=True) + too_few(panel_alpha[level], draws.n_clusters),
+        ),
         judges=[_judge(study, name, grades, level, draws) for name, grades in named],
         swaps=[_swap(study, row, level, draws) for row in range(len(study.raters))],
         alt_test=alt_test(study.humans, study.jury, study.raters, draws.cluster, level, epsilon),
@@ -264,6 +274,9 @@ def _swap(study: Study, row: int, level: Level, draws: Resamples) -> Swap:
         humans=alpha(humans, level, values=study.values, draws=draws),
         swapped=alpha(swapped, level, values=study.values, draws=draws),
         difference=alpha_difference(swapped, humans, level, draws, values=study.values),
+        family_interval=alpha_difference(
+            swapped, humans, level, draws, values=study.values, family=len(study.raters)
+        ).interval,
     )
 
 
@@ -289,11 +302,12 @@ def _pairs(study: Study, level: Level) -> list[Pair]:
 
 def _drop_one(study: Study, level: Level, draws: Resamples) -> list[Dropped]:
     graded = ~np.isnan(study.verdicts).all(axis=0)
-    whole = np.vstack([study.humans, study.jury])
     dropped = []
     for row, name in enumerate(study.judges):
         jury = without_judge(study.verdicts, row)
         table = np.vstack([study.humans, jury])
+        # The whole jury on the items that the smaller one settles: the others are the hard ones.
+        whole = np.vstack([study.humans, np.where(np.isnan(jury), np.nan, study.jury)])
         known = jury[graded & ~np.isnan(jury)]
         unresolved = int(graded.sum()) - len(known)
         ends = [

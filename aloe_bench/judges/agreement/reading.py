@@ -10,7 +10,7 @@ import numpy as np
 
 from aloe_bench.judges.agreement.study import Study
 from aloe_bench.stats.agreement import Alpha, Level
-from aloe_bench.stats.alt_test import PASSED
+from aloe_bench.stats.alt_test import LEAST_EXPERTS, PASSED, AltTest
 
 if TYPE_CHECKING:
     from aloe_bench.judges.agreement.measure import Mode, Panel
@@ -42,6 +42,15 @@ def band_of(found: Alpha, fatal: list[str] | None = None) -> Band:
     if fatal:
         return Band(None, fatal[0])
     return Band(band_name(found.value))
+
+
+def too_few(found: Alpha, n_clusters: int) -> list[str]:
+    """Return why an alpha over so few items, or without an interval, is given no reading; empty if it may have one."""
+    if n_clusters < FEW_CLUSTERS:
+        return [f"{n_clusters} independent items, fewer than {FEW_CLUSTERS}: alpha is given no reading."]
+    if found.value is not None and found.bootstrap is None and found.jackknife is None:
+        return ["alpha has no interval, and so no reading."]
+    return []
 
 
 def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool = False) -> list[str]:
@@ -77,7 +86,10 @@ def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool =
         if len(known) >= MIN_ITEMS_TO_CALL_IDENTICAL and np.ptp(known) == 0:
             other.append(f"Rater {rater} gave {known[0]:g} to all {len(known)} items.")
     if n_clusters < FEW_CLUSTERS:
-        other.append(f"Few independent items ({n_clusters}, under {FEW_CLUSTERS}): the intervals may be too narrow.")
+        other.append(
+            f"Few independent items ({n_clusters}, under {FEW_CLUSTERS}): nothing is concluded from them, and the "
+            "intervals are too narrow."
+        )
     if study.unmatched:
         other.append(f"Annotated items that are not in the run and so have no jury grade: {len(study.unmatched)}.")
     lacking = int(np.isnan(study.jury).sum()) - len(study.unmatched)
@@ -94,8 +106,10 @@ def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool =
     return fatal + other
 
 
-def findings_of(humans: Alpha, panel: Panel | None, mode: Mode, level: Level) -> list[str]:
+def findings_of(humans: Alpha, band: Band, panel: Panel | None, mode: Mode, level: Level, n_judges: int) -> list[str]:
     """Return the conclusions that the figures support, one sentence or two each."""
+    if band.name is None and humans.value is not None:
+        return [f"Alpha of the experts ({humans.value:.3f}) must not be read: {band.reason}"]
     found = [_humans(humans, level)]
     if panel is None:
         return found
@@ -105,17 +119,17 @@ def findings_of(humans: Alpha, panel: Panel | None, mode: Mode, level: Level) ->
     if panel.band.name is None:
         return [*found, f"Alpha with the panel ({with_panel.value:.3f}) must not be read: {panel.band.reason}"]
     if difference.value is not None and difference.interval is not None:
-        found.append(_difference(difference.value, difference.interval, mode))
-    tested = [swap for swap in panel.swaps if swap.difference.interval is not None]
-    worse = [swap for swap in tested if swap.difference.interval and swap.difference.interval[1] < 0]
-    better = [swap for swap in tested if swap.difference.interval and swap.difference.interval[0] > 0]
+        found.append(_difference(difference.value, difference.interval, mode, n_judges))
+    tested = [swap for swap in panel.swaps if swap.family_interval is not None]
+    worse = [swap for swap in tested if swap.family_interval and swap.family_interval[1] < 0]
+    better = [swap for swap in tested if swap.family_interval and swap.family_interval[0] > 0]
     if tested:
         found.append(
             f"With the jury in the place of one expert, alpha falls for {len(worse)} and rises for {len(better)} of "
-            f"{len(tested)} experts with an interval clear of 0. A fall shows a worse rater than that expert; a rise "
-            "may come from the median's lower noise alone."
+            f"{len(tested)} experts with an interval clear of 0, all held together at 95 %. A fall suggests a worse "
+            "rater than that expert; a rise may come from lower noise alone."
         )
-    found += _alt_test(panel) + _biases(panel)
+    found += _alt_test(panel.alt_test, humans) + _biases(panel)
     return found
 
 
@@ -130,7 +144,7 @@ def _humans(humans: Alpha, level: Level) -> str:
     return text
 
 
-def _difference(value: float, interval: tuple[float, float], mode: Mode) -> str:
+def _difference(value: float, interval: tuple[float, float], mode: Mode, n_judges: int) -> str:
     span = f"{value:+.3f} (95 % interval {interval[0]:+.3f} to {interval[1]:+.3f})"
     if mode == "vs-majority":
         return (
@@ -138,26 +152,44 @@ def _difference(value: float, interval: tuple[float, float], mode: Mode) -> str:
             "than one expert and only items with one are used, so a rise is expected."
         )
     if interval[0] <= 0 <= interval[1]:
-        return f"Adding the panel changes alpha by {span}: the interval holds 0, so the change means nothing here."
-    if value > 0:
         return (
-            f"Adding the panel raises alpha by {span}. A median of three is less noisy than one expert and raises "
-            "alpha by +.03 to +.06 when each judge is only as good as an expert: read the swap test before this."
+            f"Adding the panel changes alpha by {span}: this study cannot tell a change from none; changes from "
+            f"{interval[0]:+.3f} to {interval[1]:+.3f} remain possible."
+        )
+    if value > 0:
+        if mode == "all-raters" or n_judges < 3:
+            return f"Adding the panel raises alpha by {span}: read the swap test before this."
+        return (
+            f"Adding the panel raises alpha by {span}. A median of three independent judges is less noisy than one "
+            "expert and raises alpha by +.03 to +.06 when each is only as good as an expert: read the swap test first."
         )
     return f"Adding the panel lowers alpha by {span}: the jury agrees with the experts less than they do."
 
 
-def _alt_test(panel: Panel) -> list[str]:
-    test = panel.alt_test
+def _alt_test(test: AltTest, humans: Alpha) -> list[str]:
     if test.winning_rate is None:
         return []
     tested = [one for one in test.experts if one.p is not None]
-    verdict = "passes" if test.winning_rate >= PASSED else "does not pass"
-    return [
+    told = (
         f"The jury wins against {sum(one.won for one in tested)} of {len(tested)} experts in the alternative annotator "
-        f"test (epsilon {test.epsilon:g}): with a winning rate of {test.winning_rate:.2f} it {verdict} ({PASSED:g} is "
-        "needed)."
-    ]
+        f"test (epsilon {test.epsilon:g}), a winning rate of {test.winning_rate:.2f}"
+    )
+    if reason := alt_test_void(test, humans):
+        return [f"{told}: no verdict, since {reason}."]
+    verdict = "passes" if test.winning_rate >= PASSED else "does not pass"
+    return [f"{told}: it {verdict} ({PASSED:g} is needed)."]
+
+
+def alt_test_void(test: AltTest, humans: Alpha) -> str | None:
+    """Return why the alternative annotator test gives no verdict here; None if it does."""
+    if len(test.experts) < LEAST_EXPERTS:
+        return f"it needs {LEAST_EXPERTS} experts or more"
+    if humans.value is None or band_name(humans.value) == "discard":
+        return "the experts themselves do not agree (alpha under .667, by custom 'discard')"
+    for rate, who in ((test.constant_rate, "always gives their commonest grade"), (test.shuffled_rate, "is shuffled")):
+        if rate is not None and rate >= PASSED:
+            return f"a jury that {who} would pass too, at {rate:.2f}"
+    return None
 
 
 def _biases(panel: Panel) -> list[str]:

@@ -145,6 +145,7 @@ def _swaps(panel: Panel) -> Table:
             number(swap.swapped.value),
             number(swap.difference.value, signed=True),
             span(swap.difference.interval, signed=True),
+            span(swap.family_interval, signed=True),
         )
         for swap in panel.swaps
     ]
@@ -152,7 +153,7 @@ def _swaps(panel: Panel) -> Table:
         "Alpha of the experts, and alpha with the jury in the place of one, on the ratings that both gave. "
         "A jury as good as that expert leaves alpha where it was."
     )
-    columns = ("Expert replaced", "Ratings", "Experts", "Jury instead", "Difference", "95 %")
+    columns = ("Expert replaced", "Ratings", "Experts", "Jury instead", "Difference", "95 %", "Held together")
     return Table("Swap test", note, columns, rows)
 
 
@@ -173,7 +174,9 @@ def _alt_test(panel: Panel) -> Table:
         "The jury and one expert, each compared with the other experts of an item: how often it is at least as close. "
         f"The jury wins if it is shown to be less close in fewer than epsilon {test.epsilon:g} more of the items "
         f"(one-sided, 5 % after Benjamini and Yekutieli, from {LEAST_ITEMS} items on). "
-        f"Winning rate {number(test.winning_rate)}, mean share {number(test.advantage)}."
+        f"Winning rate {number(test.winning_rate)}, mean share {number(test.advantage)}; of a jury that always gives "
+        f"the experts' commonest grade the rate would be {number(test.constant_rate)}, of this one shuffled "
+        f"{number(test.shuffled_rate)}."
     )
     columns = ("Expert left out", "Items", "Jury as close", "Expert as close", "p", "Jury wins")
     return Table("Alternative annotator test", note, columns, rows)
@@ -234,7 +237,8 @@ def _dropped(panel: Panel) -> Table:
         for dropped in panel.drop_one
     ]
     note = (
-        "The panel without one judge, as an extra rater. Unresolved: the other judges differ or failed. "
+        "The panel without one judge, as an extra rater. Change: against the whole panel on the items that both "
+        "settle. Unresolved: the other judges differ or failed. "
         "Bounds: the mean grade with all of those at the scale's ends."
     )
     columns = ("Without", "Alpha", "Change", "95 %", "Unresolved", "Mean grade", "Bounds")
