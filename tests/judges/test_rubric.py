@@ -65,7 +65,7 @@ def oracle(reply: str) -> float | None:
             return None
     text = text.strip(" \t\r\n")
     if text.startswith("```") and text.endswith("```") and len(text) > 6:
-        head, newline, rest = text[3:-3].partition("\n")
+        head, newline, _ = text[3:-3].partition("\n")
         inner = re.sub(r"\A(?i:json[5c]?)?", "", text[3:-3])
         if newline and head.strip(" \t\r").lower() not in ("", "json", "json5", "jsonc") and "{" not in head:
             return None
