@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from aloe_bench.answers.compat.probmed import BOTH, parse_yes_no_probmed
 from aloe_bench.answers.compat.vlmeval import parse_choice_vlmeval
+from aloe_bench.answers.outcome import is_filtered, outcome_of
 from aloe_bench.answers.strict.choice import VERSION, Parsed, parse_choice, parse_yes_no, without_reasoning
 from aloe_bench.core import LETTERS, Kind, Prediction, Sample, Score
 from aloe_bench.errors import UsageError
@@ -65,16 +66,20 @@ def grade_open(reply: str) -> Score:
 def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Score:
     """Return the score of one reply; value None if the call failed or a jury has yet to grade it."""
     if prediction.finish == "error" or prediction.text is None:
-        return Score(value=None, parsed=None, rule="failed")
+        return Score(value=None, parsed=None, rule="failed", outcome="failed")
+    if is_filtered(prediction):
+        return Score(0.0, None, "unread: filtered", outcome="filtered")
     if sample.kind == "open":
         return grade_open(prediction.text)
     if prediction.option_logprobs:
         likeliest = _likeliest(sample, prediction)
-        return Score(float(likeliest == sample.target), likeliest, "logprob")
+        return Score(float(likeliest == sample.target), likeliest, "logprob", outcome="answered")
     parsed = PARSERS[parser][sample.kind](prediction.text, Asked(sample.question, sample.choices, prediction.finish))
     if parsed.letter is None:
-        return Score(0.0, None, f"unread: {parsed.rule}")
-    return Score(float(parsed.letter in (sample.target, BOTH)), parsed.letter, parsed.rule)
+        outcome, _ = outcome_of(prediction, read=False, rule=parsed.rule)
+        return Score(0.0, None, f"unread: {parsed.rule}", outcome=outcome)
+    right = parsed.letter in (sample.target, BOTH)
+    return Score(float(right), parsed.letter, parsed.rule, outcome="answered")
 
 
 def _likeliest(sample: Sample, prediction: Prediction) -> str | None:

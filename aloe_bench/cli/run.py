@@ -255,12 +255,23 @@ def _shard(text: str | None) -> tuple[int, int] | None:
 def model_args(text: str) -> dict[str, Any]:
     """Return `k=v,...` as values: JSON where it is (and .5 as 0.5), else text."""
     values: dict[str, Any] = {}
-    for pair in filter(None, text.split(",")):
+    for pair in filter(None, _pairs(text)):
         key, equals, value = pair.partition("=")
         if not equals:
             raise click.UsageError(f"--model-args {pair!r}: expected k=v.")
         values[key.strip().replace("-", "_")] = _value(value.strip())
     return values
+
+
+def _pairs(text: str) -> list[str]:
+    """Return the parts of `text` between its commas, but not between those of a JSON object or list."""
+    pairs: list[str] = []
+    for part in text.split(","):
+        if pairs and sum(map(pairs[-1].count, "{[")) > sum(map(pairs[-1].count, "}]")):
+            pairs[-1] += f",{part}"
+        else:
+            pairs.append(part)
+    return pairs
 
 
 def _value(text: str) -> Any:

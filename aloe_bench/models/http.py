@@ -17,12 +17,13 @@ from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from aloe_bench.core import Decoding, Finish, Prediction, Request
+from aloe_bench.core import Decoding, Prediction, Request
 from aloe_bench.errors import ModelError
 from aloe_bench.models.http_dialect import LAST_WORD, PERMANENT_STATUS, Dialect, Refusals
 from aloe_bench.models.http_endpoint import endpoint, preflight
 from aloe_bench.models.http_pictures import PixelLimits
 from aloe_bench.models.http_pictures import data_uri as _data_uri
+from aloe_bench.models.http_replies import filtered_by_policy, read_message
 from aloe_bench.models.http_secrets import ScrubFilter, scrubber
 from aloe_bench.models.sampling import sampling_seed
 
@@ -35,7 +36,6 @@ BACKOFF_CAP_S = 30.0
 ERROR_CHARS = 300
 RETRIED_STATUS = frozenset({408, 409, 429})
 LIKELIEST = 20  # the most first tokens that the protocol lets a server name
-FINISHES: Mapping[str | None, Finish] = {"stop": "stop", None: "stop", "length": "length"}
 # Their debug records hold URLs, bodies and headers, where a server may echo the key.
 CLIENT_LOGGERS = ("openai", "httpx2", "httpcore2", "httpx", "httpcore")
 
@@ -251,6 +251,8 @@ class OpenAIModel:
             raise _AttemptError(f"no answer within {self.timeout:g} s", retry=True) from None
         except openai.APIStatusError as error:
             status = error.status_code
+            if filtered_by_policy(status, f"{error.message} {error.response.text}"):
+                return Prediction(request.id, "", "stop", finish_reason="content_filter")
             raise _AttemptError(
                 self._short(f"HTTP {status}: {_words(error)}") + (_sizes(payload) if status == 413 else ""),
                 retry=status in RETRIED_STATUS or (status >= 500 and status not in PERMANENT_STATUS),
@@ -272,30 +274,30 @@ class OpenAIModel:
             reply = json.loads(body)
             choice = reply["choices"][0]
             message, reason = choice["message"], choice.get("finish_reason")
-            content = message.get("content")
+            message.get("content")
             usage = reply.get("usage") or {}
             tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             message = self._short(f"HTTP {status}: not a chat completion: {body}")
             raise _AttemptError(message, retry=True) from None
-        if not isinstance(reason, str | None) or reason not in FINISHES:
-            raise _AttemptError(self._short(f"HTTP {status}: finish_reason {reason!r}"))
-        if content is None:
-            # A refusal is a reply; null at the limit is a model that spent it all on its reasoning.
-            content = message.get("refusal") or ("" if reason == "length" else None)
-        if not isinstance(content, str):
-            raise _AttemptError(f"HTTP {status}: the reply holds no text", retry=True)
+        said = read_message(message, reason)
+        if said is None:
+            raise _AttemptError(
+                self._short(f"HTTP {status}: the reply holds no text; finish_reason {reason!r}"), retry=True
+            )
         prompt_tokens, output_tokens = (n if isinstance(n, int) else None for n in tokens)
         scores = _first_token_scores(choice, request) if scored else ()
         return Prediction(
             id=request.id,
-            text=request.options[scores.index(max(scores))] if scores else self._scrub_reply(content),
-            finish="stop" if scores else FINISHES[reason],
+            text=request.options[scores.index(max(scores))] if scores else self._scrub_reply(said.text),
+            finish="stop" if scores else said.finish,
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
             seconds=seconds,
             token_ids=tuple(choice.get("token_ids") or ()) if self.token_ids else (),
             option_logprobs=scores,
+            finish_reason=said.finish_reason,
+            reasoning=None if said.reasoning is None else self._scrub_reply(said.reasoning),
         )
 
     async def _payload(self, request: Request, decoding: Decoding) -> dict[str, Any]:

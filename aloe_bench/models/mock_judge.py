@@ -22,7 +22,7 @@ STOP_WORDS = frozenset("a an and at by for in is it of on or the this to with".s
 MALFORMED = (
     "The answer is partially correct.",
     '{"grade": 0.75}',
-    '{"grade": "1"}',
+    '{"grade": "one"}',
     '{"grade": 1',
     'I would say {"grade": 1}.',
     '{"score": 1}',

@@ -97,21 +97,23 @@ def critical(freedom: float, alpha: float) -> float:
     return float(brentq(lambda shift: nctdtr(freedom, shift, t) - (1 - POWER), 0.0, top)) - float(ndtri(POWER))
 
 
-def items_needed(difference: float, discordance: float, alpha: float = ALPHA, most: int = 10_000_000) -> int | None:
-    """Return the fewest items that show `difference` with 80 % power; None if `most` do not.
+def items_needed(
+    difference: float, discordance: float, alpha: float = ALPHA, wanted: float = POWER, most: int = 10_000_000
+) -> int | None:
+    """Return the fewest items that show `difference` with a power of `wanted`; None if `most` do not.
 
-    Power steps with the counts: from this number on it stays at 80 % for 5 % more items too.
+    Power steps with the counts: from this number on it stays there for 5 % more items too.
     """
     z, n = critical(inf, alpha), 1
-    while n <= most and power(n, discordance, difference, z) < POWER:
+    while n <= most and power(n, discordance, difference, z) < wanted:
         n *= 2
     if n > most:
         return None
     low, high = n // 2, n
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle, discordance, difference, z) >= POWER else (middle, high)
+        low, high = (low, middle) if power(middle, discordance, difference, z) >= wanted else (middle, high)
     step = max(1, high // 200)
-    while any(power(high + i * step, discordance, difference, z) < POWER for i in range(10)):
+    while any(power(high + i * step, discordance, difference, z) < wanted for i in range(10)):
         high += step
     return high

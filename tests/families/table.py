@@ -15,6 +15,19 @@ FAMILIES = {
     "idefics3": "idefics:idefics3",
     "smolvlm": "idefics:smolvlm",
     "deepseek_vl": "deepseek:deepseek_vl",
+    "qwen2_vl": "qwen:qwen2_vl",
+    "qwen2_5_vl": "qwen:qwen2_5_vl",
+    "qwen3_vl": "qwen:qwen3_vl",
+    "qwen3_vl, thinking": "qwen:qwen3_vl_thinking",
+    "qwen3_vl_moe": "qwen:qwen3_vl_moe",
+    "qwen3_5": "qwen:qwen3_5",
+    "glm4v": "glm:glm4v",
+    "glm4v_moe": "glm:glm4v_moe",
+    "gemma3": "others:gemma3",
+    "internvl": "others:internvl",
+    "pixtral": "others:pixtral",
+    "mistral3": "others:mistral3",
+    "mllama": "others:mllama",
 }
 
 

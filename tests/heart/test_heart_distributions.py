@@ -70,7 +70,7 @@ def detection(seed: int = 0, n_options: int = 4, names: str = "numbers", n: int 
     for i in range(n):
         key = ItemKey("set", "detection", f"im{i:05d}", i % len(NAMES))
         slots = [Slot(boxes[0], key.true_class), Slot(boxes[1], (key.true_class + 1) % len(NAMES))]
-        slots += [Slot(box, None, Distractor(box, 0.1, 0.1, 0.2, 0.2)) for box in boxes[2:]]
+        slots += [Slot(box, None, Distractor(box)) for box in boxes[2:]]
         plans.append(plan_detection(key, key.source_id, classes, slots, PALETTE, TEMPLATES, seed, Dose()))
     return plans
 

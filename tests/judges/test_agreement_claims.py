@@ -92,7 +92,7 @@ def test_weighted_kappa_goes_by_the_distances_of_the_scale() -> None:
     second = np.where(rng.random(100) < 0.6, first, rng.choice([0.0, 1.0, 2.0], 100))
     far = [np.where(x == 2, 10.0, x) for x in (first, second)]
     near = weighted_kappa(first, second, "quadratic", (0, 1, 2))
-    assert near != pytest.approx(weighted_kappa(*far, "quadratic", (0, 1, 10)))
+    assert near != pytest.approx(weighted_kappa(far[0], far[1], "quadratic", (0, 1, 10)))
     assert weighted_kappa(first, second, "linear", (0, 1, 2)) == pytest.approx(
         weighted_kappa(5 * first, 5 * second, "linear", (0, 5, 10))
     )

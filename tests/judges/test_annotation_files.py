@@ -111,7 +111,7 @@ def test_items_of_one_expert_are_said_to_blur_the_difference(tmp_path: Path):
     assert part["panel"]["alpha"]["ordinal"]["n_units"] == part["humans"]["ordinal"]["n_units"] + 7
 
 
-BROKEN = {
+BROKEN: dict[str, tuple[str | bytes, str]] = {
     "a label that is none": ("item_id,rater,label\nq1,a,correct\nq2,a,corect\n", ":3: label 'corect'"),
     "did you mean": ("item_id,rater,label\nq1,a,corect\n", "Did you mean correct?"),
     "a number off the scale": ("item_id,rater,label\nq1,a,0.7\n", ":2: label '0.7'"),

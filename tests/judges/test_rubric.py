@@ -20,9 +20,14 @@ GOOD = {
     '{"grade": 0}': 0.0, '{"grade": 0.5}': 0.5, '{"grade": 1}': 1.0, '{"grade":1.0}': 1.0, ' {"grade" : 0.50}\n': 0.5,
     '{\n  "grade": 0.0\n}': 0.0, '```json\n{"grade": 1}\n```': 1.0, '```\n{"grade": 0.5}```': 0.5,
     '<think>It says so.</think>\n\n{"grade": 1}': 1.0, 'It says so. {"grade": 0} or not.\n</think>{"grade": 0.5}': 0.5,
+    '{"grade": "1"}': 1.0, '{"grade": "0.5"}': 0.5, '{"grade": 1.00}': 1.0, '{"grade": 0.500}': 0.5,
+    '```JSON\n{"grade": 1}\n```': 1.0, '```json {"grade": 0} ```': 0.0, '{"grade": 1}<|im_end|>': 1.0,
+    '{"grade": 0}<|eot_id|>': 0.0, '\ufeff{"grade": 1}': 1.0, '[THINK]a[/THINK]{"grade": 1}': 1.0,
+    '\\boxed{{"grade": 0.5}}': 0.5,
+    '<|channel|>analysis<|message|>a<|end|><|channel|>final<|message|>{"grade": 1}': 1.0,
 }  # fmt: skip
 BAD = (
-    "", "1", "0.5", "correct", "null", "[]", "{}", '{"grade": null}', '{"grade": true}', '{"grade": "1"}',
+    "", "1", "0.5", "correct", "null", "[]", "{}", '{"grade": null}', '{"grade": true}', '{"grade": "true"}',
     '{"grade": 2}', '{"grade": 0.75}', '{"grade": -0}', '{"grade": 1e0}', '{"grade": 0.5000001}', '{"grade": .5}',
     '{"grade": 01}', '{"grade": 1', '{"grade": 1}}', '{"grade": 1} {"grade": 0}', '{"grade": 0, "grade": 1}',
     '{"grade": 1, "reason": "x"}', '{"score": 1}', '{"Grade": 1}', "{'grade': 1}", '{"grade": 1,}', '[{"grade": 1}]',
@@ -30,7 +35,9 @@ BAD = (
     '<think>{"grade": 1}', '<think>{"grade": 1}</think>', '<think>a</think><think>b</think>{"grade": 1}',
     'x <think>a</think>{"grade": 1}', '<think><think>a</think>{"grade": 1}', '</think>a</think>{"grade": 1}',
     '```json\n{"grade": 1}\n```\nas said', '```python\n{"grade": 1}\n```', '```json\n```json\n{"grade": 1}\n```\n```',
-    '{"grade":\u00a01}', '{"gr\\u0061de": 1}', '"{\\"grade\\": 1}"', '{"grade": {"grade": 1}}', '\ufeff{"grade": 1}',
+    '{"grade":\u00a01}', '{"gr\\u0061de": 1}', '"{\\"grade\\": 1}"', '{"grade": {"grade": 1}}',
+    '\ufeff1', '{"grade": "1}',
+    '{"grade": 1}<|im_end|>{"grade": 0}', '<|channel|>final<|message|>1<|channel|>final<|message|>{"grade": 1}',
 )  # fmt: skip
 
 
@@ -46,7 +53,9 @@ def test_what_is_not_exactly_a_verdict_is_none(reply):
 
 def oracle(reply: str) -> float | None:
     """Read a verdict by another way: the json module, with every liberty of it taken back."""
-    text = reply
+    text = reply.translate(dict.fromkeys(map(ord, "\ufeff")))
+    if any(mark in reply for mark in ("THINK", "channel", "boxed", "<|", "</s>")):
+        return parse_verdict(reply)  # Forms of which the json module knows nothing: told by GOOD and BAD alone.
     if text.count("</think>") > 1:
         return None
     if "</think>" in text:
@@ -56,10 +65,11 @@ def oracle(reply: str) -> float | None:
             return None
     text = text.strip(" \t\r\n")
     if text.startswith("```") and text.endswith("```") and len(text) > 6:
-        head, newline, rest = text[3:-3].partition("\n")
-        if not newline or head.strip(" \t\r") not in ("", "json"):
+        head, newline, _ = text[3:-3].partition("\n")
+        inner = re.sub(r"\A(?i:json[5c]?)?", "", text[3:-3])
+        if newline and head.strip(" \t\r").lower() not in ("", "json", "json5", "jsonc") and "{" not in head:
             return None
-        text = rest.strip(" \t\r\n")
+        text = inner.strip(" \t\r\n")
     numbers: list[str] = []
     try:
         pairs = json.loads(
@@ -73,7 +83,9 @@ def oracle(reply: str) -> float | None:
     if not isinstance(pairs, list) or len(pairs) != 1 or not isinstance(pairs[0], tuple) or not text.startswith("{"):
         return None
     ((key, value),) = pairs
-    menu = {"0", "0.0", "0.5", "0.50", "1", "1.0"}
+    menu = {"0", "1", *(f"{n}{'0' * k}" for n in ("0.0", "0.5", "1.0") for k in range(4))}
+    if isinstance(value, str):
+        return float(value) if key == "grade" and value in menu else None
     return value if key == "grade" and len(numbers) == 1 and numbers[0] in menu and type(value) is float else None
 
 

@@ -129,8 +129,8 @@ def test_batch_size_does_not_change_the_tokens(tiny):
 def test_a_reply_carries_its_counts(tiny):
     replies = list(tiny.generate([request(1), request(2, chat=False), request(3, images=())], DECODING))
 
-    assert isinstance(tiny, OptionScorer)
     model: Model = tiny
+    assert isinstance(model, OptionScorer)
     assert model.describe()["dtype"] == "float32"
     assert model.fingerprint == fingerprint_folder(tiny.folder)
     assert {reply.id for reply in replies} == {"q1", "q2", "q3"}

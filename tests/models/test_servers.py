@@ -307,3 +307,15 @@ def test_what_was_switched_stands_in_the_header(quick: Run, tmp_path: Path, clos
     (header,) = (tmp_path / "r").glob("*/*/*/run.json")
     switched = json.loads(header.read_text())["model"]["settings"]["switched"]
     assert set(switched) == {"max_tokens", "temperature"}
+
+
+def test_model_args_take_json_with_commas_of_its_own(quick: Run, tmp_path: Path, closed: Callable[..., Path]) -> None:
+    keywords = {"enable_thinking": False, "levels": [1, 2]}
+    with awkward_server(lambda *_: chat("B")) as server:
+        done = quick(
+            *("run", "--model", "m", "--base-url", server.url, "--tasks", "careqa_vision_mcq", "--output", "r"),
+            *("--model-args", f"reasoning_effort=low,chat_template_kwargs={json.dumps(keywords)},attempts=2"),
+            *("--data-root", closed(closed_rows(2)), "--allow-partial"),
+        )
+    assert done.returncode == 0, done.stderr
+    assert server.sent[0]["chat_template_kwargs"] == keywords

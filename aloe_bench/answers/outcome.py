@@ -1,0 +1,67 @@
+"""What became of a question: failed, filtered, cut, answered, refused or unread; decided here alone, in that order.
+
+A reply that answered first and was cut then is answered. A refusal is a reply in which nothing was read and which
+says that it will not answer (policy) or that it cannot tell, as is right where the picture was taken away.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from aloe_bench.core import Outcome, Prediction
+
+# ruff: noqa: E501  (a word list broken over more lines is harder to check)
+
+Reason = Literal["policy", "cannot-tell"]
+
+# How providers say that their filter stopped a prompt or a reply.
+FILTERS = frozenset(
+    ("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii", "image_safety", "guardrail")
+)
+
+# English, Spanish, Portuguese, French, German, Chinese; and the two languages more of WorldMedQA-V.
+_POLICY = re.compile(
+    r"\bi(?:'m| am) (?:sorry|afraid|not (?:able|qualified|allowed|permitted)|unable|an ai)\b"
+    r"|\bi (?:cannot|can't|can not|won't|will not) (?:provide|give|offer|assist|help|answer|make|diagnose|interpret)\b"
+    r"|\b(?:no puedo|no me es posible) (?:proporcionar|dar|ofrecer|ayudar|responder|diagnosticar)\b|\blo siento\b"
+    r"|\bnão posso (?:fornecer|dar|oferecer|ajudar|responder)\b|\bdesculpe\b|\bje ne (?:peux|suis) pas\b|\bdésolée?\b"
+    r"|\bich kann (?:keine|ihnen nicht|nicht)\b|\bes tut mir leid\b|抱歉|对不起|无法提供|申し訳|お答えできません|לא יכול",
+    re.I,
+)
+_CANNOT_TELL = re.compile(
+    r"\b(?:i|we) (?:cannot|can't|can not|am unable to|am not able to|do not|don't) (?:see|view|access|have access|determine|tell|identify|have enough)"
+    r"|\bi(?:'m| am) (?:unable|not able) to (?:see|view|access|determine|tell|identify|answer)\b|\b(?:cannot|can't) be (?:determined|answered|identified)\b"
+    r"|\bi (?:would )?need (?:to see|more|the (?:image|picture|table|graph|figure|chart))|\bplease (?:provide|share|upload|attach)\b|\bno image\b"
+    r"|\bimpossible to (?:determine|tell|say)\b|\bunable to (?:determine|answer)\b|\bwithout (?:seeing|the (?:image|picture)|access)\b"
+    r"|\bno (?:puedo|es posible) (?:ver|determinar)|\bnão (?:posso|é possível) (?:ver|determinar)|\bimpossible de déterminer\b"
+    r"|\bich kann .{0,30}(?:bild|nicht sehen)|\bnicht (?:möglich|bestimmbar)\b|无法(?:确定|判断|看到)|没有(?:图|提供)|画像が|確認できません|לא ניתן לקבוע|יש צורך ב",
+    re.I,
+)  # fmt: skip
+
+
+def refusal(text: str) -> Reason | None:
+    """Return why a reply that names no option refuses; None if it does not."""
+    if _CANNOT_TELL.search(text):
+        return "cannot-tell"
+    return "policy" if _POLICY.search(text) else None
+
+
+def is_filtered(prediction: Prediction) -> bool:
+    """Return whether the provider's own filter stopped the prompt or the reply, with or without text."""
+    return (prediction.finish_reason or "").lower() in FILTERS
+
+
+def outcome_of(prediction: Prediction, read: bool, rule: str = "") -> tuple[Outcome, str]:
+    """Return the outcome and what more is known of it; `read` says whether an option or a text was read, by `rule`."""
+    if prediction.finish == "error" or prediction.text is None:
+        return "failed", ""
+    if is_filtered(prediction):
+        return "filtered", prediction.finish_reason or ""
+    if read:
+        return "answered", ""
+    if prediction.finish == "length" or rule == "open-reasoning":
+        return "cut", rule
+    if reason := refusal(prediction.text):
+        return "refused", reason
+    return "unread", rule

@@ -1,0 +1,65 @@
+"""What a chat completion's message says, in the many ways in which servers say it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aloe_bench.core import Finish
+
+# TGI, SGLang, Together, Anthropic's and Gemini's words for the token limit; vLLM stops a loop with "repetition".
+_LIMITS = frozenset(("length", "max_tokens", "max_length", "model_length", "max_output_tokens", "repetition"))
+_FILTERS = frozenset(("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii"))
+_BROKEN = frozenset(("error", "abort", "cancelled"))
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A reply's text, its reasoning where the server keeps that apart, and how it ended, also in the server's words."""
+
+    text: str
+    finish: Finish
+    finish_reason: str | None
+    reasoning: str | None
+
+
+def read_message(message: Mapping[str, object], reason: object) -> Said | None:
+    """Return what a message says; None if it holds no text and nothing says why.
+
+    An unknown reason with text is a whole reply. Content in parts is joined. A message that ended in its reasoning,
+    or was filtered, is a reply without text.
+    """
+    word = reason.lower() if isinstance(reason, str) else ""
+    text, thought = _joined(message.get("content"))
+    reasoning = next(
+        (r for key in ("reasoning_content", "reasoning") if isinstance(r := message.get(key), str)), thought
+    )
+    text = text or (refusal if isinstance(refusal := message.get("refusal"), str) else text)
+    if word in _BROKEN and not text:
+        return None
+    if text is None and not (word in _LIMITS or word in _FILTERS or reasoning):
+        return None
+    finish: Finish = "length" if word in _LIMITS else "stop"
+    return Said(text or "", finish, reason if isinstance(reason, str) else None, reasoning or None)
+
+
+def filtered_by_policy(status: int, words: str) -> bool:
+    """Return whether an error is Azure's filter: HTTP 400 with code `content_filter`."""
+    return status == 400 and ("content_filter" in words or "ResponsibleAIPolicyViolation" in words)
+
+
+def _joined(content: object) -> tuple[str | None, str | None]:
+    """Return text and reasoning of a content that is a string or a list of parts."""
+    if isinstance(content, str):
+        return content, None
+    if not isinstance(content, list):
+        return None, None
+    parts = [part for part in content if isinstance(part, Mapping)]
+    text = [str(part["text"]) for part in parts if part.get("type") in ("text", "output_text") and "text" in part]
+    thoughts = [str(_thought(part)) for part in parts if part.get("type") in ("thinking", "reasoning")]
+    return ("".join(text) if text else None), ("".join(thoughts) or None)
+
+
+def _thought(part: Mapping[str, object]) -> str:
+    inner = part.get("thinking") or part.get("reasoning") or part.get("text") or ""
+    return _joined(inner)[0] or "" if isinstance(inner, list) else str(inner)
