@@ -35,11 +35,11 @@ def test_the_shipped_weights_are_the_recorded_ones_and_small() -> None:
 
 
 def test_the_shipped_base_sees_reads_and_is_misled(tmp_path: Path) -> None:
-    """84 items a task: 88 and 73 % clean and at most 21 % under a cue leave room for chance."""
+    """84 items a task: 88 and 78 % clean and at most 21 % under a cue leave room for chance."""
     base = answers(BASE, tmp_path, 24)
     for task, least in (("classification", 0.80), ("detection", 0.55)):
         clean = base.accuracy(task, "")
-        assert clean.n == 84 and (clean.value or 0) >= least
+        assert clean.n >= 82 and (clean.value or 0) >= least  # two pictures may have no room for four boxes
         for attack in ATTACKS[task]:
             assert base.drop(task, attack) >= 0.25
             assert (base.followed(task, attack).value or 0) >= 0.5
