@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 Kind = Literal["choice", "yes_no", "open"]
 Variant = Literal["assistive", "adversarial", "neutral"]
 Finish = Literal["stop", "length", "error"]
+# How providers say, in their finish reason, that their filter stopped a prompt or a reply.
+FILTERS = frozenset(
+    ("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii", "image_safety", "guardrail")
+)
 Outcome = Literal["answered", "refused", "filtered", "cut", "unread", "failed"]
 Role = Literal["system", "user", "assistant"]
 AnswerProtocol = Literal["generate", "logprob"]

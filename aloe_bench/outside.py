@@ -97,6 +97,7 @@ def _file_module(where: str) -> tuple[ModuleType, str]:
     sys.modules[name] = module  # dataclasses look their module up
     try:
         spec.loader.exec_module(module)
+    # A user's file may do anything, exit included; `_failed` leaves an interruption what it is.
     except BaseException as error:
         del sys.modules[name]
         raise _failed(where, error) from error
@@ -112,6 +113,7 @@ def _module(where: str, place: str) -> tuple[ModuleType, str]:
         raise UsageError(
             f"{place}: no module {where!r} here. Expected FILE.py:NAME, or MODULE:NAME of an installed package."
         ) from error
+    # As above: an import runs the module.
     except BaseException as error:
         raise _failed(where, error) from error
     file = getattr(module, "__file__", None)

@@ -9,13 +9,8 @@ from aloe_bench.answers.compat.probmed import BOTH, parse_yes_no_probmed
 from aloe_bench.answers.compat.vlmeval import parse_choice_vlmeval
 from aloe_bench.answers.outcome import outcome_of_unread
 from aloe_bench.answers.strict.choice import VERSION, Parsed, parse_choice, parse_yes_no, without_reasoning
-from aloe_bench.core import LETTERS, Kind, Prediction, Sample, Score
+from aloe_bench.core import FILTERS, LETTERS, Kind, Prediction, Sample, Score
 from aloe_bench.errors import UsageError
-
-# How providers say that their filter stopped a prompt or a reply.
-FILTERS = frozenset(
-    ("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii", "image_safety", "guardrail")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +24,34 @@ class Asked:
 
 Parser = Callable[[str, Asked], Parsed]
 
+
+def _strict2(kind: Kind) -> Parser:
+    """Return version 2 of the strict parser, which knew neither the question nor how the reply ended."""
+
+    def read(reply: str, asked: Asked) -> Parsed:
+        from aloe_bench.answers.compat.strict2.choice import parse_choice, parse_yes_no
+
+        found = parse_choice(reply, asked.choices) if kind == "choice" else parse_yes_no(reply)
+        return Parsed(found.letter, found.rule)
+
+    return read
+
+
 # A compat parser reads only the kind of question that its benchmark has.
 PARSERS: dict[str, Mapping[Kind, Parser]] = {
     "strict": {
         "choice": lambda reply, asked: parse_choice(reply, asked.choices, finish=asked.finish),
         "yes_no": lambda reply, asked: parse_yes_no(reply, asked.question, finish=asked.finish),
     },
+    "strict2": {"choice": _strict2("choice"), "yes_no": _strict2("yes_no")},
     "vlmeval": {"choice": lambda reply, asked: parse_choice_vlmeval(reply, asked.choices)},
     "probmed": {"yes_no": lambda reply, asked: parse_yes_no_probmed(reply)},
 }
 
 
 def parser_id(name: str) -> str:
-    """Return the name and version written into the header."""
-    return f"{name}-{VERSION}"
+    """Return the name and version written into the header; "strict2" is version 2, whatever comes after."""
+    return "strict2-2" if name == "strict2" else f"{name}-{VERSION}"
 
 
 def refuse_unreadable(parser: str, kinds: Iterable[Kind], task: str) -> None:

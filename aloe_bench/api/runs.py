@@ -15,7 +15,7 @@ from aloe_bench.evaluation import loop, runlog
 from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, other_engine, suited
-from aloe_bench.models.make import ModelSpec, checked_options, make_model, model_facts, pinned
+from aloe_bench.models.make import ModelSpec, checked_options, is_miniature, make_model, model_facts, pinned
 
 if TYPE_CHECKING:
     from aloe_bench.api.engines import Engines
@@ -124,7 +124,7 @@ def evaluate(
     all of it before anything is written.
     """
     one = not isinstance(tasks, Sequence) or isinstance(tasks, str)
-    wanted: list[Any] = [tasks] if one else list(tasks)  # type: ignore[arg-type]
+    wanted = [tasks] if isinstance(tasks, str) or not isinstance(tasks, Sequence) else list(tasks)
     found: list[Task] = [registry.task(task) if isinstance(task, str) else task for task in wanted]
     settings = Settings(
         output=Path(output),
@@ -183,7 +183,9 @@ def _mock(key: Mapping[str, tuple[str, str | None]], name: str, options: Mapping
 def _own_facts(model: Model, name: str | None) -> dict[str, Any]:
     backend = str(model.describe().get("backend", type(model).__name__))
     called = name or f"{model.name}-{model.fingerprint[:8]}"
-    return {"name": called, "backend": backend, "miniature": False, "size_group": None, "domain": None}
+    folder = getattr(model, "folder", None)
+    small = backend == "mock" or (folder is not None and is_miniature(Path(folder)))
+    return {"name": called, "backend": backend, "miniature": small, "size_group": None, "domain": None}
 
 
 def evaluate_plans(

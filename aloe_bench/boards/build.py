@@ -116,6 +116,7 @@ def evidence(folder: Path) -> dict[str, Any]:
     facts = header_facts(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
+    switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
     return {
         "schema": SCHEMA,
@@ -137,6 +138,7 @@ def evidence(folder: Path) -> dict[str, Any]:
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
+        **({"switched": switched} if switched else {}),
     } | task_sections(header, records)
 
 

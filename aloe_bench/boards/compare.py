@@ -21,6 +21,8 @@ from aloe_bench.stats.paired import Difference
 # What makes two runs answer the same questions; other differences of their headers are named, not refused.
 SAME = ("task.name", "task.version", "task.data_sha256")
 NAMED = ("prompt_sha256", "protocol", "parser", "answer", "decoding", "judges")
+# Of how a model was asked, what a user sets; two models differ in the rest of their profiles anyway.
+PROFILE = ("template", "template_args", "min_pixels", "max_pixels", "reasoning_effort")
 # A subgroup smaller than this is shown and not tested.
 SMALLEST_GROUP = 30
 FEW_ITEMS = 200
@@ -64,10 +66,18 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
         "task": one["task"]["name"],
         "runs": [{"run": h["run_id"], "model": h["model"]["name"], "folder": str(f)}
                  for f, h in ((first, one), (second, two))],
-        "differ_in": [key for key in NAMED if one.get(key) != two.get(key)],
+        "differ_in": _differences(one, two),
         "margin": margin,
         "rows": rows,
     }  # fmt: skip
+
+
+def _differences(one: runlog.Header, two: runlog.Header) -> list[str]:
+    """Return what of how two runs were asked and graded is not the same, by its place in the header."""
+    profiles = [header["model"].get("profile") or {} for header in (one, two)]
+    return [key for key in NAMED if one.get(key) != two.get(key)] + [
+        f"model.profile.{key}" for key in PROFILE if profiles[0].get(key) != profiles[1].get(key)
+    ]
 
 
 def _finished(folder: Path) -> tuple[dict[str, Any], list[Record]]:

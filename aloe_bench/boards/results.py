@@ -92,6 +92,7 @@ class Result(TypedDict):
     parser: NotRequired[str | None]
     answer: NotRequired[str | None]
     judges: NotRequired[JuryFacts | None]
+    switched: NotRequired[dict[str, str]]
     partial: bool
     absent: NotRequired[dict[str, int]]
     left_out: NotRequired[list[str]]

@@ -105,6 +105,8 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     parser = str(result.get("parser") or "strict").partition("-")[0]
     marks = ["logprob"] if result["protocol"] == "logprob" else []
     marks += ["answers as text"] if result.get("answer") == "text" else []
+    # It took no temperature: what it then does is its own affair, and need not be greedy.
+    marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
     marks += [f"{parser} parser"] if parser != "strict" and parser.isalnum() else []
     return "".join(f" [{mark}]" for mark in marks)
 

@@ -176,7 +176,8 @@ class _Search:
         """Return the x and the y, both one-dimensional, of the grid places a box of `size` can have."""
         import numpy as np
 
-        return tuple(np.arange(0, self.size[i] - size[i] + 1, self.cell) for i in (0, 1))  # type: ignore[return-value]
+        x, y = (np.arange(0, self.size[i] - size[i] + 1, self.cell) for i in (0, 1))
+        return x, y
 
     def _free(self, size: tuple[int, int], chosen: Sequence[PixelBox]) -> Any:
         """Return for each grid place (row, column) whether a box of `size` overlaps no other."""

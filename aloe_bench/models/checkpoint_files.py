@@ -48,8 +48,8 @@ class CheckpointFiles:
     def paths(self) -> dict[str, Path]:
         """Return every file that makes the answers, by its name in the fingerprint."""
         found = {name: self.folder / name for name in {*self.weights, *self.others, *filter(None, [self.index])}}
-        for name in _adapter_files(self.adapter) if self.adapter else ():
-            found[f"adapter/{name}"] = self.adapter / name  # type: ignore[operator]
+        if self.adapter is not None:
+            found |= {f"adapter/{name}": self.adapter / name for name in _adapter_files(self.adapter)}
         return found
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aloe_bench.core import Finish
+from aloe_bench.core import FILTERS, Finish
 
 # TGI, SGLang, Together, Anthropic's and Gemini's words for the token limit; vLLM stops a loop with "repetition".
 _LIMITS = frozenset(("length", "max_tokens", "max_length", "model_length", "max_output_tokens", "repetition"))
-_FILTERS = frozenset(("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii"))
 _BROKEN = frozenset(("error", "abort", "cancelled"))
 
 
@@ -37,7 +36,7 @@ def read_message(message: Mapping[str, object], reason: object) -> Said | None:
     text = text or (refusal if isinstance(refusal := message.get("refusal"), str) else text)
     if word in _BROKEN and not text:
         return None
-    if text is None and not (word in _LIMITS or word in _FILTERS or reasoning):
+    if text is None and not (word in _LIMITS or word in FILTERS or reasoning):
         return None
     finish: Finish = "length" if word in _LIMITS else "stop"
     return Said(text or "", finish, reason if isinstance(reason, str) else None, reasoning or None)

@@ -142,12 +142,13 @@ def model_facts(
         "name": name or f"{spec.base}-{fingerprint[:8]}",
         "backend": file.get("file", spec.kind),
         **file,
-        "miniature": spec.kind == "mock" or _is_miniature(Path(spec.model)),
+        "miniature": spec.kind == "mock" or is_miniature(Path(spec.model)),
         "size_group": size_group or (known.size_group if known else None),
         "domain": domain or (known.domain if known else None),
     }
 
 
-def _is_miniature(folder: Path) -> bool:
+def is_miniature(folder: Path) -> bool:
+    """Return whether the checkpoint in `folder` says that it is one of the miniature's, random or trained."""
     config = folder / "config.json"
     return config.is_file() and bool(json.loads(config.read_text(encoding="utf-8")).get("aloe_bench_miniature"))

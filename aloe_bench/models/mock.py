@@ -53,7 +53,7 @@ class MockModel:
 
     def describe(self) -> Mapping[str, object]:
         """Return the settings for the run header."""
-        return asdict(self._behaviour)
+        return {"backend": "mock", **asdict(self._behaviour)}
 
     def generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
         """Yield one prediction a request, in order."""

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aloe_bench.answers.compat.vlmeval import parse_choice_vlmeval
+from aloe_bench.answers.score import grade, parser_id
 from aloe_bench.answers.strict.choice import Parsed, parse_choice, parse_yes_no
-from aloe_bench.core import LETTERS
+from aloe_bench.core import LETTERS, Prediction, Sample
 from aloe_bench.tasks.formats import CHOICE_REQUEST, YES_NO_REQUEST
 
 DATA = Path(__file__).parents[1] / "data"
@@ -280,3 +281,12 @@ def test_vlmeval_compat_knows_a_to_d_only_in_verbose_replies():
     reply = "The correct answer is **E**. Here is why: option A shows a mass in the left lobe of the liver."
 
     assert parse_choice_vlmeval(reply, [*BRAIN, "Abscess"]).letter is None
+
+
+def test_version_2_of_the_parser_still_reads_as_it_did() -> None:
+    question = Sample("q", "choice", "?", "B", "q", choices=("Glioma", "Meningioma", "Pituitary tumor", "No tumor"))
+    reply = Prediction("q", "Meningioma, not glioma", "stop")
+    now, then = grade(question, reply), grade(question, reply, "strict2")
+    assert (now.parsed, now.value) == ("B", 1.0)
+    assert (then.parsed, then.value, then.rule) == (None, 0.0, "unread: negated-text")
+    assert parser_id("strict2") == "strict2-2" and parser_id("strict") == "strict-3"

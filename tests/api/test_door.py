@@ -15,11 +15,14 @@ import pytest
 import aloe_bench
 from aloe_bench import Cell, ModelSpec, Run, UsageError, compare, evaluate, judge, leaderboard
 from aloe_bench.evaluation import runlog
+from aloe_bench.models.mock import MockModel
 from aloe_bench.registry import task
 from tests.conftest import MINI
 from tests.support.judge_server import judge_server
 from tests.support.jury import judges_file, mock_table, served_table
 
+# Trained, and known for a miniature by its config.json.
+TINY = Path(aloe_bench.__file__).parent / "miniature" / "base"
 HEAVY = ("torch", "numpy", "PIL", "pandas", "scipy", "click", "pyarrow", "openai", "rich")
 
 
@@ -105,6 +108,26 @@ def test_several_tasks_objects_and_a_model_of_ones_own(tmp_path):
     runs = evaluate("mock", [mcq, "careqa_vision_open"], data_root=MINI, output=tmp_path, allow_partial=True)
     assert [run.header["task"]["name"] for run in runs] == ["careqa_vision_mcq", "careqa_vision_open"]
     assert runs[0].cells["overall"].value == 1.0 and runs[1].cells["overall"].unjudged == 10
+
+
+def test_a_mock_or_miniature_given_as_an_object_stands_on_no_page_of_models(tmp_path):
+    root, output = MINI, tmp_path / "runs"
+    key = {sample.id: (sample.target, None) for sample in task("careqa_vision_mcq").load(root)}
+    run = evaluate(MockModel(key), "careqa_vision_mcq", data_root=root, output=output, allow_partial=True)
+
+    class Tiny(MockModel):
+        folder = TINY
+
+        def describe(self):
+            return {**super().describe(), "backend": "hf"}
+
+    tiny = evaluate(Tiny(key, name="tiny"), "careqa_vision_mcq", data_root=root, output=output, allow_partial=True)
+    pages = {
+        page.name: page.read_text() for page in leaderboard([run, tiny], tmp_path / "boards") if page.suffix == ".md"
+    }
+
+    for called in (run.header["model"]["name"], tiny.header["model"]["name"]):
+        assert [name for name, text in pages.items() if f"| {called}" in text] == ["miniature.md"]
 
 
 def test_judge_compare_and_leaderboard_follow_from_runs(tmp_path):

@@ -105,6 +105,17 @@ def test_other_questions_are_refused_and_other_conditions_named(quick, mcq):
     assert done.returncode == 0 and "differ in parser" in done.stdout
 
 
+def test_runs_that_saw_other_pixels_or_another_template_are_marked(quick, mcq):
+    first, second = mcq("a", "accuracy=0.6"), mcq("b", "accuracy=0.6")
+    for folder, most in ((first, 200_704), (second, 1_003_520)):
+        header = json.loads((folder / "run.json").read_text())
+        header["model"]["profile"] = {"max_pixels": most, "template": "own", "ends": [most], "dtype": "float32"}
+        (folder / "run.json").write_text(json.dumps(header))
+
+    assert compared(quick, first, second)["differ_in"] == ["model.profile.max_pixels"]
+    assert "differ in model.profile.max_pixels" in quick("compare", first, second).stdout
+
+
 def test_heart_runs_are_compared_cue_by_cue_with_the_difference_in_drops(quick, tmp_path):
     folder = write_folder(tmp_path / "h", rows([Source("brain", 80, 4), Source("skin", 60, 3)], attacks=("caption",)))
     runs = []

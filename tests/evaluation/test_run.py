@@ -303,7 +303,7 @@ def test_a_config_file_with_an_unknown_option_is_refused(aloe, tmp_path):
 
 def test_a_compat_parser_has_a_labelled_row_of_its_own(aloe, closed, tmp_path):
     root = closed(closed_rows(12))
-    for parser in ("strict", "vlmeval"):
+    for parser in ("strict", "strict2", "vlmeval"):
         done = aloe(*MOCK, "--data-root", root, "--name", "m", "--parser", parser)
         assert done.returncode == 0, done.stderr
 
@@ -311,7 +311,7 @@ def test_a_compat_parser_has_a_labelled_row_of_its_own(aloe, closed, tmp_path):
 
     page = (tmp_path / "boards" / "miniature.md").read_text()
     rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| m")]
-    assert rows == ["m †", "m [vlmeval parser] †"]
+    assert rows == ["m †", "m [strict2 parser] †", "m [vlmeval parser] †"]
 
 
 def test_a_run_begun_with_another_prompt_is_not_finished_with_this_one(aloe, closed, tmp_path):

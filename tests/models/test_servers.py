@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from aloe_bench.core import Decoding, Message, Prediction, Request
+from aloe_bench import ModelSpec, evaluate, leaderboard
+from aloe_bench.answers.score import grade
+from aloe_bench.core import Decoding, Message, Prediction, Request, Sample
 from aloe_bench.errors import ModelError
 from aloe_bench.images import bytes_image, file_image
 from aloe_bench.models.http import OpenAIModel
@@ -165,6 +167,28 @@ def test_one_refusal_among_answers_fails_its_question_alone(habit: str) -> None:
 
     assert [name for name, reply in got.items() if reply.finish == "error"] and got["q3"].finish == "error"
     assert got["q4"].text == "B" and len(server.sent) == 30 if habit != "one moderated" else got["q4"].text == "B"
+
+
+def test_a_row_is_marked_where_the_server_took_no_temperature(tmp_path: Path) -> None:
+    words = REFUSALS["azure"][0]
+    with awkward_server(refusing(words)) as server:
+        spec = ModelSpec("m", base_url=server.url)
+        run = evaluate(spec, "careqa_vision_mcq", data_root=MINI, output=tmp_path / "runs", allow_partial=True)
+    (page,) = (page for page in leaderboard([run], tmp_path / "boards") if page.name == "careqa_vision.md")
+
+    rows = [line for line in page.read_text().splitlines() if line.startswith(f"| {run.header['model']['name']}")]
+    assert len(rows) == 1 and "[temperature refused]" in rows[0]
+
+
+@pytest.mark.parametrize("reason", ["content_filter", "SAFETY", "image_safety", "guardrail"])
+def test_a_reply_that_a_filter_took_away_is_filtered_whatever_the_filter_is_called(reason: str) -> None:
+    body = {"choices": [{"index": 0, "finish_reason": reason, "message": {"role": "assistant", "content": None}}]}
+    with awkward_server(lambda *_: (200, body)) as server:
+        (got,) = answers(OpenAIModel("m", base_url=server.url), questions(1)).values()
+
+    question = Sample("q0", "choice", "?", "A", "q0", choices=("one", "two"))
+    assert got.finish != "error" and len(server.sent) == 1
+    assert (grade(question, got).value, grade(question, got).outcome) == (0.0, "filtered")
 
 
 def noise(size: tuple[int, int], kind: str, **options: Any) -> bytes:

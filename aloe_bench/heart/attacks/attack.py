@@ -193,6 +193,7 @@ def _applied(part: Attack, plan: ItemPlan, variant: Variant, shown: Shown, rende
         after = act(plan, variant, shown, rendering)
     except AloeError:
         raise
+    # An attack from outside may raise anything: it is named. One of ours that does has a defect, and shows it.
     except Exception as error:
         if part.origin is None:
             raise
