@@ -203,8 +203,8 @@ def test_a_disk_that_is_really_full(tiny: Path, data: Path, uninterrupted: Train
 @pytest.mark.slow
 def test_two_ranks_train_as_one_and_text_only_batches_hang_neither(tiny: Path, data: Path, tmp_path: Path) -> None:
     """Data parallelism with one row a micro-batch: a rank often has text alone, and none may skip the vision tower."""
-    one = train(Job(tiny, data, tmp_path / "one", changed(load_recipe("miniature"), ("micro_batch=4", "global_batch=4",
-                                                                                      "frozen="))))  # fmt: skip
+    settings = ("micro_batch=4", "global_batch=4", "frozen=")
+    one = train(Job(tiny, data, tmp_path / "one", changed(load_recipe("miniature"), settings)))
     sets = ("gpus=2", "micro_batch=1", "gradient_accumulation=2", "global_batch=4", "frozen=")
     words = [word for setting in sets for word in ("--set", setting)]
     launched = subprocess.run(

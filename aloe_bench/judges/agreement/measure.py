@@ -121,7 +121,7 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class ExpertsAndJury:
     """Everything that needs the judges' verdicts."""
 
     alpha: Mapping[Level, Alpha]
@@ -155,7 +155,7 @@ class Agreement:
     raters: list[Rater]
     humans: Mapping[Level, Alpha]
     band: Band
-    panel: Panel | None
+    panel: ExpertsAndJury | None
     pairs: list[Pair]
     cautions: list[str]
     findings: list[str]
@@ -208,7 +208,7 @@ def panel_table(study: Study, mode: Mode) -> Matrix:
     return np.vstack([majority(study.humans, study.values), study.jury])
 
 
-def _panel(study: Study, mode: Mode, level: Level, draws: Resamples, epsilon: float) -> Panel:
+def _panel(study: Study, mode: Mode, level: Level, draws: Resamples, epsilon: float) -> ExpertsAndJury:
     assert study.votes is not None
     table = panel_table(study, mode)
     panel_alpha = {each: alpha(table, each, values=study.values, draws=draws) for each in LEVELS}
@@ -218,7 +218,7 @@ def _panel(study: Study, mode: Mode, level: Level, draws: Resamples, epsilon: fl
     every = confusion(study.humans.ravel(), columns.ravel(), study.values)
     whole = confusion(agreed, study.jury, study.values)
     named = [(JURY, study.jury), *zip(study.judges, study.verdicts, strict=True)]
-    return Panel(
+    return ExpertsAndJury(
         alpha=panel_alpha,
         difference={each: alpha_difference(table, study.humans, each, draws, values=study.values) for each in LEVELS},
         band=band_of(
