@@ -48,7 +48,7 @@ class Rater:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class JudgeAgreement:
     """The jury, or one judge, against the experts.
 
     `extra_rater` is alpha of the experts and this one; `vs_majority` alpha of this one and the
@@ -127,7 +127,7 @@ class ExpertsAndJury:
     alpha: Mapping[Level, Alpha]
     difference: Mapping[Level, Estimate]
     band: Band
-    judges: list[Judge]
+    judges: list[JudgeAgreement]
     swaps: list[Swap]
     alt_test: AltTest
     drop_one: list[Dropped]
@@ -243,12 +243,12 @@ def _mean(row: Matrix) -> tuple[int, float | None]:
     return len(known), float(known.mean()) if len(known) else None
 
 
-def _judge(study: Study, name: str, grades: Matrix, level: Level, draws: Resamples) -> Judge:
+def _judge(study: Study, name: str, grades: Matrix, level: Level, draws: Resamples) -> JudgeAgreement:
     agreed = majority(study.humans, study.values)
     n, mean = _mean(grades)
     with_each = [alpha(np.vstack([human, grades]), level, values=study.values).value for human in study.humans]
     known = [value for value in with_each if value is not None]
-    return Judge(
+    return JudgeAgreement(
         name=name,
         n=n,
         missing=len(study.items) - n,
