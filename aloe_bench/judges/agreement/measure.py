@@ -39,7 +39,7 @@ MODES: tuple[Mode, ...] = ("extra-rater", "vs-majority", "all-raters")
 
 
 @dataclass(frozen=True, slots=True)
-class Rater:
+class ExpertGrades:
     """One expert: how many items were rated, and the mean grade given."""
 
     name: str
@@ -152,7 +152,7 @@ class Agreement:
     n_clusters: int
     removed: list[str]
     n_ambiguous: int
-    raters: list[Rater]
+    raters: list[ExpertGrades]
     humans: Mapping[Level, Alpha]
     band: Band
     panel: ExpertsAndJury | None
@@ -178,7 +178,7 @@ def agreement(
     humans = {each: alpha(study.humans, each, values=study.values, draws=draws) for each in LEVELS}
     panel = _panel(study, mode, level, draws, epsilon) if study.votes is not None else None
     band = band_of(humans[level], too_few(humans[level], draws.n_clusters))
-    found = [Rater(name, *_mean(row)) for name, row in zip(study.raters, study.humans, strict=True)]
+    found = [ExpertGrades(name, *_mean(row)) for name, row in zip(study.raters, study.humans, strict=True)]
     return Agreement(
         mode=mode,
         level=level,
