@@ -85,7 +85,7 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class RaterPair:
     """Two raters, experts, jury or judges, on the items that both graded."""
 
     first: str
@@ -156,7 +156,7 @@ class Agreement:
     humans: Mapping[Level, Alpha]
     band: Band
     panel: ExpertsAndJury | None
-    pairs: list[Pair]
+    pairs: list[RaterPair]
     cautions: list[str]
     findings: list[str]
 
@@ -280,7 +280,7 @@ def _swap(study: Study, row: int, level: Level, draws: Resamples) -> Swap:
     )
 
 
-def _pairs(study: Study, level: Level) -> list[Pair]:
+def _pairs(study: Study, level: Level) -> list[RaterPair]:
     # An expert may be called like a judge; here the two stand in one column.
     taken = {JURY, *study.judges} if study.votes is not None else set()
     names = [f"expert {name}" if name in taken else name for name in study.raters]
@@ -288,7 +288,7 @@ def _pairs(study: Study, level: Level) -> list[Pair]:
     if study.votes is not None:
         named += [(JURY, study.jury), *zip(study.judges, study.verdicts, strict=True)]
     return [
-        Pair(
+        RaterPair(
             first=one,
             second=two,
             n=int((~np.isnan(left) & ~np.isnan(right)).sum()),
