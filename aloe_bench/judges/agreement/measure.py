@@ -97,7 +97,7 @@ class RaterPair:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class JuryWithoutJudge:
     """The panel without one judge; `unresolved` items are those where the others differ or fail.
 
     `change` compares alpha with that of the whole jury on the same, resolved items; `mean` is over these, `mean_bounds`
@@ -130,7 +130,7 @@ class ExpertsAndJury:
     judges: list[JudgeAgreement]
     swaps: list[Swap]
     alt_test: AltTest
-    drop_one: list[Dropped]
+    drop_one: list[JuryWithoutJudge]
     confusion: Confusion
     leniency: Estimate
     length_slope: Estimate
@@ -300,7 +300,7 @@ def _pairs(study: Study, level: Level) -> list[RaterPair]:
     ]
 
 
-def _drop_one(study: Study, level: Level, draws: Resamples) -> list[Dropped]:
+def _drop_one(study: Study, level: Level, draws: Resamples) -> list[JuryWithoutJudge]:
     graded = ~np.isnan(study.verdicts).all(axis=0)
     dropped = []
     for row, name in enumerate(study.judges):
@@ -315,7 +315,7 @@ def _drop_one(study: Study, level: Level, draws: Resamples) -> list[Dropped]:
             for end in (study.values[0], study.values[-1])
         ]
         dropped.append(
-            Dropped(
+            JuryWithoutJudge(
                 judge=name,
                 extra_rater=alpha(table, level, values=study.values, draws=draws),
                 change=alpha_difference(table, whole, level, draws, values=study.values),
