@@ -60,7 +60,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedItem:
     """An item that cannot be made, and why."""
 
     key: ItemKey
@@ -76,7 +76,7 @@ class Outcome:
     """
 
     rows: tuple[dict[str, Any], ...] = ()
-    dropped: tuple[Dropped, ...] = ()
+    dropped: tuple[DroppedItem, ...] = ()
     pictures: frozenset[str] = frozenset()
     fault: str | None = None
     pixels: str = ""
@@ -143,7 +143,7 @@ def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
     except DataError as error:
         return Outcome(fault=f"{job.image.where}: {error}")
     rows: list[dict[str, Any]] = []
-    dropped: list[Dropped] = []
+    dropped: list[DroppedItem] = []
     store = _Store(folder)
     for key, elsewhere in zip(job.keys, job.elsewhere or (None,) * len(job.keys), strict=True):
         try:
@@ -151,7 +151,7 @@ def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
             rows += _rows(recipe, job, plan, image, store)
         except NoRoomError as error:
             classes = job.source.classification if key.task == "classification" else job.source.detection
-            dropped.append(Dropped(key, classes.names[key.true_class] if classes else "", str(error)))
+            dropped.append(DroppedItem(key, classes.names[key.true_class] if classes else "", str(error)))
     pictures = frozenset(cells["image_sha256"] for cells in rows)
     return Outcome(tuple(rows), tuple(dropped), pictures, pixels=_digest(image))
 

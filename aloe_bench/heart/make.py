@@ -19,7 +19,7 @@ from aloe_bench.errors import DataError
 from aloe_bench.files import NewFolder, inert, write_json
 from aloe_bench.heart.build import (
     GENERATOR,
-    Dropped,
+    DroppedItem,
     Job,
     Outcome,
     Recipe,
@@ -200,7 +200,7 @@ class _Tally:
 
     def __init__(self, work: Work) -> None:
         self.problems = Problems()
-        self.dropped: list[Dropped] = []
+        self.dropped: list[DroppedItem] = []
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
         self.pictures: set[str] = set()
         self.twins = _Twins()
