@@ -16,7 +16,7 @@ from typing import Any
 
 from aloe_bench.errors import DataError
 from aloe_bench.files import write_atomic, write_json
-from aloe_bench.training.data.filters import Dropped, Encoder, Kept, Limits, Pictures, keep_or_drop
+from aloe_bench.training.data.filters import DroppedConversation, Encoder, Kept, Limits, Pictures, keep_or_drop
 from aloe_bench.training.data.schema import CONVERSATIONS, Conversation, read_folder, to_json
 
 ROWS = "rows.arrow"
@@ -74,11 +74,11 @@ class _Tally:
     def __init__(self) -> None:
         self.n = self.tokens = self.loss_tokens = self.image_tokens = self.longest = 0
         self.reasons: Counter[str] = Counter()
-        self.drops: list[Dropped] = []
+        self.drops: list[DroppedConversation] = []
 
-    def kept(self, judged: Iterator[Kept | Dropped]) -> Iterator[Kept]:
+    def kept(self, judged: Iterator[Kept | DroppedConversation]) -> Iterator[Kept]:
         for found in judged:
-            if isinstance(found, Dropped):
+            if isinstance(found, DroppedConversation):
                 self.reasons[found.reason] += 1
                 self.drops.append(found)
                 continue
@@ -96,7 +96,7 @@ class _Tally:
         return file.getvalue()
 
 
-def _judged(data: Path, pictures: Pictures, encoder: Encoder, limits: Limits) -> Iterator[Kept | Dropped]:
+def _judged(data: Path, pictures: Pictures, encoder: Encoder, limits: Limits) -> Iterator[Kept | DroppedConversation]:
     conversations = read_folder(data)
     while batch := list(islice(conversations, _BATCH)):
         yield from keep_or_drop(batch, pictures, encoder, limits)
