@@ -31,7 +31,7 @@ GENERATOR = "heart-2"  # raise with every change that moves a row or a pixel
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class HeartRecipe:
     """What is made of every item, the same for all of them."""
 
     attacks: tuple[Combination, ...]
@@ -136,7 +136,7 @@ def check_job(job: Job) -> Outcome:
     return Outcome(pixels=_digest(image))
 
 
-def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
+def run_job(recipe: HeartRecipe, folder: Path, job: Job) -> Outcome:
     """Return the rows of every item of `job`; their pictures are in `folder` afterwards, named by content."""
     try:
         image, mask = open_job(job)
@@ -161,7 +161,7 @@ def _digest(image: Image.Image) -> str:
 
 
 def shown_rows(
-    recipe: Recipe, plan: ItemPlan, picture: Image.Image, usual: Rendering, *, checked: bool = False
+    recipe: HeartRecipe, plan: ItemPlan, picture: Image.Image, usual: Rendering, *, checked: bool = False
 ) -> Iterator[tuple[Combination | None, Variant | None, Shown]]:
     """Yield (attack, variant, what is shown) of the baseline, which has neither, and of every cue row.
 
@@ -198,7 +198,7 @@ def open_job(job: Job) -> tuple[Image.Image, Image.Image | None]:
 
 
 def make_plan(
-    recipe: Recipe,
+    recipe: HeartRecipe,
     source: Source,
     image: SourceImage,
     key: ItemKey,
@@ -233,7 +233,7 @@ def make_plan(
     )
 
 
-def _rows(recipe: Recipe, job: Job, plan: ItemPlan, image: Image.Image, store: _Store) -> list[dict[str, Any]]:
+def _rows(recipe: HeartRecipe, job: Job, plan: ItemPlan, image: Image.Image, store: _Store) -> list[dict[str, Any]]:
     """Return the rows of one item: all, or by NoRoomError none, and then none of its pictures is written."""
     rendering, strength = job.source.rendering, recipe.strength
     shared = {

@@ -20,9 +20,9 @@ from aloe_bench.files import NewFolder, inert, write_json
 from aloe_bench.heart.build import (
     GENERATOR,
     DroppedItem,
+    HeartRecipe,
     Job,
     Outcome,
-    Recipe,
     check_job,
     elsewhere_of,
     item_keys,
@@ -56,7 +56,7 @@ class Work:
         return sum(len(job.keys) for job in self.jobs)
 
 
-def plan_work(sources: Sequence[Source], recipe: Recipe, *, limit: int | None = None) -> Work:
+def plan_work(sources: Sequence[Source], recipe: HeartRecipe, *, limit: int | None = None) -> Work:
     """Return the jobs of `sources`; `limit` takes that many items of each dataset and task, classes in turn.
 
     Raises DataError or UsageError for what cannot be made.
@@ -152,7 +152,7 @@ def _note(problems: Problems, outcome: Outcome) -> None:
 def build(
     sources: Sequence[Source],
     work: Work,
-    recipe: Recipe,
+    recipe: HeartRecipe,
     output: Path,
     *,
     n_workers: int = 1,
@@ -235,7 +235,7 @@ class _Tally:
 
 
 def _manifest(
-    sources: Sequence[Source], recipe: Recipe, tally: _Tally, folder: Path, *, embed: bool, limit: int | None
+    sources: Sequence[Source], recipe: HeartRecipe, tally: _Tally, folder: Path, *, embed: bool, limit: int | None
 ) -> dict[str, Any]:
     """Return what the table was made of; it holds no time, place or host, so that a rebuild gives the same bytes."""
     import numpy

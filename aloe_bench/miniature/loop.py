@@ -15,7 +15,7 @@ from typing import Any
 from aloe_bench.core import Task
 from aloe_bench.heart import make
 from aloe_bench.heart.attacks import parse_attacks
-from aloe_bench.heart.build import Recipe
+from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.task import open_task
 from aloe_bench.heart.wordings import load_templates
@@ -53,7 +53,7 @@ def evaluation_table(folder: Path, pictures: int, templates: Path = EVALUATION, 
             load_source(_source(folder / "sources" / name, name, pictures, _TEST_SEED, "test", own_words))
             for name in UNSEEN
         ]
-        recipe = Recipe(parse_attacks("all"), load_templates(templates))
+        recipe = HeartRecipe(parse_attacks("all"), load_templates(templates))
         make.build(sources, make.plan_work(sources, recipe), recipe, table)
     task: Task = open_task(str(table))
     return task
