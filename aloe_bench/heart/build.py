@@ -46,7 +46,7 @@ class HeartRecipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class HeartJob:
     """One picture and the items to be made of it. `source` comes without its list of pictures.
 
     `elsewhere` tells, for each of `keys`, what true boxes in other pictures of the source are like.
@@ -127,7 +127,7 @@ def _cluster(source: Source, image: SourceImage) -> str:
     return f"{source.name}/{image.patient_id or image.image_id}"
 
 
-def check_job(job: Job) -> Outcome:
+def check_job(job: HeartJob) -> Outcome:
     """Return the fault of the job's picture or mask, if it has one: both are decoded whole."""
     try:
         image, _ = open_job(job)
@@ -136,7 +136,7 @@ def check_job(job: Job) -> Outcome:
     return Outcome(pixels=_digest(image))
 
 
-def run_job(recipe: HeartRecipe, folder: Path, job: Job) -> Outcome:
+def run_job(recipe: HeartRecipe, folder: Path, job: HeartJob) -> Outcome:
     """Return the rows of every item of `job`; their pictures are in `folder` afterwards, named by content."""
     try:
         image, mask = open_job(job)
@@ -177,7 +177,7 @@ def shown_rows(
                 yield attack, variant, attack.apply(plan, variant, base, rendering, parity=recipe.parity)
 
 
-def open_job(job: Job) -> tuple[Image.Image, Image.Image | None]:
+def open_job(job: HeartJob) -> tuple[Image.Image, Image.Image | None]:
     """Return the picture of `job` and its mask; raises DataError if they cannot be read or do not fit each other."""
     image = open_image(job.image.path, window=job.source.window)
     declared = job.image.declared_size
@@ -233,7 +233,9 @@ def make_plan(
     )
 
 
-def _rows(recipe: HeartRecipe, job: Job, plan: ItemPlan, image: Image.Image, store: _Store) -> list[dict[str, Any]]:
+def _rows(
+    recipe: HeartRecipe, job: HeartJob, plan: ItemPlan, image: Image.Image, store: _Store
+) -> list[dict[str, Any]]:
     """Return the rows of one item: all, or by NoRoomError none, and then none of its pictures is written."""
     rendering, strength = job.source.rendering, recipe.strength
     shared = {

@@ -20,8 +20,8 @@ from aloe_bench.files import NewFolder, inert, write_json
 from aloe_bench.heart.build import (
     GENERATOR,
     DroppedItem,
+    HeartJob,
     HeartRecipe,
-    Job,
     Outcome,
     check_job,
     elsewhere_of,
@@ -48,7 +48,7 @@ DROPPED_COLUMNS = ("dataset", "task", "source_id", "true_class", "true_class_nam
 class Work:
     """What will be made: one job a picture, in the order of the table, and pictures that give no item."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[HeartJob, ...]
     empty: tuple[tuple[str, str], ...]  # (dataset, image id)
 
     @property
@@ -66,7 +66,7 @@ def plan_work(sources: Sequence[Source], recipe: HeartRecipe, *, limit: int | No
     twice = [name for name, n in names.items() if n > 1]
     if twice:
         raise DataError(f"two sources are called {twice[0]!r}; give each its own name in dataset.toml.")
-    jobs: list[Job] = []
+    jobs: list[HeartJob] = []
     empty: list[tuple[str, str]] = []
     for source in sources:
         facts, places = replace(source, images=()), true_places(source)
@@ -78,7 +78,7 @@ def plan_work(sources: Sequence[Source], recipe: HeartRecipe, *, limit: int | No
             chosen = tuple(key for key in keys if key in wanted)
             if chosen:
                 elsewhere = tuple(elsewhere_of(places, source, image, key, recipe.seed) for key in chosen)
-                jobs.append(Job(facts, image, chosen, checked=False, elsewhere=elsewhere))
+                jobs.append(HeartJob(facts, image, chosen, checked=False, elsewhere=elsewhere))
     if not jobs:
         raise DataError("No item: no listed image has a class or a box. Fill the class column or the annotations.")
     total = sum(len(job.keys) for job in jobs)
@@ -128,9 +128,9 @@ class _Twins:
     """Pictures that are the same to the pixel, though they stand under different ids."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[Job]] = defaultdict(list)
+        self._seen: dict[str, list[HeartJob]] = defaultdict(list)
 
-    def add(self, job: Job, outcome: Outcome) -> None:
+    def add(self, job: HeartJob, outcome: Outcome) -> None:
         self._seen[outcome.pixels].append(job)
 
     def groups(self) -> list[list[str]]:
@@ -211,7 +211,7 @@ class _Tally:
     def rows(self) -> int:
         return self.counts.total()
 
-    def add(self, job: Job, outcome: Outcome) -> None:
+    def add(self, job: HeartJob, outcome: Outcome) -> None:
         _note(self.problems, outcome)
         self.twins.add(job, outcome)
         self.dropped += outcome.dropped

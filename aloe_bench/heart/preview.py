@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import DataError, NoRoomError
-from aloe_bench.heart.build import HeartRecipe, Job, make_plan, open_job, shown_rows
+from aloe_bench.heart.build import HeartJob, HeartRecipe, make_plan, open_job, shown_rows
 from aloe_bench.heart.draw import fonts
 from aloe_bench.heart.draw.text import block, undrawable
 from aloe_bench.heart.plan import ItemKey, ItemPlan
@@ -35,7 +35,7 @@ class SheetCell:
     text: str
 
 
-def write_sheet(items: Sequence[tuple[Job, ItemKey]], recipe: HeartRecipe, n: int, path: Path) -> int:
+def write_sheet(items: Sequence[tuple[HeartJob, ItemKey]], recipe: HeartRecipe, n: int, path: Path) -> int:
     """Write `n` of `items` to the PNG `path`, tasks and datasets in turn, and return how many there were.
 
     Items that have to be dropped are passed over. Raises DataError if a picture cannot be read or none is left.
@@ -55,16 +55,16 @@ def write_sheet(items: Sequence[tuple[Job, ItemKey]], recipe: HeartRecipe, n: in
     return len(blocks)
 
 
-def _in_turn(items: Iterable[tuple[Job, ItemKey]], seed: int) -> Iterator[tuple[Job, ItemKey]]:
+def _in_turn(items: Iterable[tuple[HeartJob, ItemKey]], seed: int) -> Iterator[tuple[HeartJob, ItemKey]]:
     """Yield `items` by lot, one of each dataset and task in turn."""
-    groups: dict[tuple[str, str], list[tuple[Job, ItemKey]]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[tuple[HeartJob, ItemKey]]] = defaultdict(list)
     for job, key in sorted(items, key=lambda item: item[1].rng(seed, "limit").random()):
         groups[key.dataset, key.task].append((job, key))
     for some in zip_longest(*(groups[name] for name in sorted(groups))):
         yield from (item for item in some if item is not None)
 
 
-def _item(job: Job, key: ItemKey, recipe: HeartRecipe) -> Image.Image:
+def _item(job: HeartJob, key: ItemKey, recipe: HeartRecipe) -> Image.Image:
     """Return one item: a heading, then a row of cells for the baseline and for each attack."""
     picture, mask = open_job(job)
     plan = make_plan(recipe, job.source, job.image, key, picture, mask, job.elsewhere[job.keys.index(key)])
