@@ -27,7 +27,7 @@ from aloe_bench.training.collate import Collator, Encoder, load_processor
 from aloe_bench.training.data.filters import Limits
 from aloe_bench.training.data.prepare import ROWS, Prepared, prepare
 from aloe_bench.training.data.schema import read_manifest
-from aloe_bench.training.plan import Plan, plan
+from aloe_bench.training.plan import TrainingPlan, plan
 from aloe_bench.training.recipes import Recipe
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class _Ready:
 
     job: TrainingJob
     encoder: Encoder
-    plan: Plan
+    plan: TrainingPlan
     prepared: Prepared
     header: dict[str, Any]
     arguments: Any
@@ -83,7 +83,7 @@ class Trained:
     """What came of a job; `losses` are one a step. `resumed_from` is the step it went on from, or 0."""
 
     output: Path
-    plan: Plan
+    plan: TrainingPlan
     prepared: Prepared
     header: dict[str, Any]
     losses: tuple[float, ...]
