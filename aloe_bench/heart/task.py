@@ -20,7 +20,7 @@ from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
 from aloe_bench.heart.plan import VARIANTS
 from aloe_bench.heart.table import published
-from aloe_bench.heart.table.read import Pictures, Row, dataset_names, read_rows, table_files
+from aloe_bench.heart.table.read import Row, TablePictures, dataset_names, read_rows, table_files
 from aloe_bench.tasks import formats
 
 FACTS = Facts(measure="heart")
@@ -47,7 +47,7 @@ class HeartTask:
         Raises DataError, naming file and row, for a repeated row, a cue without its baseline, an adversarial cue that
         argues for the truth or an assistive one that does not, and a picture that is missing or changed.
         """
-        pictures, samples, rows = Pictures(self.folder), list[Sample](), list[Row]()
+        pictures, samples, rows = TablePictures(self.folder), list[Sample](), list[Row]()
         for row in read_rows(list(self.files)):
             pictures.add(row)
             samples.append(_sample(row, self.modality))

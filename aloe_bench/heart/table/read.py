@@ -124,7 +124,7 @@ def _check_columns(path: Path, found: Any) -> None:
 
 
 @dataclass(slots=True)
-class Pictures:
+class TablePictures:
     """The pictures of a table, each kept once however many rows show it.
 
     `add` takes a row's picture; `of` gives it, once every row was added (a row may point at a later one).
