@@ -63,7 +63,7 @@ class DroppedConversation:
     detail: str
 
 
-class Pictures:
+class PictureChecks:
     """The pictures of a folder, each read once: hash, size, or what is wrong with it."""
 
     def __init__(self, folder: Path) -> None:
@@ -85,7 +85,7 @@ class Pictures:
 
 
 def keep_or_drop(
-    conversations: Sequence[Conversation], pictures: Pictures, encoder: Encoder, limits: Limits
+    conversations: Sequence[Conversation], pictures: PictureChecks, encoder: Encoder, limits: Limits
 ) -> list[Kept | DroppedConversation]:
     """Return, for each conversation, what it measures or why it is left out. Pixels are not decoded."""
     first = [_before_encoding(conversation, pictures, encoder, limits) for conversation in conversations]
@@ -98,7 +98,7 @@ def keep_or_drop(
 
 
 def _before_encoding(
-    conversation: Conversation, pictures: Pictures, encoder: Encoder, limits: Limits
+    conversation: Conversation, pictures: PictureChecks, encoder: Encoder, limits: Limits
 ) -> DroppedConversation | None:
     n = len(conversation.pictures)
     if n > limits.max_pictures:
@@ -116,7 +116,7 @@ def _before_encoding(
 
 
 def _after_encoding(
-    conversation: Conversation, encoded: Encoded, pictures: Pictures, encoder: Encoder, limits: Limits
+    conversation: Conversation, encoded: Encoded, pictures: PictureChecks, encoder: Encoder, limits: Limits
 ) -> Kept | DroppedConversation:
     sizes = [found.size for found in map(pictures.__getitem__, conversation.pictures) if isinstance(found, FileImage)]
     image_tokens = sum(map(encoder.image_tokens, sizes))

@@ -16,7 +16,7 @@ from typing import Any
 
 from aloe_bench.errors import DataError
 from aloe_bench.files import write_atomic, write_json
-from aloe_bench.training.data.filters import DroppedConversation, Encoder, Kept, Limits, Pictures, keep_or_drop
+from aloe_bench.training.data.filters import DroppedConversation, Encoder, Kept, Limits, PictureChecks, keep_or_drop
 from aloe_bench.training.data.schema import CONVERSATIONS, Conversation, read_folder, to_json
 
 ROWS = "rows.arrow"
@@ -54,7 +54,7 @@ def prepare(data: Path, target: Path, encoder: Encoder, limits: Limits, settings
         return made
     target.mkdir(parents=True, exist_ok=True)
     (target / PREPARED).unlink(missing_ok=True)
-    pictures, tally = Pictures(data), _Tally()
+    pictures, tally = PictureChecks(data), _Tally()
     _write_rows(target / ROWS, tally.kept(_judged(data, pictures, encoder, limits)))
     write_atomic(target / DROPPED, tally.dropped_csv())
     if not tally.n:
@@ -96,7 +96,9 @@ class _Tally:
         return file.getvalue()
 
 
-def _judged(data: Path, pictures: Pictures, encoder: Encoder, limits: Limits) -> Iterator[Kept | DroppedConversation]:
+def _judged(
+    data: Path, pictures: PictureChecks, encoder: Encoder, limits: Limits
+) -> Iterator[Kept | DroppedConversation]:
     conversations = read_folder(data)
     while batch := list(islice(conversations, _BATCH)):
         yield from keep_or_drop(batch, pictures, encoder, limits)
@@ -144,7 +146,7 @@ def _made_before(target: Path) -> Prepared | None:
         return None
 
 
-def _content(data: Path, pictures: Pictures) -> str:
+def _content(data: Path, pictures: PictureChecks) -> str:
     whole = hashlib.sha256((data / CONVERSATIONS).read_bytes())
     for path, digest in sorted(pictures.sha256().items()):
         whole.update(f"{path}\0{digest}\n".encode())
