@@ -14,7 +14,7 @@ from aloe_bench.training.data.schema import Conversation
 Reason = Literal["too many pictures", "unreadable picture", "small picture", "control token", "no loss", "too long"]
 
 
-class Encoder(Protocol):
+class ConversationEncoder(Protocol):
     """What measures a conversation as training will see it."""
 
     def encode(self, conversations: Sequence[Conversation]) -> Sequence[Encoded]: ...
@@ -85,7 +85,7 @@ class PictureChecks:
 
 
 def keep_or_drop(
-    conversations: Sequence[Conversation], pictures: PictureChecks, encoder: Encoder, limits: Limits
+    conversations: Sequence[Conversation], pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
 ) -> list[Kept | DroppedConversation]:
     """Return, for each conversation, what it measures or why it is left out. Pixels are not decoded."""
     first = [_before_encoding(conversation, pictures, encoder, limits) for conversation in conversations]
@@ -98,7 +98,7 @@ def keep_or_drop(
 
 
 def _before_encoding(
-    conversation: Conversation, pictures: PictureChecks, encoder: Encoder, limits: Limits
+    conversation: Conversation, pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
 ) -> DroppedConversation | None:
     n = len(conversation.pictures)
     if n > limits.max_pictures:
@@ -116,7 +116,7 @@ def _before_encoding(
 
 
 def _after_encoding(
-    conversation: Conversation, encoded: Encoded, pictures: PictureChecks, encoder: Encoder, limits: Limits
+    conversation: Conversation, encoded: Encoded, pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
 ) -> Kept | DroppedConversation:
     sizes = [found.size for found in map(pictures.__getitem__, conversation.pictures) if isinstance(found, FileImage)]
     image_tokens = sum(map(encoder.image_tokens, sizes))

@@ -16,7 +16,14 @@ from typing import Any
 
 from aloe_bench.errors import DataError
 from aloe_bench.files import write_atomic, write_json
-from aloe_bench.training.data.filters import DroppedConversation, Encoder, Kept, Limits, PictureChecks, keep_or_drop
+from aloe_bench.training.data.filters import (
+    ConversationEncoder,
+    DroppedConversation,
+    Kept,
+    Limits,
+    PictureChecks,
+    keep_or_drop,
+)
 from aloe_bench.training.data.schema import CONVERSATIONS, Conversation, read_folder, to_json
 
 ROWS = "rows.arrow"
@@ -43,7 +50,9 @@ class Prepared:
     seen: str
 
 
-def prepare(data: Path, target: Path, encoder: Encoder, limits: Limits, settings: dict[str, Any]) -> Prepared:
+def prepare(
+    data: Path, target: Path, encoder: ConversationEncoder, limits: Limits, settings: dict[str, Any]
+) -> Prepared:
     """Write the rows of `data` that keep to `limits` into `target`; return what they come to.
 
     Rows made before are used again if the conversations, the size and time of every picture, the
@@ -97,7 +106,7 @@ class _Tally:
 
 
 def _judged(
-    data: Path, pictures: PictureChecks, encoder: Encoder, limits: Limits
+    data: Path, pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
 ) -> Iterator[Kept | DroppedConversation]:
     conversations = read_folder(data)
     while batch := list(islice(conversations, _BATCH)):
