@@ -17,12 +17,12 @@ Reason = Literal["too many pictures", "unreadable picture", "small picture", "co
 class ConversationEncoder(Protocol):
     """What measures a conversation as training will see it."""
 
-    def encode(self, conversations: Sequence[Conversation]) -> Sequence[Encoded]: ...
+    def encode(self, conversations: Sequence[Conversation]) -> Sequence[EncodedConversation]: ...
     def image_tokens(self, size: tuple[int, int]) -> int: ...
     def fault(self, conversation: Conversation) -> str | None: ...
 
 
-class Encoded(Protocol):
+class EncodedConversation(Protocol):
     """A conversation's tokens with one placeholder a picture, and which of them are learnt."""
 
     @property
@@ -116,7 +116,11 @@ def _before_encoding(
 
 
 def _after_encoding(
-    conversation: Conversation, encoded: Encoded, pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
+    conversation: Conversation,
+    encoded: EncodedConversation,
+    pictures: PictureChecks,
+    encoder: ConversationEncoder,
+    limits: Limits,
 ) -> Kept | DroppedConversation:
     sizes = [found.size for found in map(pictures.__getitem__, conversation.pictures) if isinstance(found, FileImage)]
     image_tokens = sum(map(encoder.image_tokens, sizes))
