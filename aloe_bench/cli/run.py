@@ -30,7 +30,7 @@ SECRET_OPTIONS = ("--api-key",)
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunOptions:
     """The options of `run`, by their names on the command line."""
 
     model: str
@@ -137,10 +137,10 @@ class Asked:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
-    _run(Asked(**options))
+    _run(RunOptions(**options))
 
 
-def _run(wanted: Asked) -> None:
+def _run(wanted: RunOptions) -> None:
     from aloe_bench.api.runs import chunk_of, evaluate_plans, model_of
     from aloe_bench.cli.judge import report
     from aloe_bench.cli.progress import progress_of, same_command
@@ -187,7 +187,7 @@ def _run(wanted: Asked) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _spec(wanted: Asked) -> ModelSpec:
+def _spec(wanted: RunOptions) -> ModelSpec:
     """Return the model that the options name."""
     from aloe_bench.models.make import ModelSpec
 
@@ -206,7 +206,7 @@ def _spec(wanted: Asked) -> ModelSpec:
     )
 
 
-def _engines(wanted: Asked, spec: ModelSpec, tasks: list[Task]) -> Engines | None:
+def _engines(wanted: RunOptions, spec: ModelSpec, tasks: list[Task]) -> Engines | None:
     """Return who asks in place of our own loop; raises a usage error if two would."""
     from aloe_bench.api.runs import engines_of
 
