@@ -20,7 +20,7 @@ KNOCK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class RayCluster:
     """Where the work goes: a Ray `address` (host:port, "auto", "local" for one of its own here); how many replicas.
 
     `gpus` and `cpus` are what each replica is given; a vLLM replica with tensor parallelism takes as many GPUs.
@@ -78,7 +78,7 @@ class _Replica:
             return {"prediction": [error]}
 
 
-def connect(cluster: Cluster) -> Any:
+def connect(cluster: RayCluster) -> Any:
     """Return ray, connected; raises DependencyError or ModelError."""
     try:
         import ray
@@ -111,7 +111,7 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
-def _check_room(ray: Any, cluster: Cluster) -> None:
+def _check_room(ray: Any, cluster: RayCluster) -> None:
     """Say so if no node can hold a replica, as Ray waits for one in silence: a cluster may grow, this machine not."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(node.get("GPU", 0) >= cluster.gpus and node.get("CPU", 0) >= cluster.cpus for node in nodes):
@@ -124,7 +124,7 @@ def _check_room(ray: Any, cluster: Cluster) -> None:
     log.warning("ray at %s: %s Waiting for one to join.", cluster.address, told)
 
 
-def remote_model(cluster: Cluster, make: Callable[[], Model]) -> RemoteModel:
+def remote_model(cluster: RayCluster, make: Callable[[], Model]) -> RemoteModel:
     """Return what one replica, made on the cluster and let go again, says of itself."""
     ray, folder = connect(cluster), os.getcwd()
 
@@ -140,7 +140,7 @@ def remote_model(cluster: Cluster, make: Callable[[], Model]) -> RemoteModel:
         raise ModelError(f"A replica cannot be made on the cluster: {error.cause}") from error
 
 
-def ray_engine(cluster: Cluster, make: Callable[[], Model]) -> Engine:
+def ray_engine(cluster: RayCluster, make: Callable[[], Model]) -> Engine:
     """Return what `run_plan` is handed to have replicas made by `make` answer on the cluster.
 
     A replica that dies is made anew and its batch is asked again; every batch is written as it arrives.
