@@ -15,7 +15,7 @@ from aloe_bench.heart import parity
 from aloe_bench.heart.attacks.attack import Combination
 from aloe_bench.heart.candidates import choose, refusal
 from aloe_bench.heart.draw.overlays import Rendering, png_bytes
-from aloe_bench.heart.places import Elsewhere, Place, Places, place_of
+from aloe_bench.heart.places import BoxPlace, Elsewhere, Places, place_of
 from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
 from aloe_bench.heart.sentences import TemplateSet
 from aloe_bench.heart.shown import Shown, base_of
@@ -110,7 +110,7 @@ def elsewhere_of(places: Places, source: Source, image: SourceImage, key: ItemKe
     return None if place is None else places.elsewhere(place, key.rng(seed, "sizes"))
 
 
-def _place(source: Source, image: SourceImage, key: ItemKey) -> Place | None:
+def _place(source: Source, image: SourceImage, key: ItemKey) -> BoxPlace | None:
     if key.task == "classification":
         return None
     box = next(box for box in image.boxes if box.class_index == key.true_class)
