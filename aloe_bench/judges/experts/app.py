@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aloe_bench.errors import DataError
 from aloe_bench.judges.experts.item import LABELS, Item
-from aloe_bench.judges.experts.store import Place, Rater, Store
+from aloe_bench.judges.experts.store import ListLine, Rater, Store
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -179,7 +179,7 @@ class _Pages:
             raise HTTPException(404, "This link belongs to nobody. Copy the whole link that you were sent.")
         return rater
 
-    def _places(self, rater: Rater) -> list[Place]:
+    def _places(self, rater: Rater) -> list[ListLine]:
         # A run that was cut since (other --limit) may show less than was given out.
         return [place for place in self._store.places(rater) if place.item in self._items]
 

@@ -64,7 +64,7 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListLine:
     """One line of a rater's list; `event` is the rating's number in the log, None if there is none."""
 
     position: int
@@ -215,7 +215,7 @@ class Store:
                 found = rater
         return found
 
-    def places(self, rater: Rater) -> list[Place]:
+    def places(self, rater: Rater) -> list[ListLine]:
         """Return the rater's whole list, in order, with what was said so far."""
         with self._transaction() as db:
             rows = db.execute(
@@ -224,7 +224,7 @@ class Store:
                 "WHERE a.rater = ? ORDER BY a.position",
                 (rater.id,),
             )
-            return [Place(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
+            return [ListLine(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
 
     def rate(self, rater: Rater, item: str, label: str, comment: str) -> None:
         """Record a rating; saying the same again changes nothing. Raises KeyError if it is not theirs to rate."""
