@@ -18,7 +18,7 @@ from pathlib import Path
 
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.judges.experts.assign import PerItem, assign
-from aloe_bench.judges.experts.item import LABELS, Item
+from aloe_bench.judges.experts.item import LABELS, RatedItem
 
 SCHEMA = 1
 _TABLES = f"""
@@ -134,7 +134,7 @@ class Store:
             self._db.commit()
 
     def set_up(
-        self, study: Mapping[str, str], items: Sequence[Item], raters: Sequence[str], per_item: PerItem, seed: int
+        self, study: Mapping[str, str], items: Sequence[RatedItem], raters: Sequence[str], per_item: PerItem, seed: int
     ) -> None:
         """Enter new items and raters and give them out; what is already given out stays.
 
@@ -173,7 +173,7 @@ class Store:
                     "Move the file away to begin a new study."
                 )
 
-    def _enter_items(self, db: sqlite3.Connection, items: Sequence[Item]) -> None:
+    def _enter_items(self, db: sqlite3.Connection, items: Sequence[RatedItem]) -> None:
         known = dict(db.execute("SELECT id, digest FROM items"))
         rated = {item for (item,) in db.execute("SELECT DISTINCT item FROM ratings")}
         changed = [item.id for item in items if item.id in rated and known[item.id] != item.digest()]
