@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from aloe_bench.core import Cell, Record, Score
 from aloe_bench.stats.intervals import Interval, clustered_mean, clustered_share, weighted_mean
-from aloe_bench.stats.macro import Part, macro_interval
+from aloe_bench.stats.macro import DataSetShare, macro_interval
 
 
 def is_failed(record: Record) -> bool:
@@ -86,7 +86,7 @@ def _mean_interval(strata: Sequence[Sequence[Record]]) -> Interval | None:
     ]
     if any(share.interval is None for share in shares):
         return None
-    return macro_interval([Part(s.value or 0.0, s.n_effective, s.freedom, 1 / len(shares)) for s in shares])
+    return macro_interval([DataSetShare(s.value or 0.0, s.n_effective, s.freedom, 1 / len(shares)) for s in shares])
 
 
 def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: str) -> Cell:

@@ -22,7 +22,7 @@ from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Floats, block
 from aloe_bench.stats.clusters import caution, correlation, numbered
 from aloe_bench.stats.family import numbers_of, settle
 from aloe_bench.stats.intervals import Share, clustered_share
-from aloe_bench.stats.macro import Part, macro_interval
+from aloe_bench.stats.macro import DataSetShare, macro_interval
 from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference
 
 Entry = dict[str, Any]
@@ -158,7 +158,7 @@ def _mean_share(found: Sequence[Share]) -> Share:
     value, weight = sum(values) / len(values), 1 / len(values)
     if any(share.interval is None for share in found):
         return Share(value, None, n, groups, caution=f"a data set has {caution([1.0])}")
-    parts = [Part(v, share.n_effective, share.freedom, weight) for v, share in zip(values, found, strict=True)]
+    parts = [DataSetShare(v, share.n_effective, share.freedom, weight) for v, share in zip(values, found, strict=True)]
     loads = [load * weight / share.n for share in found for load in share.loads]
     return Share(value, macro_interval(parts), n, groups, caution=caution(loads))
 
