@@ -14,7 +14,7 @@ from typing import Any
 
 from aloe_bench.bridges.lmeval import rows as lmeval_rows
 from aloe_bench.bridges.lmeval.docs import Docs
-from aloe_bench.bridges.lmeval.rows import Source, TextRow
+from aloe_bench.bridges.lmeval.rows import RowSource, TextRow
 from aloe_bench.core import LETTERS, Absent, Sample
 from aloe_bench.errors import DataError, DependencyError, MissingDataError
 from aloe_bench.facts import CellSpec, Facts, Paper
@@ -54,7 +54,7 @@ class LmEvalPart:
 
     lm_task: str
     category: str
-    source: Source
+    source: RowSource
     rows: int
     split: str = "test"
 
@@ -83,7 +83,7 @@ class TextTask:
     @property
     def fetches(self) -> tuple[Fetch, ...]:
         """What `data fetch` brings: of each part's data set, the files of the first layout that is read."""
-        files: dict[Source, list[str]] = {}
+        files: dict[RowSource, list[str]] = {}
         for part in self.parts:
             splits = [part.split, "dev"] if self.shots else [part.split]
             files.setdefault(part.source, []).extend(
