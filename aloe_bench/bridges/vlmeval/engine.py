@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.bridges.vlmeval.kit import MODEL_NAME, digest, read_predictions, record_of_row
-from aloe_bench.bridges.vlmeval.table import Table, read_rows, write_table
+from aloe_bench.bridges.vlmeval.table import TsvTable, read_rows, write_table
 from aloe_bench.core import Decoding, Model, Prediction, Record, Request, Sample, Task
 from aloe_bench.errors import DataError, DependencyError, ModelError, UsageError
 from aloe_bench.evaluation.loop import Engine, Keep, record_of
@@ -155,7 +155,7 @@ def child_environment(work: Path) -> dict[str, str]:
     return passed | own
 
 
-def checked(table: Table, work: Path, todo: Sequence[tuple[int, Sample]], parser: str, ours: bool) -> list[Record]:
+def checked(table: TsvTable, work: Path, todo: Sequence[tuple[int, Sample]], parser: str, ours: bool) -> list[Record]:
     """Return the records of a finished child; raises ModelError unless every row was answered in this very run.
 
     `ours`: our own model answered, and its receipts must name each reply.
