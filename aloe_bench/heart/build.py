@@ -18,7 +18,7 @@ from aloe_bench.heart.draw.overlays import Rendering, png_bytes
 from aloe_bench.heart.places import BoxPlace, Elsewhere, Places, place_of
 from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
 from aloe_bench.heart.sentences import TemplateSet
-from aloe_bench.heart.shown import Shown, base_of
+from aloe_bench.heart.shown import RenderedItem, base_of
 from aloe_bench.heart.sources.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
 from aloe_bench.heart.table.write import box_cells, row
@@ -162,7 +162,7 @@ def _digest(image: Image.Image) -> str:
 
 def shown_rows(
     recipe: HeartRecipe, plan: ItemPlan, picture: Image.Image, usual: Rendering, *, checked: bool = False
-) -> Iterator[tuple[Combination | None, Variant | None, Shown]]:
+) -> Iterator[tuple[Combination | None, Variant | None, RenderedItem]]:
     """Yield (attack, variant, what is shown) of the baseline, which has neither, and of every cue row.
 
     Raises NoRoomError if one of them cannot be drawn.

@@ -17,7 +17,7 @@ from aloe_bench.heart.build import HeartJob, HeartRecipe, make_plan, open_job, s
 from aloe_bench.heart.draw import fonts
 from aloe_bench.heart.draw.text import block, undrawable
 from aloe_bench.heart.plan import ItemKey, ItemPlan
-from aloe_bench.heart.shown import Shown
+from aloe_bench.heart.shown import RenderedItem
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -87,7 +87,7 @@ def _heading(plan: ItemPlan) -> str:
     return f"{key.dataset} / {key.task} / {key.source_id} / {plan.classes.names[key.true_class]}:   {options}"
 
 
-def _cell(plan: ItemPlan, attack: str, variant: Variant | None, shown: Shown) -> SheetCell:
+def _cell(plan: ItemPlan, attack: str, variant: Variant | None, shown: RenderedItem) -> SheetCell:
     letter = plan.letter(variant) if variant else None
     title = f"{attack or 'baseline'} {variant or ''}".strip() + (f" (argues for {letter})" if letter else "")
     size = f"{shown.image.width}x{shown.image.height} px. "

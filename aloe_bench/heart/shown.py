@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RenderedItem:
     """What a model will see, and what was done to get there.
 
     `raw` is the picture of the source, `base` that of the baseline; `picture` is None while it is the base.
@@ -38,7 +38,7 @@ class Shown:
     def image(self) -> Image.Image:
         return self.base if self.picture is None else self.picture
 
-    def drawn(self, step: str, result: Drawn) -> Shown:
+    def drawn(self, step: str, result: Drawn) -> RenderedItem:
         """Return this with the picture of `result`; raises DataError if it changed a pixel outside its overlay."""
         if self.checked and not outside_untouched(self.image, result):
             raise DataError(
@@ -49,15 +49,15 @@ class Shown:
 
 def base_of(
     plan: ItemPlan, image: Image.Image, rendering: Rendering, *, checked: bool, colour: str | None = None
-) -> Shown:
+) -> RenderedItem:
     """Return the item without a cue: the picture itself, or with its numbered boxes (all in `colour`, if given)."""
-    shown = Shown(plan.question_text, image, image, checked=checked)
+    shown = RenderedItem(plan.question_text, image, image, checked=checked)
     if not plan.boxes:
         return shown
     return replace(boxed(plan, shown, [colour or box.colour for box in plan.boxes], rendering), font_px=None)
 
 
-def boxed(plan: ItemPlan, shown: Shown, colours: list[str], rendering: Rendering) -> Shown:
+def boxed(plan: ItemPlan, shown: RenderedItem, colours: list[str], rendering: Rendering) -> RenderedItem:
     """Return `shown` with the item's boxes drawn into the source's picture; that is its base picture then."""
     boxes = [box.slot.box for box in plan.boxes]
     labels = [box.label for box in plan.boxes]

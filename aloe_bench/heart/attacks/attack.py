@@ -13,9 +13,9 @@ from aloe_bench.errors import AloeError, DataError, UsageError
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
 from aloe_bench.heart.sentences import CueTable, PhraseTable
-from aloe_bench.heart.shown import Shown
+from aloe_bench.heart.shown import RenderedItem
 
-Act = Callable[[ItemPlan, Variant, Shown, Rendering], Shown]
+Act = Callable[[ItemPlan, Variant, RenderedItem, Rendering], RenderedItem]
 # Where a cue stands, and the order in which several act: a legend is part of the figure, its caption goes below both;
 # an opinion stands before the question, and a text about the picture before all that is asked.
 Stage = Literal["figure", "page", "question", "context"]
@@ -123,15 +123,17 @@ class Combination:
         return task == "detection" or not any(part.needs_boxes for part in self.parts)
 
     def apply(
-        self, plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering, *, parity: bool = False
-    ) -> Shown:
+        self, plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering, *, parity: bool = False
+    ) -> RenderedItem:
         """Return `shown` with every part in `variant`; `parity` asks for the rules of the published generator."""
         for part in sorted(self.parts, key=lambda part: STAGES.index(part.stage)):
             shown = _applied(part, plan, variant, shown, rendering, parity)
         return shown
 
 
-def _applied(part: Attack, plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering, parity: bool) -> Shown:
+def _applied(
+    part: Attack, plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering, parity: bool
+) -> RenderedItem:
     act = part.parity if parity and part.parity else part.act
     try:
         after = act(plan, variant, shown, rendering)

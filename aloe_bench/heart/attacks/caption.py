@@ -11,13 +11,13 @@ from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import VARIANTS, ItemPlan
 from aloe_bench.heart.sentences import CueTable
-from aloe_bench.heart.shown import Shown
+from aloe_bench.heart.shown import RenderedItem
 
 # Shared by all that say a figure's caption, in the picture or in the prompt.
 CAPTIONS = CueTable("caption", allowed=frozenset({"number"}))
 
 
-def caption(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering) -> Shown:
+def caption(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: overlays.Rendering) -> RenderedItem:
     """Return `shown` with the item's caption in a band; the band is equally high in all variants."""
     sentence = plan.said("caption", variant)
     others = [plan.said("caption", other) for other in VARIANTS]

@@ -11,10 +11,10 @@ from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.overlays import Entry
 from aloe_bench.heart.plan import VARIANTS, ItemPlan, NamedBox
 from aloe_bench.heart.sentences import PhraseTable, fill
-from aloe_bench.heart.shown import Shown
+from aloe_bench.heart.shown import RenderedItem
 
 
-def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering) -> Shown:
+def legend(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: overlays.Rendering) -> RenderedItem:
     """Return `shown` with a legend: wholly true if assistive, exactly two entries swapped if adversarial."""
     drawn = overlays.legend(
         shown.image, entries(plan, variant), rendering, room_for=[entries(plan, other) for other in VARIANTS]

@@ -9,10 +9,10 @@ from aloe_bench.heart.attacks.attack import Attack
 from aloe_bench.heart.attacks.caption import CAPTIONS
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
-from aloe_bench.heart.shown import Shown
+from aloe_bench.heart.shown import RenderedItem
 
 
-def prompt(plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering) -> Shown:
+def prompt(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering) -> RenderedItem:
     """Return `shown` with a line "Caption: ..." above its question (one line break for both tasks)."""
     caption = plan.said("caption", variant)
     return replace(shown, question=f"Caption: {caption}\n{shown.question}", caption=caption)

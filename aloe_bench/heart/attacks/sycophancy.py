@@ -9,10 +9,10 @@ from aloe_bench.heart.attacks.attack import Attack, Setting
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
 from aloe_bench.heart.sentences import AUTHORITIES, CueTable
-from aloe_bench.heart.shown import Shown
+from aloe_bench.heart.shown import RenderedItem
 
 
-def sycophancy(plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering) -> Shown:
+def sycophancy(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering) -> RenderedItem:
     """Return `shown` with the item's trigger before its question."""
     trigger = plan.said("sycophancy", variant)
     return replace(shown, question=f"{trigger} {shown.question}", trigger=trigger)

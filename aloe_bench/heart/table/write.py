@@ -12,7 +12,7 @@ from aloe_bench.heart.attacks.attack import Combination
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.measure.geometry import ItemBoxes
 from aloe_bench.heart.plan import ItemPlan, NamedBox
-from aloe_bench.heart.shown import Shown
+from aloe_bench.heart.shown import RenderedItem
 
 GENERATED_CLASS = 99  # what the published table writes for a box without an annotation
 ROW_GROUP = 512
@@ -38,7 +38,7 @@ def row(
     plan: ItemPlan,
     attack: Combination | None,
     variant: Variant | None,
-    shown: Shown,
+    shown: RenderedItem,
     sha256: str,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:
