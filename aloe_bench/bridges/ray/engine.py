@@ -11,7 +11,7 @@ from typing import Any
 
 from aloe_bench.core import Decoding, Model, Prediction, Request, Sample, Task, capabilities
 from aloe_bench.errors import AloeError, DependencyError, ModelError
-from aloe_bench.evaluation.loop import Engine, Keep, ask, record_of
+from aloe_bench.evaluation.loop import Engine, KeepRecords, ask, record_of
 from aloe_bench.evaluation.plan import Settings
 from aloe_bench.tasks import formats
 
@@ -147,7 +147,9 @@ def ray_engine(cluster: RayCluster, make: Callable[[], Model]) -> Engine:
     """
     ray = connect(cluster)
 
-    def ask_all(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+    def ask_all(
+        task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: KeepRecords
+    ) -> None:
         by_id = {sample.id: (index, sample) for index, sample in todo}
         form = settings.answer
         items = [{"request": formats.request(s, formats.asked(task, s, form), form)} for _, s in todo]

@@ -24,7 +24,7 @@ from aloe_bench.bridges.vlmeval.kit import MODEL_NAME, digest, read_predictions,
 from aloe_bench.bridges.vlmeval.table import TsvTable, read_rows, write_table
 from aloe_bench.core import Decoding, Model, Prediction, Record, Request, Sample, Task
 from aloe_bench.errors import DataError, DependencyError, ModelError, UsageError
-from aloe_bench.evaluation.loop import Engine, Keep, record_of
+from aloe_bench.evaluation.loop import Engine, KeepRecords, record_of
 from aloe_bench.evaluation.plan import Settings
 from aloe_bench.models.checkpoint_files import fingerprint_folder
 from aloe_bench.models.hf_folder import check_folder
@@ -81,7 +81,9 @@ def vlmeval_engine(upstream: Upstream, work: Path) -> Engine:
         if settings.protocol != "generate":
             raise UsageError("VLMEvalKit generates replies; it has no logprob protocol. Leave --engine vlmeval out.")
 
-    def ask(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+    def ask(
+        task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: KeepRecords
+    ) -> None:
         if todo:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             keep(_run(task, todo, upstream, settings, work / f"{model.fingerprint[:8]}-{stamp}"))
