@@ -26,7 +26,7 @@ JURY_SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class JurySession:
     """What a jury did with a run: why a judge stopped early; its unreadable replies and its failed calls, by name.
 
     `left` counts the verdicts that another sitting would still ask for.
@@ -61,7 +61,7 @@ def judge_run(
     facts: Mapping[str, Any],
     fresh: bool = False,
     progress: Progress = lambda done, total: None,
-) -> Sitting:
+) -> JurySession:
     """Grade the open answers of a finished run; what is graded stays, so that it can be interrupted and repeated.
 
     Raises RunMismatchError if another jury has begun, unless `fresh`, which sets that jury's verdicts aside.
@@ -84,7 +84,7 @@ def judge_run(
         ]
         writer.append(changed)
     log.info("%s: %d answers graded, %d scores changed", folder, len(cases), len(changed))
-    return Sitting(len(cases), ballot.left, ballot.down, counts)
+    return JurySession(len(cases), ballot.left, ballot.down, counts)
 
 
 def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:

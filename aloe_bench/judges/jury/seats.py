@@ -10,7 +10,7 @@ from typing import Any
 from aloe_bench.core import Model
 from aloe_bench.errors import AloeError, ModelError, UsageError
 from aloe_bench.judges.jury.config import JudgeConfig, read_judges
-from aloe_bench.judges.jury.judging import Sitting, judge_run, jury_facts
+from aloe_bench.judges.jury.judging import JurySession, judge_run, jury_facts
 from aloe_bench.judges.jury.panel import Judge, Panel, Progress
 from aloe_bench.judges.jury.rubric import read_case
 from aloe_bench.models.make import ModelSpec, checked_options, file_facts, make_model
@@ -22,7 +22,7 @@ class Jury:
 
     panel: Panel
     facts: dict[str, Any]
-    sittings: list[Sitting] = field(default_factory=list)
+    sittings: list[JurySession] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path | None, keys: Mapping[str, str]) -> Jury:
