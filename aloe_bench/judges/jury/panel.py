@@ -84,7 +84,7 @@ class Panel:
         keys = {case.sample_id: case_key(case, rubric_id) for case in cases}
         distinct = {keys[case.sample_id]: case for case in cases}
         counter = _Counter(len(distinct) * len(self.judges), progress)
-        sittings = [_Sitting(judge, distinct, rubric_id, store, counter) for judge in self.judges]
+        sittings = [_JudgeThread(judge, distinct, rubric_id, store, counter) for judge in self.judges]
         for sitting in sittings:
             sitting.start()
         try:
@@ -127,7 +127,7 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-class _Sitting(threading.Thread):
+class _JudgeThread(threading.Thread):
     """One judge at work. A daemon, so that an interrupted command does not wait for a slow endpoint."""
 
     def __init__(
