@@ -16,7 +16,7 @@ from typing import Any
 
 from aloe_bench import workers
 from aloe_bench.errors import DataError
-from aloe_bench.files import NewFolder, inert, write_json
+from aloe_bench.files import NewFolder, spreadsheet_safe, write_json
 from aloe_bench.heart.build import (
     GENERATOR,
     DroppedItem,
@@ -230,7 +230,7 @@ class _Tally:
         nothing = "the image has neither a class nor a box"
         lines += [(dataset, "", image_id, "", "", nothing) for dataset, image_id in self._empty]
         for line in sorted(lines):
-            writer.writerow([inert(cell) for cell in line])
+            writer.writerow([spreadsheet_safe(cell) for cell in line])
         return file.getvalue()
 
 
