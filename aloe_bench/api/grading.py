@@ -43,7 +43,7 @@ def judge(
         seated.grade(folder, progress, fresh)
     except BaseException:
         if runlog.is_finished(folder):
-            finish(folder)  # of an interrupted sitting too: what an earlier jury said may no longer stand
+            finish(folder)  # of an interrupted session too: what an earlier jury said may no longer stand
         raise
     return Run(folder, finish(folder))
 

@@ -21,10 +21,10 @@ def report(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> floa
     """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
     from aloe_bench.cli.progress import same_command
 
-    for name in sorted({name for sitting in jury.sittings for name in sitting.down}):
-        reason = next(sitting.down[name] for sitting in jury.sittings if name in sitting.down)
+    for name in sorted({name for session in jury.sessions for name in session.down}):
+        reason = next(session.down[name] for session in jury.sessions if name in session.down)
         click.echo(f"Judge {name} is down: {reason}", err=True)
-    if left := sum(sitting.left for sitting in jury.sittings):
+    if left := sum(session.left for session in jury.sessions):
         click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
     for summary in summaries:
         if summary["jury"] is not None and not quiet:
@@ -33,8 +33,8 @@ def report(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> floa
 
 
 def _show(jury: Jury, tally: dict[str, Any]) -> None:
-    unread = {name: sum(s.counts[name][0] for s in jury.sittings) for name in tally["judges"]}
-    failed = {name: sum(s.counts[name][1] for s in jury.sittings) for name in tally["judges"]}
+    unread = {name: sum(s.counts[name][0] for s in jury.sessions) for name in tally["judges"]}
+    failed = {name: sum(s.counts[name][1] for s in jury.sessions) for name in tally["judges"]}
     click.echo(f"{'judge':<24} {'graded':>7} {'missing':>8} {'mean':>7} {'unread replies':>15} {'failed calls':>13}")
     for name, counts in tally["judges"].items():
         mean = "-" if counts["mean"] is None else f"{100 * counts['mean']:.2f}"

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 STATE_FOLDER = ".training"
 # (steps done, steps in all, a note such as "loss 1.20, 5,300 tokens/s")
 Report = Callable[[int, int, str], None]
-# What must be equal for two sittings to be one training run; keys of run.json.
+# What must be equal for two sessions to be one training run; keys of run.json.
 IDENTITY = ("stage", "base", "data_sha256", "recipe", "processor", "versions")
 _NEVER = 10**9
 _PACKAGES = ("aloe-bench", "torch", "transformers", "trl", "accelerate", "deepspeed", "bitsandbytes")

@@ -29,7 +29,7 @@ JURY_SCHEMA = 1
 class JurySession:
     """What a jury did with a run: why a judge stopped early; its unreadable replies and its failed calls, by name.
 
-    `left` counts the verdicts that another sitting would still ask for.
+    `left` counts the verdicts that another session would still ask for.
     """
 
     judged: int

@@ -18,11 +18,11 @@ from aloe_bench.models.make import ModelSpec, checked_options, file_facts, make_
 
 @dataclass(slots=True)
 class Jury:
-    """A panel built from a file, with what is written about it and what became of its sittings."""
+    """A panel built from a file, with what is written about it and what became of its sessions."""
 
     panel: Panel
     facts: dict[str, Any]
-    sittings: list[JurySession] = field(default_factory=list)
+    sessions: list[JurySession] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path | None, keys: Mapping[str, str]) -> Jury:
@@ -53,8 +53,8 @@ class Jury:
 
     def grade(self, folder: Path, progress: Progress = lambda done, total: None, fresh: bool = False) -> int:
         """Grade the open answers of the run in `folder`; return how many verdicts are still to be asked for."""
-        self.sittings.append(judge_run(folder, self.panel, self.facts, fresh, progress))
-        return self.sittings[-1].left
+        self.sessions.append(judge_run(folder, self.panel, self.facts, fresh, progress))
+        return self.sessions[-1].left
 
     def worst_share(self, summaries: Sequence[Mapping[str, Any]]) -> float:
         """Return the largest share of a run's open answers that a judge, or the jury, left ungraded."""
