@@ -23,7 +23,7 @@ BATCH_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class TableRow:
+class HeartRow:
     """One row: `where` is its file and number for messages, absent cells are None."""
 
     where: str
@@ -63,12 +63,12 @@ def table_files(place: Path) -> list[Path]:
     )
 
 
-def read_rows(files: list[Path]) -> Iterator[TableRow]:
+def read_rows(files: list[Path]) -> Iterator[HeartRow]:
     """Yield the rows of parquet or TSV files, in order; raises DataError if a published column is missing."""
     for path in files:
         rows = _tsv_rows(path) if path.suffix.lower() == ".tsv" else _parquet_rows(path)
         for number, cells in enumerate(rows, 1):
-            yield TableRow(f"{path}: row {number}", cells)
+            yield HeartRow(f"{path}: row {number}", cells)
 
 
 def dataset_names(files: list[Path]) -> list[str]:
@@ -77,10 +77,10 @@ def dataset_names(files: list[Path]) -> list[str]:
     for path in files:
         if path.suffix.lower() == ".tsv":
             found.update(
-                TableRow(f"{path}: row {i}", cells).text("dataset") for i, cells in enumerate(_tsv_rows(path), 1)
+                HeartRow(f"{path}: row {i}", cells).text("dataset") for i, cells in enumerate(_tsv_rows(path), 1)
             )
         else:
-            found.update(TableRow(str(path), cells).text("dataset") for cells in _parquet_rows(path, ["dataset"]))
+            found.update(HeartRow(str(path), cells).text("dataset") for cells in _parquet_rows(path, ["dataset"]))
     if not found:
         raise DataError(f"{files[0]}: no rows; expected a question a row. Fetch or build the file again.")
     return sorted(found)
@@ -138,7 +138,7 @@ class TablePictures:
     _by_hash: dict[str, ImageRef] = field(default_factory=dict)
     _by_path: dict[str, ImageRef] = field(default_factory=dict)
 
-    def add(self, row: TableRow) -> None:
+    def add(self, row: HeartRow) -> None:
         """Take the picture of `row`, or the index of the row that has it."""
         value = next((row.cells[c] for c in IMAGE_COLUMNS if row.cells.get(c) not in (None, "")), None)
         if value is None:
@@ -148,7 +148,7 @@ class TablePictures:
         if index is not None and index.isdecimal():
             self._by_index.setdefault(int(index), []).append(row.where)
 
-    def of(self, row: TableRow) -> ImageRef:
+    def of(self, row: HeartRow) -> ImageRef:
         """Return the picture of `row`; raises DataError if it points at no row with one, or is not the one recorded."""
         found = self._by_row[row.where]
         if isinstance(found, int):
