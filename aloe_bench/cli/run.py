@@ -235,11 +235,11 @@ def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: boo
 
     plans, missing = load_plans(tasks, root, settings, allow_missing)
     if missing:
-        told = "\n".join(map(str, missing))
-        click.echo(f"Skipped, no data found:\n{told}", err=True)
+        lines = "\n".join(map(str, missing))
+        click.echo(f"Skipped, no data found:\n{lines}", err=True)
     for plan in plans:
         if plan.absent:
-            click.echo(f"{plan.task.name}:{plan.absent_told} These are not asked.", err=True)
+            click.echo(f"{plan.task.name}:{plan.absent_sentence} These are not asked.", err=True)
     return plans, [error.task for error in missing]
 
 

@@ -32,11 +32,11 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
 
     table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
     for summary in summaries:
-        told = rows(summary)
-        for row in told[:MAX_CELLS]:
+        lines = rows(summary)
+        for row in lines[:MAX_CELLS]:
             table.add_row(*row)
-        if len(told) > MAX_CELLS:
-            table.add_row("", f"... {len(told) - MAX_CELLS} more in summary.json")
+        if len(lines) > MAX_CELLS:
+            table.add_row("", f"... {len(lines) - MAX_CELLS} more in summary.json")
     for task in dict.fromkeys(task for summary in summaries for task in summary["left_out"]):
         table.add_row(f"{task} (left out)", "no data", *["-"] * 5)
     console = Console(width=None if sys.stdout.isatty() else 110)

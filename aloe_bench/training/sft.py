@@ -188,7 +188,7 @@ def _header(job: TrainingJob, prepared: Prepared, encoder: Encoder) -> dict[str,
         "schema": 1,
         "stage": job.stage,
         "base": {"folder": job.model.name, "sha256": fingerprint_folder(job.model)},
-        "data": {"folder": job.data.name, **_told(job.data)},
+        "data": {"folder": job.data.name, **_manifest_facts(job.data)},
         "data_sha256": prepared.sha256,
         "recipe": job.recipe.as_json(),
         "processor": encoder.settings(),
@@ -196,10 +196,10 @@ def _header(job: TrainingJob, prepared: Prepared, encoder: Encoder) -> dict[str,
     }
 
 
-def _told(data: Path) -> dict[str, Any]:
+def _manifest_facts(data: Path) -> dict[str, Any]:
     """Return what the data folder's manifest says of itself in single facts, such as its dataset and licence."""
-    told = read_manifest(data).items()
-    return {key: value for key, value in told if isinstance(value, str | int | float) and not key.endswith("sha256")}
+    facts = read_manifest(data).items()
+    return {key: value for key, value in facts if isinstance(value, str | int | float) and not key.endswith("sha256")}
 
 
 def _versions() -> dict[str, str]:

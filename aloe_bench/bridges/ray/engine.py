@@ -118,10 +118,10 @@ def _check_room(ray: Any, cluster: RayCluster) -> None:
         return
     most = max((node.get("GPU", 0) for node in nodes), default=0)
     wanted = f"{cluster.gpus:g} GPUs and {cluster.cpus:g} CPUs"
-    told = f"no node has room for a replica of {wanted}; the most GPUs are {most:g}."
+    reason = f"no node has room for a replica of {wanted}; the most GPUs are {most:g}."
     if cluster.address == "local":
-        raise ModelError(f"Ray on this machine: {told} Correct --gpus-per-replica.")
-    log.warning("ray at %s: %s Waiting for one to join.", cluster.address, told)
+        raise ModelError(f"Ray on this machine: {reason} Correct --gpus-per-replica.")
+    log.warning("ray at %s: %s Waiting for one to join.", cluster.address, reason)
 
 
 def remote_model(cluster: RayCluster, make: Callable[[], Model]) -> RemoteModel:

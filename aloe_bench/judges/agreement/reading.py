@@ -172,14 +172,14 @@ def _alt_test(test: AltTest, humans: Alpha) -> list[str]:
     if test.winning_rate is None:
         return []
     tested = [one for one in test.experts if one.p is not None]
-    told = (
+    result = (
         f"The jury wins against {sum(one.won for one in tested)} of {len(tested)} experts in the alternative annotator "
         f"test (epsilon {test.epsilon:g}), a winning rate of {test.winning_rate:.2f}"
     )
     if reason := alt_test_void(test, humans):
-        return [f"{told}: no verdict, since {reason}."]
+        return [f"{result}: no verdict, since {reason}."]
     verdict = "passes" if test.winning_rate >= PASSED else "does not pass"
-    return [f"{told}: it {verdict} ({PASSED:g} is needed)."]
+    return [f"{result}: it {verdict} ({PASSED:g} is needed)."]
 
 
 def alt_test_void(test: AltTest, humans: Alpha) -> str | None:
