@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError, DependencyError
@@ -11,11 +10,6 @@ from aloe_bench.pixels import BROKEN, Window, check_size, one_line, windowed
 
 if TYPE_CHECKING:
     from PIL import Image
-
-
-def is_dicom(data: bytes, name: str) -> bool:
-    """Return whether `data`, or failing that its `name`, says DICOM."""
-    return data[128:132] == b"DICM" or Path(name).suffix.lower() in (".dcm", ".dicom")
 
 
 def dicom_size(data: bytes, name: str) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aloe_bench.dicom import dicom_size, is_dicom, open_dicom
+from aloe_bench.dicom import dicom_size, open_dicom
 from aloe_bench.errors import DataError
 from aloe_bench.pixels import BROKEN, Window, check_size, one_line, windowed
 
@@ -39,6 +39,11 @@ MAX_PIXELS = 100_000_000
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
 _EXPECTED = "PNG, JPEG, TIFF, BMP, GIF, WEBP, PPM or DICOM"
 _ORIENTATION = 0x0112
+
+
+def _is_dicom(data: bytes, name: str) -> bool:
+    """Return whether `data`, or failing that its `name`, says DICOM."""
+    return data[128:132] == b"DICM" or Path(name).suffix.lower() in (".dcm", ".dicom")
 
 
 def open_image(
@@ -55,7 +60,7 @@ def open_image(
     """
     data, name = _read(source, name)
     _check_window(window, name)
-    if is_dicom(data, name):
+    if _is_dicom(data, name):
         return open_dicom(data, name, max_pixels, window)
     image = _header(data, name, max_pixels)
     check_size(image.size, name, max_pixels)
@@ -143,7 +148,7 @@ def sendable(image: object) -> tuple[str, bytes] | None:
         data = image.data
     else:
         return None
-    if is_dicom(data, "") or not data:
+    if _is_dicom(data, "") or not data:
         return None
     picture = _header(data, "image", image.max_pixels)
     plain = picture.mode in ("L", "P", "RGB") and "transparency" not in picture.info
@@ -196,7 +201,7 @@ def _read(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
 
 
 def _size(data: bytes, name: str, max_pixels: int) -> tuple[int, int]:
-    if is_dicom(data, name):
+    if _is_dicom(data, name):
         width, height = dicom_size(data, name)
         check_size((width, height), name, max_pixels)
         return width, height

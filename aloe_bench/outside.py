@@ -39,18 +39,10 @@ class Origin:
         return {"file": f"{Path(where).name}:{name}", "file_sha256": self.sha256}
 
 
-# What was loaded, by the id of each thing, which is kept so that no other gets its id.
-_loaded: dict[int, tuple[Any, Origin]] = {}
+def load(place: str) -> tuple[Any, Origin]:
+    """Return what FILE.py:NAME or pkg.mod:NAME names, and where that is.
 
-
-def origin(thing: object) -> Origin | None:
-    """Return where `thing` was found, None of one that was not loaded from outside."""
-    found = _loaded.get(id(thing))
-    return found[1] if found else None
-
-
-def load(place: str) -> Any:
-    """Return what FILE.py:NAME or pkg.mod:NAME names; "#" and a SHA-256 may follow, which its file must have.
+    "#" and a SHA-256 may follow, which its file must have.
 
     Raises UsageError if there is no such file, module or name, DataError if the file cannot be run or is another one.
     """
@@ -64,8 +56,7 @@ def load(place: str) -> Any:
         raise DataError(f"{place}: not the file that the command began with; it changed, or differs by machine.")
     thing = getattr(module, name)
     full = f"{Path(where).resolve()}:{name}" if where.endswith(".py") else place
-    _loaded[id(thing)] = thing, Origin(full, sha256)
-    return thing
+    return thing, Origin(full, sha256)
 
 
 def installed(kind: str) -> Mapping[str, str]:

@@ -57,6 +57,8 @@ CELL_RULES = {
 # What a Task has (core.py).
 _TASK = ("name", "version", "source", "revision", "licence", "expected_rows", "load", "prompt")
 
+# What was loaded from outside, by the id of each thing, which is kept so that no other gets its id.
+_from_outside: dict[int, tuple[Any, outside.Origin]] = {}
 
 T = TypeVar("T")
 
@@ -89,12 +91,23 @@ def resolve(kind: str, table: Mapping[str, str], name: str) -> Any:
     if find(table, name) is not None:
         return shipped(kind, table, name)
     if ":" in name:
-        return outside.load(name)
+        return _kept(*outside.load(name))
     installed = outside.installed(kind)
     if (place := find(installed, name)) is not None:
-        return outside.load(place)
+        return _kept(*outside.load(place))
     known = [*table, *installed]
     raise UsageError(f"Unknown {kind} {name!r}.{did_you_mean(name, known)} Known: {', '.join(known)}.")
+
+
+def origin(thing: object) -> outside.Origin | None:
+    """Return where `resolve` found `thing`, None of one that was not loaded from outside."""
+    found = _from_outside.get(id(thing))
+    return found[1] if found else None
+
+
+def _kept(thing: Any, found: outside.Origin) -> Any:
+    _from_outside[id(thing)] = thing, found
+    return thing
 
 
 def task(name: str) -> Any:
@@ -110,9 +123,7 @@ def task(name: str) -> Any:
     lacking = [part for part in _TASK if not hasattr(found, part)]
     if lacking:
         raise UsageError(f"{name}: a {type(found).__name__} without {', '.join(lacking)}; expected a Task.")
-    if outside.origin(found) and find(TASKS, found.name):
-        raise UsageError(f"{name}: there is a task {found.name!r} already; give yours another name.")
-    if outside.origin(found) is not None and find(TASKS, str(found.name)) is not None:
+    if origin(found) is not None and find(TASKS, str(found.name)) is not None:
         raise UsageError(f"{name}: a task called {found.name!r} ships with aloe-bench. Give this one another name.")
     return found
 

@@ -1,7 +1,7 @@
-"""What became of a question: failed, filtered, cut, answered, refused or unread; decided here alone, in that order.
+"""What became of a reply in which nothing was read: cut, refused or unread, in that order.
 
-A reply that answered first and was cut then is answered. A refusal is a reply in which nothing was read and which
-says that it will not answer (policy) or that it cannot tell, as is right where the picture was taken away.
+A reply that answered first and was cut then is answered, and does not come here. A refusal says that it will not
+answer (policy) or that it cannot tell, as is right where the picture was taken away.
 """
 
 from __future__ import annotations
@@ -14,11 +14,6 @@ from aloe_bench.core import Outcome, Prediction
 # ruff: noqa: E501  (a word list broken over more lines is harder to check)
 
 Reason = Literal["policy", "cannot-tell"]
-
-# How providers say that their filter stopped a prompt or a reply.
-FILTERS = frozenset(
-    ("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii", "image_safety", "guardrail")
-)
 
 # English, Spanish, Portuguese, French, German, Chinese; and the two languages more of WorldMedQA-V.
 _POLICY = re.compile(
@@ -47,21 +42,8 @@ def refusal(text: str) -> Reason | None:
     return "policy" if _POLICY.search(text) else None
 
 
-def is_filtered(prediction: Prediction) -> bool:
-    """Return whether the provider's own filter stopped the prompt or the reply, with or without text."""
-    return (prediction.finish_reason or "").lower() in FILTERS
-
-
-def outcome_of(prediction: Prediction, read: bool, rule: str = "") -> tuple[Outcome, str]:
-    """Return the outcome and what more is known of it; `read` says whether an option or a text was read, by `rule`."""
-    if prediction.finish == "error" or prediction.text is None:
-        return "failed", ""
-    if is_filtered(prediction):
-        return "filtered", prediction.finish_reason or ""
-    if read:
-        return "answered", ""
+def outcome_of_unread(prediction: Prediction, rule: str) -> Outcome:
+    """Return what became of a reply in which nothing was read, `rule` saying why: cut, refused or unread."""
     if prediction.finish == "length" or rule == "open-reasoning":
-        return "cut", rule
-    if reason := refusal(prediction.text):
-        return "refused", reason
-    return "unread", rule
+        return "cut"
+    return "refused" if refusal(prediction.text or "") else "unread"

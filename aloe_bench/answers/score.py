@@ -7,10 +7,15 @@ from dataclasses import dataclass
 
 from aloe_bench.answers.compat.probmed import BOTH, parse_yes_no_probmed
 from aloe_bench.answers.compat.vlmeval import parse_choice_vlmeval
-from aloe_bench.answers.outcome import is_filtered, outcome_of
+from aloe_bench.answers.outcome import outcome_of_unread
 from aloe_bench.answers.strict.choice import VERSION, Parsed, parse_choice, parse_yes_no, without_reasoning
 from aloe_bench.core import LETTERS, Kind, Prediction, Sample, Score
 from aloe_bench.errors import UsageError
+
+# How providers say that their filter stopped a prompt or a reply.
+FILTERS = frozenset(
+    ("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii", "image_safety", "guardrail")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,11 @@ def grade_open(reply: str) -> Score:
     return Score(value=None, parsed=None, rule="unjudged")
 
 
+def is_filtered(prediction: Prediction) -> bool:
+    """Return whether the provider's own filter stopped the prompt or the reply, with or without text."""
+    return (prediction.finish_reason or "").lower() in FILTERS
+
+
 def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Score:
     """Return the score of one reply; value None if the call failed or a jury has yet to grade it."""
     if prediction.finish == "error" or prediction.text is None:
@@ -76,8 +86,7 @@ def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Sco
         return Score(float(likeliest == sample.target), likeliest, "logprob", outcome="answered")
     parsed = PARSERS[parser][sample.kind](prediction.text, Asked(sample.question, sample.choices, prediction.finish))
     if parsed.letter is None:
-        outcome, _ = outcome_of(prediction, read=False, rule=parsed.rule)
-        return Score(0.0, None, f"unread: {parsed.rule}", outcome=outcome)
+        return Score(0.0, None, f"unread: {parsed.rule}", outcome=outcome_of_unread(prediction, parsed.rule))
     right = parsed.letter in (sample.target, BOTH)
     return Score(float(right), parsed.letter, parsed.rule, outcome="answered")
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, overload
 from aloe_bench import registry
 from aloe_bench.core import AnswerForm, AnswerProtocol, Cell, Decoding, Model, Record, Task
 from aloe_bench.evaluation import loop, runlog
+from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, other_engine, suited
-from aloe_bench.evaluation.task_cells import task_cells
 from aloe_bench.models.make import ModelSpec, checked_options, make_model, model_facts, pinned
 
 if TYPE_CHECKING:

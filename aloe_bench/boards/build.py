@@ -17,7 +17,7 @@ from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, 
 from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.task_cells import header_facts, task_cells, task_sections
+from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
 from aloe_bench.files import safe_name, write_atomic
 
 log = logging.getLogger(__name__)

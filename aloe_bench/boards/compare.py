@@ -11,12 +11,11 @@ import numpy as np
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.task_cells import is_attacked
+from aloe_bench.evaluation.cells import is_attacked
 from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
 from aloe_bench.heart.measure.effects import Entry, MeasureColumn, Within, estimate, table_arms
-from aloe_bench.stats.family import numbers_of, settle
+from aloe_bench.stats.family import holm, numbers_of, settle
 from aloe_bench.stats.margins import equivalence, non_inferiority
-from aloe_bench.stats.multiple import holm
 from aloe_bench.stats.paired import Difference
 
 # What makes two runs answer the same questions; other differences of their headers are named, not refused.

@@ -25,10 +25,9 @@ from aloe_bench.boards.tables import (
 )
 from aloe_bench.heart.attacks import shipped
 from aloe_bench.heart.table.published import ROWS, SOURCE
-from aloe_bench.stats.family import mde
-from aloe_bench.stats.flips import sign_flip
+from aloe_bench.stats.family import holm, mde
 from aloe_bench.stats.intervals import ALPHA
-from aloe_bench.stats.multiple import holm
+from aloe_bench.stats.paired import sign_flip
 
 Result = Mapping[str, Any]
 

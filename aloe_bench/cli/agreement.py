@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aloe_bench.cli.numbers import FiniteRange
+from aloe_bench.cli.common import FiniteRange
 
 if TYPE_CHECKING:
     from aloe_bench.judges.agreement.measure import Agreement, Mode

@@ -60,7 +60,7 @@ def _load(folders: tuple[Path, ...]) -> list[Source]:
 
 
 def _act(sources: list[Source], recipe: HeartRecipe, options: dict[str, Any]) -> None:
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.common import progress_of
     from aloe_bench.files import NewFolder
     from aloe_bench.heart.make import build, check_pictures, plan_work
     from aloe_bench.workers import available

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from aloe_bench.cli.numbers import FiniteRange
+from aloe_bench.cli.common import FiniteRange
 
 TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "interval (family)", "MDE", "n")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aloe_bench.cli.numbers import FiniteRange
+from aloe_bench.cli.common import FiniteRange
 
 if TYPE_CHECKING:
     from aloe_bench.judges.jury.seats import Jury
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def report(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
     """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
-    from aloe_bench.cli.progress import same_command
+    from aloe_bench.cli.common import same_command
 
     for name in sorted({name for session in jury.sessions for name in session.down}):
         reason = next(session.down[name] for session in jury.sessions if name in session.down)
@@ -75,7 +75,7 @@ def judge(
 ) -> None:
     """Grade the open answers of the finished run in folder RUN; run again to ask only what is missing."""
     from aloe_bench.api.grading import judge as grade
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.common import progress_of
     from aloe_bench.cli.summary import show
     from aloe_bench.evaluation import runlog
     from aloe_bench.judges.jury.config import default_text
@@ -109,7 +109,7 @@ def _attack(jury: Jury, n: int, as_json: bool) -> None:
     """Print how many of `n` injections moved each judge and the jury; exit code 1 if a judge was down."""
     from tempfile import TemporaryDirectory
 
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.common import progress_of
     from aloe_bench.judges.jury.injection import attacked
     from aloe_bench.judges.jury.store import VerdictStore
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from aloe_bench import __version__
-from aloe_bench.cli.progress import same_command
+from aloe_bench.cli.common import same_command
 from aloe_bench.errors import AloeError, UsageError, did_you_mean
 
 VERBS = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from aloe_bench.cli.numbers import FiniteRange
+from aloe_bench.cli.common import FiniteRange
 
 SHARE = FiniteRange(0, 100, min_open=True)
 
@@ -33,7 +33,7 @@ def plan(
             f"--gap {gap:g} is more than --discordance {discordance:g}; a gap is part of what differs."
         )
     from aloe_bench.stats.intervals import ALPHA
-    from aloe_bench.stats.power import critical, detectable, items_needed, power
+    from aloe_bench.stats.tango import critical, detectable, items_needed, power
 
     alpha, difference, differing = ALPHA / attacks, gap / 100, discordance / 100
     found: dict[str, Any] = {

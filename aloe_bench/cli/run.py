@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench import registry
-from aloe_bench.cli.numbers import FiniteRange
+from aloe_bench.cli.common import FiniteRange
 from aloe_bench.core import AnswerForm, AnswerProtocol, Decoding
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def run(**options: Any) -> None:
 
 def _run(wanted: RunOptions) -> None:
     from aloe_bench.api.runs import chunk_of, evaluate_plans, model_of
+    from aloe_bench.cli.common import progress_of, same_command
     from aloe_bench.cli.judge import report
-    from aloe_bench.cli.progress import progress_of, same_command
     from aloe_bench.cli.summary import show
     from aloe_bench.evaluation.plan import Settings
 

@@ -1,12 +1,19 @@
-"""The table that a user sees at the end of a run."""
+"""The tables that a user sees at the end of a run; everything else is in summary.json."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 MAX_CELLS = 8
+COLUMNS = (
+    "cue", "drop", "95 % interval", "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive", "unread",
+)  # fmt: skip
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -28,7 +35,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from aloe_bench.cli.effects import show_effects
+    from aloe_bench.cli.summary import show_effects
 
     table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
     for summary in summaries:
@@ -46,3 +53,58 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
             show_effects(console, summary["heart"])
     for summary in summaries:
         console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)
+
+
+def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
+    """Print one line a task and attack, in percent and points: means over data sets (macro)."""
+    from rich.console import Console as Wide
+    from rich.table import Table
+
+    flipped = any("p_flip" in m.get("robustness_gap", {}).get("macro", {}) for part in heart.values()
+                  for m in part["columns"].values())  # fmt: skip
+    table = Table(*(f"{name} (sign flip)" if name == "p" and flipped else name for name in COLUMNS))
+    warnings: dict[str, None] = {}
+    for task, part in heart.items():
+        for attack, measures in part["columns"].items():
+            gap = measures.get("robustness_gap", {}).get("macro")
+            if gap is None:
+                continue
+            table.add_row(f"{task}/{attack}", *_line(gap, measures))
+            if "warning" in gap:
+                warnings[f"{task}: {gap['warning']}."] = None
+    Wide(width=None if sys.stdout.isatty() else 170).print(table)
+    guess = [f"{task} {100 * part['chance']['macro']:.2f}" for task, part in heart.items()]
+    sets = [len(part["chance"]["datasets"]) for part in heart.values()]
+    if max(sets) > 1:
+        guess = [f"{text} ({n} data sets)" for text, n in zip(guess, sets, strict=True)]
+    over = "; all are means over data sets, pooled ones are in summary.json" if max(sets) > 1 else ""
+    console.print(f"Guessing gives {', '.join(guess)}{over}.", highlight=False, soft_wrap=True)
+    for warning in warnings:
+        console.print(f"Caution: {warning}", highlight=False)
+
+
+def _line(gap: Mapping[str, Any], measures: Mapping[str, Any]) -> list[str]:
+    from aloe_bench.stats.family import mde
+
+    names = ("targeted_attack_success", "excess_cue_following", "assistive", "unread_adversarial")
+    return [
+        _points(gap["value"]),
+        _span(gap["interval"]),
+        _p(gap["p"]) + (f" ({_p(gap['p_flip'])})" if "p_flip" in gap else ""),
+        _p(gap["p_adjusted"]),
+        _span(gap["interval_family"]),
+        mde(gap),
+        *(_points(measures.get(name, {}).get("macro", {}).get("value")) for name in names),
+    ]
+
+
+def _span(interval: Sequence[float] | None) -> str:
+    return f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-"
+
+
+def _p(p: float | None) -> str:
+    return "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"

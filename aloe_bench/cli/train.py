@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from aloe_bench.cli.numbers import FiniteRange
+from aloe_bench.cli.common import FiniteRange, need
 
 if TYPE_CHECKING:
     from aloe_bench.training.recipes import Recipe
@@ -62,13 +62,6 @@ def train_sft(**options: Any) -> None:
     need(options, "model", "data", "output")
     job = job_of(options, recipe, options["data"], "sft")
     show_trained(run_job(job, quiet=options["as_json"]), options["as_json"])
-
-
-def need(options: dict[str, Any], *names: str) -> None:
-    """Raise a usage error for the first of `names` that was not given."""
-    for name in names:
-        if options[name] is None:
-            raise click.UsageError(f"Missing option '--{name}'.")
 
 
 def job_of(options: dict[str, Any], recipe: Recipe, data: Path, stage: str) -> TrainingJob:
@@ -133,7 +126,7 @@ def _command_again(argv: Sequence[str]) -> list[str]:
 
 def run_job(job: TrainingJob, *, quiet: bool) -> Trained:
     """Train `job` under a progress line; a stop that saved its state ends the command with 130."""
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.common import progress_of
     from aloe_bench.training.sft import Stopped, train
 
     try:

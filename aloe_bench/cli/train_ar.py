@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aloe_bench.cli.numbers import FiniteRange
-from aloe_bench.cli.train import CLUSTERS, PATH, job_of, need, print_plan, run_job, shared, show_trained
+from aloe_bench.cli.common import FiniteRange, need
+from aloe_bench.cli.train import CLUSTERS, PATH, job_of, print_plan, run_job, shared, show_trained
 
 if TYPE_CHECKING:
     from aloe_bench.training.adversarial import ArDataConfig
@@ -56,7 +56,7 @@ def train_ar(**options: Any) -> None:
 
 
 def _write_data(options: dict[str, Any]) -> None:
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.common import progress_of
     from aloe_bench.training.adversarial import write_adversarial_data
 
     with progress_of("attacked rows", quiet=options["as_json"]) as report:
@@ -69,7 +69,7 @@ def _write_data(options: dict[str, Any]) -> None:
 
 
 def _train(options: dict[str, Any], recipe: Recipe) -> None:
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.common import progress_of
     from aloe_bench.training import ar, sft
     from aloe_bench.training.card import tables, write_card
     from aloe_bench.training.data.schema import read_manifest
@@ -99,7 +99,7 @@ def _train(options: dict[str, Any], recipe: Recipe) -> None:
 @contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     """Give a function title -> report; each title gets its own line."""
-    from aloe_bench.cli.progress import progress_of
+    from aloe_bench.cli.common import progress_of
 
     with ExitStack() as stack:
         yield lambda title: stack.enter_context(progress_of(title, quiet=quiet))

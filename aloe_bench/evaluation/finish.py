@@ -7,8 +7,7 @@ from typing import Any
 
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.task_cells import task_cells, task_sections
-from aloe_bench.evaluation.verdicts import tally
+from aloe_bench.evaluation.cells import tally, task_cells, task_sections
 from aloe_bench.files import write_json
 
 

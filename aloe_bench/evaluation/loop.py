@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from aloe_bench import outside
+from aloe_bench import registry
 from aloe_bench.answers.score import grade, parser_id
 from aloe_bench.core import (
     Model,
@@ -230,7 +230,7 @@ def _header(
 
 def _file_facts(task: Task) -> Mapping[str, str]:
     """Return the file of a task from outside the package."""
-    origin = outside.origin(task)
+    origin = registry.origin(task)
     return origin.facts if origin else {}
 
 

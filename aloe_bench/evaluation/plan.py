@@ -22,7 +22,7 @@ from aloe_bench.core import (
     Task,
 )
 from aloe_bench.errors import DataError, MissingDataError, UsageError
-from aloe_bench.evaluation.task_cells import refuse_unmeasurable
+from aloe_bench.evaluation.cells import refuse_unmeasurable
 from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
 

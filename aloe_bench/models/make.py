@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from aloe_bench import outside, registry
+from aloe_bench import registry
 from aloe_bench.core import Model
 from aloe_bench.errors import UsageError, did_you_mean
 from aloe_bench.models.checkpoint_files import model_name
@@ -68,7 +68,7 @@ def pinned(spec: ModelSpec) -> ModelSpec:
     """Return `spec` with the hash of its back end's file, if that is from outside: other processes load the same."""
     if spec.kind in registry.BACKENDS:
         return spec
-    origin = outside.origin(backend_of(spec))
+    origin = registry.origin(backend_of(spec))
     return replace(spec, backend=origin.pinned) if origin else spec
 
 
@@ -76,7 +76,7 @@ def file_facts(backend: str) -> Mapping[str, str]:
     """Return what a header records of the file of a back end from outside the package, nothing of a shipped one."""
     if backend in registry.BACKENDS:
         return {}
-    origin = outside.origin(backend_of(ModelSpec("", backend)))
+    origin = registry.origin(backend_of(ModelSpec("", backend)))
     return origin.facts if origin else {}
 
 

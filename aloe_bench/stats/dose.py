@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloe_bench.seeds import rng_for
-from aloe_bench.stats.flips import sign_flip
 from aloe_bench.stats.intervals import ALPHA
+from aloe_bench.stats.paired import sign_flip
 
 Matrix = NDArray[np.float64]
 RESAMPLES = 2000

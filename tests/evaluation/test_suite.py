@@ -15,8 +15,8 @@ from aloe_bench import registry
 from aloe_bench.answers.score import grade
 from aloe_bench.boards.build import build
 from aloe_bench.core import Prediction, Record, Score
+from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.evaluation.plan import Settings, load_plan
-from aloe_bench.evaluation.task_cells import task_cells
 from tests.boards.test_leaderboard import number, record, run_folder, table_rows
 from tests.support import suite_data as made
 from tests.support.jury import judges_file, mock_table

@@ -75,7 +75,7 @@ def test_a_task(folder: Path, aloe: Run) -> None:
         name: cell["value"] for name, cell in summary["cells"].items()
     }
     (folder / "vqa.py").write_text((folder / "vqa.py").read_text().replace('name="vqa"', 'name="mmmu"'))
-    assert "there is a task 'mmmu' already" in aloe(*words).stderr
+    assert "a task called 'mmmu' ships with aloe-bench" in aloe(*words).stderr
     assert "vqa.py has no 'VQ'. Did you mean VQA?" in aloe("run", "--model", "mock", "--tasks", "vqa.py:VQ").stderr
 
 

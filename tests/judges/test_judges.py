@@ -10,7 +10,7 @@ import pytest
 
 from aloe_bench.core import Decoding, Prediction
 from aloe_bench.errors import DataError, UsageError
-from aloe_bench.evaluation.verdicts import vote
+from aloe_bench.evaluation.cells import vote
 from aloe_bench.judges.jury.config import read_judges
 from aloe_bench.judges.jury.panel import Judge, Panel
 from aloe_bench.judges.jury.rubric import Case, rubric_id

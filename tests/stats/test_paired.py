@@ -12,8 +12,7 @@ from aloe_bench.stats import tango
 from aloe_bench.stats.family import mde, numbers_of, settle
 from aloe_bench.stats.margins import equivalence, non_inferiority
 from aloe_bench.stats.paired import Difference, mean_difference, paired_difference
-from aloe_bench.stats.power import critical, detectable, items_needed, power
-from aloe_bench.stats.tango import Pairs
+from aloe_bench.stats.tango import Pairs, critical, detectable, items_needed, power
 
 Z = 1.959963984540054
 

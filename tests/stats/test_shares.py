@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from aloe_bench.stats.clusters import caution, correlation, design_effect, effective_clusters
-from aloe_bench.stats.intervals import clustered_share, nearly_exact
+from aloe_bench.stats.intervals import (
+    caution,
+    clustered_share,
+    correlation,
+    design_effect,
+    effective_clusters,
+    nearly_exact,
+)
 from aloe_bench.stats.macro import DataSetShare, macro_interval
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from aloe_bench.heart.measure.answers import Arm, Block
 from aloe_bench.heart.measure.effects import MeasureColumn, attack_columns, base_columns, levels_of
 
-RUNS = 1000
+RUNS = 400
 ATTACKS = ("caption", "sycophancy")
 VARIANTS = ("assistive", "adversarial", "neutral")
 Z = 1.959964

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 
-from aloe_bench import outside, registry
+from aloe_bench import registry
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.heart.attacks.attack import Attack, Combination
 
@@ -46,7 +46,7 @@ def _named(word: str, known: dict[str, Attack]) -> str:
         raise DataError(f"{word}: {type(attack).__name__}; expected an Attack (aloe_bench.heart.attacks.attack).")
     if attack.name in known and known[attack.name].act is not attack.act:
         raise UsageError(f"{word}: there is an attack {attack.name!r} already; give yours another name.")
-    known[attack.name] = replace(attack, origin=outside.origin(attack))
+    known[attack.name] = replace(attack, origin=registry.origin(attack))
     return attack.name
 
 

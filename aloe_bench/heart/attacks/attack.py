@@ -93,7 +93,7 @@ class Attack:
 
 
 def _again(origin: outside.Origin) -> Attack:
-    attack: Attack = outside.load(origin.pinned)
+    attack: Attack = outside.load(origin.pinned)[0]
     return replace(attack, origin=origin)
 
 

@@ -16,12 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloe_bench.core import Cell, Record
-from aloe_bench.evaluation.task_cells import ATTACKED, Measure
+from aloe_bench.evaluation.cells import ATTACKED, Measure
 from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Floats, blocks, outcomes
-from aloe_bench.stats.clusters import caution, correlation, numbered
 from aloe_bench.stats.family import numbers_of, settle
-from aloe_bench.stats.intervals import Share, clustered_share
+from aloe_bench.stats.intervals import Share, caution, clustered_share, correlation, numbered
 from aloe_bench.stats.macro import DataSetShare, macro_interval
 from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference
 

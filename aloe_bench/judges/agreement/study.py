@@ -9,7 +9,7 @@ import numpy as np
 
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
-from aloe_bench.evaluation.verdicts import vote
+from aloe_bench.evaluation.cells import vote
 from aloe_bench.judges.experts.annotations import ExpertAnnotations, answer_digest
 from aloe_bench.stats.agreement import Matrix
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aloe_bench.core import Decoding, Model, Request, Score, Verdict
 from aloe_bench.errors import ModelError, UsageError
-from aloe_bench.evaluation.verdicts import vote
+from aloe_bench.evaluation.cells import vote
 from aloe_bench.judges.jury import rubric
 from aloe_bench.judges.jury.store import Reply, VerdictStore, case_key
 

@@ -1,4 +1,4 @@
-"""What a user sees while a run goes on."""
+"""What commands share: the check of an option, and what a user sees while one goes on."""
 
 from __future__ import annotations
 
@@ -6,9 +6,27 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from math import isfinite
+from typing import Any, Protocol
 
 import click
+
+
+class FiniteRange(click.FloatRange):
+    """A range that holds neither nan, which passes every comparison with a bound, nor infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
+def need(options: dict[str, Any], *names: str) -> None:
+    """Raise a usage error for the first of `names` that was not given."""
+    for name in names:
+        if options[name] is None:
+            raise click.UsageError(f"Missing option '--{name}'.")
 
 
 class Report(Protocol):
