@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,37 +14,6 @@ from aloe_bench.cli.common import FiniteRange
 
 if TYPE_CHECKING:
     from aloe_bench.judges.jury.seats import Jury
-
-
-def report(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
-    """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
-    from aloe_bench.cli.common import same_command
-
-    for name in sorted({name for session in jury.sessions for name in session.down}):
-        reason = next(session.down[name] for session in jury.sessions if name in session.down)
-        click.echo(f"Judge {name} is down: {reason}", err=True)
-    if left := sum(session.left for session in jury.sessions):
-        click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
-    for summary in summaries:
-        if summary["jury"] is not None and not quiet:
-            _show(jury, summary["jury"])
-    return jury.worst_share(summaries)
-
-
-def _show(jury: Jury, tally: dict[str, Any]) -> None:
-    unread = {name: sum(s.counts[name][0] for s in jury.sessions) for name in tally["judges"]}
-    failed = {name: sum(s.counts[name][1] for s in jury.sessions) for name in tally["judges"]}
-    click.echo(f"{'judge':<24} {'graded':>7} {'missing':>8} {'mean':>7} {'unread replies':>15} {'failed calls':>13}")
-    for name, counts in tally["judges"].items():
-        mean = "-" if counts["mean"] is None else f"{100 * counts['mean']:.2f}"
-        numbers = f"{counts['graded']:>7} {counts['missing']:>8} {mean:>7} {unread[name]:>15} {failed[name]:>13}"
-        click.echo(f"{name:<24} {numbers}")
-    low, high = (f"{100 * bound:.2f}" for bound in tally["bounds"])
-    mean = f"mean between {low} and {high} whatever the missing would say" if tally["missing"] else f"mean {low}"
-    click.echo(
-        f"jury: {tally['n'] - tally['missing']} of {tally['n']} graded, {tally['split']} split, "
-        f"{tally['by_quorum']} without every judge, {tally['missing']} missing; {mean}"
-    )
 
 
 @click.command()
@@ -76,10 +44,9 @@ def judge(
     """Grade the open answers of the finished run in folder RUN; run again to ask only what is missing."""
     from aloe_bench.api.grading import judge as grade
     from aloe_bench.cli.common import progress_of
-    from aloe_bench.cli.summary import show
+    from aloe_bench.cli.summary import show, show_jury
     from aloe_bench.evaluation import runlog
-    from aloe_bench.judges.jury.config import default_text
-    from aloe_bench.judges.jury.seats import Jury
+    from aloe_bench.judges.jury.seats import Jury, default_text
 
     if show_default:
         click.echo(default_text(), nl=False)
@@ -101,7 +68,7 @@ def judge(
         click.echo(f"{run}: no open answer to grade.")
     else:
         show([summary])
-    if report(jury, [summary], as_json) > max_failed:
+    if show_jury(jury, [summary], as_json) > max_failed:
         raise click.exceptions.Exit(1)
 
 

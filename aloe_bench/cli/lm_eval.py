@@ -46,7 +46,7 @@ def documents(
     """
     from aloe_bench import registry
     from aloe_bench.bridges.lmeval import docs as lmeval_docs
-    from aloe_bench.judges.jury.config import read_judges
+    from aloe_bench.judges.jury.seats import read_judges
 
     if judges_from is not None and (judges := os.environ.get(judges_from)):
         read_judges(Path(judges))

@@ -27,7 +27,7 @@ def _task_line(name: str) -> str:
 
 
 def _judge_lines() -> dict[str, str]:
-    from aloe_bench.judges.jury.config import read_judges
+    from aloe_bench.judges.jury.seats import read_judges
 
     return {
         judge.name: f"{judge.model}, {judge.backend} at {judge.base_url or '-'}, "

@@ -143,8 +143,7 @@ def run(**options: Any) -> None:
 def _run(wanted: RunOptions) -> None:
     from aloe_bench.api.runs import chunk_of, evaluate_plans, model_of
     from aloe_bench.cli.common import progress_of, same_command
-    from aloe_bench.cli.judge import report
-    from aloe_bench.cli.summary import show
+    from aloe_bench.cli.summary import show, show_jury
     from aloe_bench.evaluation.plan import Settings
 
     names = registry.task_names(wanted.tasks, wanted.suite)
@@ -182,7 +181,7 @@ def _run(wanted: RunOptions) -> None:
         click.echo(f"Some items failed and have no score; the first: {first}", err=True)
         click.echo(f"Fix the cause and {same_command()}: only the failed items are asked.", err=True)
     if jury:
-        worst = max(worst, report(jury, summaries, wanted.as_json))
+        worst = max(worst, show_jury(jury, summaries, wanted.as_json))
     if worst > wanted.max_failed:
         raise click.exceptions.Exit(1)
 

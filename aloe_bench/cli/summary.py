@@ -6,8 +6,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import click
+
+from aloe_bench.cli.common import same_command
+
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from aloe_bench.judges.jury.seats import Jury
 
 
 MAX_CELLS = 8
@@ -108,3 +114,32 @@ def _p(p: float | None) -> str:
 
 def _points(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
+
+
+def show_jury(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
+    """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
+    for name in sorted({name for session in jury.sessions for name in session.down}):
+        reason = next(session.down[name] for session in jury.sessions if name in session.down)
+        click.echo(f"Judge {name} is down: {reason}", err=True)
+    if left := sum(session.left for session in jury.sessions):
+        click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
+    for summary in summaries:
+        if summary["jury"] is not None and not quiet:
+            _tally(jury, summary["jury"])
+    return jury.worst_share(summaries)
+
+
+def _tally(jury: Jury, tally: dict[str, Any]) -> None:
+    unread = {name: sum(s.counts[name][0] for s in jury.sessions) for name in tally["judges"]}
+    failed = {name: sum(s.counts[name][1] for s in jury.sessions) for name in tally["judges"]}
+    click.echo(f"{'judge':<24} {'graded':>7} {'missing':>8} {'mean':>7} {'unread replies':>15} {'failed calls':>13}")
+    for name, counts in tally["judges"].items():
+        mean = "-" if counts["mean"] is None else f"{100 * counts['mean']:.2f}"
+        numbers = f"{counts['graded']:>7} {counts['missing']:>8} {mean:>7} {unread[name]:>15} {failed[name]:>13}"
+        click.echo(f"{name:<24} {numbers}")
+    low, high = (f"{100 * bound:.2f}" for bound in tally["bounds"])
+    mean = f"mean between {low} and {high} whatever the missing would say" if tally["missing"] else f"mean {low}"
+    click.echo(
+        f"jury: {tally['n'] - tally['missing']} of {tally['n']} graded, {tally['split']} split, "
+        f"{tally['by_quorum']} without every judge, {tally['missing']} missing; {mean}"
+    )

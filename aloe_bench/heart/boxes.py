@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError, NoRoomError
-from aloe_bench.heart.draw.labels import PixelBox
+from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.ground import ground, masked
 from aloe_bench.heart.places import CELLS, Elsewhere, crowded, places_of
 

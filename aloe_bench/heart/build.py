@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 from aloe_bench.core import Variant
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart import parity
-from aloe_bench.heart.attacks.attack import Combination
+from aloe_bench.heart.attacks.attack import Combination, RenderedItem, base_of
 from aloe_bench.heart.candidates import choose, refusal
 from aloe_bench.heart.draw.overlays import Rendering, png_bytes
 from aloe_bench.heart.places import BoxPlace, Elsewhere, Places, place_of
 from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
 from aloe_bench.heart.sentences import TemplateSet
-from aloe_bench.heart.shown import RenderedItem, base_of
 from aloe_bench.heart.sources.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
 from aloe_bench.heart.table.write import box_cells, row

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.errors import NoRoomError
 from aloe_bench.heart.boxes import BoxRules, distractors
-from aloe_bench.heart.draw.labels import clamp, overlap
-from aloe_bench.heart.draw.overlays import PixelBox, Rendering, frame_px, labels_fit
+from aloe_bench.heart.draw.overlays import PixelBox, Rendering, clamp, frame_px, labels_fit, overlap
 from aloe_bench.heart.places import Elsewhere
 from aloe_bench.heart.plan import ItemKey, Slot
 from aloe_bench.heart.public_boxes import public_distractors

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from aloe_bench.core import Variant
+from aloe_bench.heart.attacks.attack import RenderedItem, boxed
 from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.plan import ItemPlan, NamedBox
-from aloe_bench.heart.shown import RenderedItem, boxed
 
 # All boxes of a baseline, and the colours a legend draws by lot for its classes.
 BOX_COLOUR = "#ff0000"

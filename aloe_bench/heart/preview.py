@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import DataError, NoRoomError
+from aloe_bench.heart.attacks.attack import RenderedItem
 from aloe_bench.heart.build import HeartJob, HeartRecipe, make_plan, open_job, shown_rows
 from aloe_bench.heart.draw import fonts
 from aloe_bench.heart.draw.text import block, undrawable
 from aloe_bench.heart.plan import ItemKey, ItemPlan
-from aloe_bench.heart.shown import RenderedItem
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart.boxes import Distractor, check_inside
-from aloe_bench.heart.draw.labels import PixelBox, overlap
+from aloe_bench.heart.draw.overlays import PixelBox, overlap
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -158,7 +158,7 @@ def _one_of(row: HeartRow, column: str, known: Sequence[str]) -> str:
 def _cue_kind(row: HeartRow) -> tuple[str, Variant | None]:
     """Return attack and variant of a row; ("", None) for a baseline."""
     approach = row.text("approach")
-    attack = row.optional("attack") or published.attack_of(approach)
+    attack = row.optional("attack") or _attack_of(approach)
     variant = _one_of(row, "sample_type", (published.BASELINE, *VARIANTS))
     if attack is None:
         raise DataError(
@@ -169,6 +169,14 @@ def _cue_kind(row: HeartRow) -> tuple[str, Variant | None]:
             f"{row.where}: approach {approach!r} with sample_type {variant!r}; one is a baseline, one is not."
         )
     return attack, None if variant == published.BASELINE else cast("Variant", variant)
+
+
+def _attack_of(approach: str) -> str | None:
+    """Return our name of a published approach ("" for a baseline; composed ones joined by +), None if unknown."""
+    if approach.partition("_")[0] == published.BASELINE:
+        return ""
+    parts = [published.ATTACK_OF_APPROACH.get(part, part) for part in approach.split("+")]
+    return "+".join(parts) if all(part in published.ATTACK_OF_APPROACH.values() for part in parts) else None
 
 
 def _choices(row: HeartRow) -> tuple[str, ...]:

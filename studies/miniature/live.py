@@ -83,8 +83,8 @@ def scene_of(
     Raises NoRoomError where `attack` would drop it.
     """
     from aloe_bench.heart.attacks import parse_attacks
+    from aloe_bench.heart.attacks.attack import base_of
     from aloe_bench.heart.build import item_keys, make_plan
-    from aloe_bench.heart.shown import base_of
 
     (key,) = item_keys(source, image)
     plan = make_plan(recipe, source, image, key, pixels, mask_image() if image.boxes else None, elsewhere)

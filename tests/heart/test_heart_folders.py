@@ -86,7 +86,11 @@ def test_boxes_that_a_published_legend_numbers_anew_are_not_taken_for_those_of_t
     )
     columns = published["heart"]["detection"]["columns"]
     assert "excess_cue_following" not in columns["legend"] and columns["legend"]["cue_following"]["macro"]["n"] == 60
-    assert columns["caption"] == own["heart"]["detection"]["columns"]["caption"]
+    theirs, others = columns["caption"], own["heart"]["detection"]["columns"]["caption"]
+    for cell in (theirs.pop("excess_cue_following")["macro"], others.pop("excess_cue_following")["macro"]):
+        # One attack fewer is tested, so what is corrected for the number of tests differs, and nothing else.
+        assert (cell["value"], cell["n"]) == (pytest.approx(23 / 60), 60)
+    assert theirs == others
     assert own["heart"]["detection"]["columns"]["legend"]["excess_cue_following"]["macro"]["n"] == 60
     assert quick("leaderboard", "build", tmp_path / "r-hub").returncode == 0
 

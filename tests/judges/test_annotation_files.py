@@ -15,9 +15,9 @@ from aloe_bench.core import Prediction
 from aloe_bench.errors import AloeError
 from aloe_bench.evaluation import runlog
 from aloe_bench.judges.experts.annotations import answer_digest
-from aloe_bench.judges.jury.judging import judge_run, jury_facts
 from aloe_bench.judges.jury.panel import Panel
 from aloe_bench.judges.jury.rubric import Case
+from aloe_bench.judges.jury.seats import judge_run, jury_facts
 from tests.conftest import Run
 from tests.judges.test_agreement import by_pairs, read, write
 from tests.support.jury import ANSWERS, judges_file, mock, mock_table, run_folder

@@ -11,9 +11,9 @@ import pytest
 from aloe_bench.core import Decoding, Prediction
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation.cells import vote
-from aloe_bench.judges.jury.config import read_judges
 from aloe_bench.judges.jury.panel import Judge, Panel
 from aloe_bench.judges.jury.rubric import Case, rubric_id
+from aloe_bench.judges.jury.seats import read_judges
 from aloe_bench.judges.jury.store import case_key, read_replies
 from aloe_bench.models.mock_judge import MockJudge, true_grade
 from tests.support.jury import GRADES, cases, graded, judges_file, mock, served_table

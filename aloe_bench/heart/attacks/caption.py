@@ -6,12 +6,11 @@ from dataclasses import replace
 from typing import get_args
 
 from aloe_bench.core import Variant
-from aloe_bench.heart.attacks.attack import Attack, Setting
+from aloe_bench.heart.attacks.attack import Attack, RenderedItem, Setting
 from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import VARIANTS, ItemPlan
 from aloe_bench.heart.sentences import CueTable
-from aloe_bench.heart.shown import RenderedItem
 
 # Shared by all that say a figure's caption, in the picture or in the prompt.
 CAPTIONS = CueTable("caption", allowed=frozenset({"number"}))

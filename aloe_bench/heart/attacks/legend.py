@@ -6,12 +6,11 @@ from dataclasses import replace
 
 from aloe_bench.core import Variant
 from aloe_bench.heart import parity
-from aloe_bench.heart.attacks.attack import Attack
+from aloe_bench.heart.attacks.attack import Attack, RenderedItem
 from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.overlays import Entry
 from aloe_bench.heart.plan import VARIANTS, ItemPlan, NamedBox
 from aloe_bench.heart.sentences import PhraseTable, fill
-from aloe_bench.heart.shown import RenderedItem
 
 
 def legend(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: overlays.Rendering) -> RenderedItem:

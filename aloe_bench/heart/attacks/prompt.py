@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aloe_bench.core import Variant
-from aloe_bench.heart.attacks.attack import Attack
+from aloe_bench.heart.attacks.attack import Attack, RenderedItem
 from aloe_bench.heart.attacks.caption import CAPTIONS
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
-from aloe_bench.heart.shown import RenderedItem
 
 
 def prompt(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering) -> RenderedItem:

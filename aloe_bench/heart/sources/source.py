@@ -12,8 +12,7 @@ from typing import Any, Literal, get_args
 from aloe_bench.errors import DataError, did_you_mean
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.problems import Problems, read_text, toml_line
-from aloe_bench.heart.sources.annotations import Annotation, read_annotations
-from aloe_bench.heart.sources.label_file import Label, read_labels
+from aloe_bench.heart.sources.annotations import Annotation, Label, read_annotations, read_labels
 
 TaskKind = Literal["classification", "detection"]
 BoxNames = Literal["numbers", "colours"]

@@ -16,11 +16,3 @@ COLUMNS = tuple(column for column in write.PUBLISHED if column not in IMAGE_COLU
 ATTACK_OF_APPROACH = {attack.published: name for name, attack in attacks.shipped().items() if attack.published}
 BASELINE = "baseline"
 TASKS = ("classification", "detection")
-
-
-def attack_of(approach: str) -> str | None:
-    """Return our name of a published approach ("" for a baseline; composed ones joined by +), None if unknown."""
-    if approach.partition("_")[0] == BASELINE:
-        return ""
-    parts = [ATTACK_OF_APPROACH.get(part, part) for part in approach.split("+")]
-    return "+".join(parts) if all(part in ATTACK_OF_APPROACH.values() for part in parts) else None

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import LETTERS, Variant
-from aloe_bench.heart.attacks.attack import Combination
+from aloe_bench.heart.attacks.attack import Combination, RenderedItem
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.measure.geometry import ItemBoxes
 from aloe_bench.heart.plan import ItemPlan, NamedBox
-from aloe_bench.heart.shown import RenderedItem
 
 GENERATED_CLASS = 99  # what the published table writes for a box without an annotation
 ROW_GROUP = 512

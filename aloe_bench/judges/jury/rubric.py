@@ -133,7 +133,7 @@ def code_for(case: Case) -> str:
 
 
 def quoted(case: Case) -> str:
-    """Return the three texts of `case`, made inert and put between marks."""
+    """Return the three texts of `case` without chat tokens, between marks."""
     code = code_for(case)
     fields = (("question", case.question), ("reference", case.reference), ("answer", case.answer))
     return "\n".join(f"[{name} {code}]\n{without_chat_tokens(text)}\n[/{name} {code}]" for name, text in fields)
