@@ -67,9 +67,16 @@ def test_our_checkpoint_gives_the_records_of_a_native_run(vlmeval, aloe, tmp_pat
 
     assert (native.returncode, theirs.returncode) == (0, 0), native.stderr + theirs.stderr
     rows = {
-        name: [(r.sample_id, r.prediction.text, r.score) for r in records(tmp_path / "runs" / name)[1]] for name in "nv"
+        name: [
+            (r.sample_id, r.prediction.text, r.score.value, r.score.parsed)
+            for r in records(tmp_path / "runs" / name)[1]
+        ]
+        for name in "nv"
     }
     assert rows["n"] == rows["v"]
+    # Upstream does not say how a reply ended, so that a cut one is unread there.
+    ends = {name: {r.score.outcome for r in records(tmp_path / "runs" / name)[1]} for name in "nv"}
+    assert "cut" not in ends["v"] and ends["n"] - {"cut"} <= ends["v"]
 
 
 def test_a_compat_parser_is_labelled_whoever_asked(vlmeval, tmp_path):

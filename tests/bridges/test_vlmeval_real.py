@@ -24,7 +24,7 @@ MINI = Path(__file__).parents[1] / "data" / "careqa_mini"
 
 def rows(root: Path) -> list[tuple[object, ...]]:
     (run,) = root.rglob("run.json")
-    return [(r.sample_id, r.prediction.text, r.score) for r in read_run(run.parent)[1]]
+    return [(r.sample_id, r.prediction.text, r.score.value, r.score.parsed) for r in read_run(run.parent)[1]]
 
 
 @pytest.fixture(scope="module")

@@ -259,7 +259,7 @@ def test_what_cannot_be_an_item_is_dropped_with_one_reason(tmp_path: Path) -> No
         return [
             [(0, 0, 0, 120, 100)],  # 54 % of the picture
             [(0, 0, 0, 40, 139), (1, 41, 0, 80, 139), (0, 81, 0, 120, 139), (1, 121, 0, 159, 139)],
-            [(0, 20, 20, 60, 60)],
+            [(0, 20, 20, 44, 44)],
             [],
         ][number]
 
