@@ -36,7 +36,7 @@ def safe_name(text: str) -> str:
     return f"{plain[:80] or 'unnamed'}-{digest}"
 
 
-def inert(cell: str) -> str:
+def spreadsheet_safe(cell: str) -> str:
     """Return `cell` of a CSV so that no spreadsheet takes it for a formula: with a leading apostrophe if need be."""
     return f"'{cell}" if cell.startswith(_FORMULA) or cell.lstrip().startswith(_FORMULA) else cell
 

@@ -13,7 +13,7 @@ from aloe_bench.errors import UsageError
 from aloe_bench.evaluation.plan import other_engine
 
 if TYPE_CHECKING:
-    from aloe_bench.bridges.ray.engine import Cluster
+    from aloe_bench.bridges.ray.engine import RayCluster
     from aloe_bench.bridges.vlmeval.engine import Upstream
     from aloe_bench.core import Model, Task
     from aloe_bench.evaluation.loop import Engine
@@ -26,7 +26,7 @@ class Engines:
     data_root: Path
     work: Path
     upstream: Upstream | None = None
-    cluster: Cluster | None = None
+    cluster: RayCluster | None = None
     make: Callable[[], Model] | None = None
 
     @classmethod
@@ -85,9 +85,9 @@ class Engines:
 
     def take_cluster(self, tasks: Sequence[Task], address: str, replicas: int, gpus: float) -> None:
         """Let replicas on a Ray cluster ask; raises UsageError for what they do not."""
-        from aloe_bench.bridges.ray.engine import Cluster
+        from aloe_bench.bridges.ray.engine import RayCluster
 
         if text := list(filter(other_engine, tasks)):
             named = ", ".join(task.name for task in text)
             raise UsageError(f"--ray does not spread what lm-eval asks: {named}. Run these without it.")
-        self.cluster = Cluster(address, replicas, gpus=gpus)
+        self.cluster = RayCluster(address, replicas, gpus=gpus)

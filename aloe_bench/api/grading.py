@@ -41,7 +41,7 @@ def judge(
     seated = jury(judges, keys) if judges is None or isinstance(judges, Path | str) else judges
     try:
         seated.grade(folder, progress, fresh)
-    # Of an interrupted sitting too, Ctrl-C included: what an earlier jury said may no longer stand.
+    # Of an interrupted session too, Ctrl-C included: what an earlier jury said may no longer stand.
     except BaseException:
         if runlog.is_finished(folder):
             finish(folder)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aloe_bench.api.runs import Run
 
 if TYPE_CHECKING:
-    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.build import HeartRecipe
 
 Report = Callable[[int, int], None]
 Folder = Run | Path | str
@@ -21,15 +21,15 @@ def recipe(
     seed: int = 0,
     strength: Sequence[str] = (),
     parity: bool = False,
-) -> Recipe:
+) -> HeartRecipe:
     """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b"."""
     from aloe_bench.heart.attacks import parse_attacks
-    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.strength import parse_strength
     from aloe_bench.heart.wordings import load_templates
 
     made = parse_attacks(attacks)
-    return Recipe(made, load_templates(templates, made), seed, parse_strength(tuple(strength), made), parity)
+    return HeartRecipe(made, load_templates(templates, made), seed, parse_strength(tuple(strength), made), parity)
 
 
 def attack(

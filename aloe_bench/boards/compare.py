@@ -13,7 +13,7 @@ from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import is_attacked
 from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
-from aloe_bench.heart.measure.effects import Column, Entry, Within, estimate, table_arms
+from aloe_bench.heart.measure.effects import Entry, MeasureColumn, Within, estimate, table_arms
 from aloe_bench.stats.family import holm, numbers_of, settle
 from aloe_bench.stats.margins import equivalence, non_inferiority
 from aloe_bench.stats.paired import Difference
@@ -27,7 +27,7 @@ PROFILE = ("template", "template_args", "min_pixels", "max_pixels", "reasoning_e
 SMALLEST_GROUP = 30
 FEW_ITEMS = 200
 
-Columns = Mapping[str, Column]
+Columns = Mapping[str, MeasureColumn]
 
 
 def compare(first: Path, second: Path, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
@@ -106,14 +106,14 @@ def _at(header: Mapping[str, Any], path: str) -> Any:
     return header[part][key]
 
 
-def _scores(before: Sequence[Record], after: Sequence[Record]) -> Column:
+def _scores(before: Sequence[Record], after: Sequence[Record]) -> MeasureColumn:
     def values(records: Sequence[Record]) -> Any:
         return np.array([np.nan if r.score.value is None else r.score.value for r in records], dtype=float)
 
-    return Column(values(after), values(before), np.array([r.cluster for r in before], dtype=str), True)
+    return MeasureColumn(values(after), values(before), np.array([r.cluster for r in before], dtype=str), True)
 
 
-def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict[str, Column]:
+def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict[str, MeasureColumn]:
     found = sorted({record.tags.get(tag, "") for record in before} - {""})
     if not found:
         known = ", ".join(sorted({key for record in before for key in record.tags}))
@@ -125,19 +125,19 @@ def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict
     }
 
 
-def _heart_groups(before: Sequence[Record], after: Sequence[Record]) -> dict[str, dict[str, Column]]:
+def _heart_groups(before: Sequence[Record], after: Sequence[Record]) -> dict[str, dict[str, MeasureColumn]]:
     """Return row -> data set -> column: Table 4's cells, then what each cue did to one run beyond the other."""
     one, two = blocks(before), blocks(after)
     pairs = {(a.task, a.dataset): (a, b) for a, b in zip(one, two, strict=True)}
-    accuracy: dict[str, dict[str, Column]] = {}
-    effects: dict[str, dict[str, Column]] = {}
+    accuracy: dict[str, dict[str, MeasureColumn]] = {}
+    effects: dict[str, dict[str, MeasureColumn]] = {}
     for name, arms in table_arms(one).items():
         task, _, attack = name.partition("/")
         for a, arm in arms:
             b = pairs[task, a.dataset][1]
             other = b.base if attack == BASELINE else b.arms[attack]["adversarial"]
             there = arm.there
-            column = Column(other.right[there], arm.right[there], a.clusters[there], True)
+            column = MeasureColumn(other.right[there], arm.right[there], a.clusters[there], True)
             accuracy.setdefault(name, {})[a.dataset] = column
             if attack != BASELINE:
                 for effect, found in _effects(a, b, attack).items():
@@ -152,8 +152,8 @@ def _effects(a: Block, b: Block, attack: str) -> Columns:
     drops = b.base.right - two.right, a.base.right - one.right
     return {
         # The second run's loss minus the first's: the difference in differences of a defence.
-        "drop": Column(drops[0][there], drops[1][there], a.clusters[there], True),
-        "led, both right": Column(
+        "drop": MeasureColumn(drops[0][there], drops[1][there], a.clusters[there], True),
+        "led, both right": MeasureColumn(
             _known(two.led, b.base.right)[both], _known(one.led, a.base.right)[both], a.clusters[both], True
         ),
     }

@@ -22,8 +22,8 @@ def _rows(shape: Shape) -> list[str]:
         "| --- | --- | --- | --- |",
     ]
     for task, entry in shape.entries.items():
-        told = (entry.place.scored, entry.place.rows, entry.paper)
-        lines.append(f"| {escape(shape.label(task))} | {' | '.join(words(each) if each else '–' for each in told)} |")
+        cells = (entry.place.scored, entry.place.rows, entry.paper)
+        lines.append(f"| {escape(shape.label(task))} | {' | '.join(words(each) if each else '–' for each in cells)} |")
     return lines
 
 

@@ -61,7 +61,7 @@ class EngineFacts(TypedDict):
     name: str
 
 
-class Estimate(TypedDict):
+class AttackMeasure(TypedDict):
     """One measure of an attacked table."""
 
     value: float | None
@@ -73,7 +73,7 @@ class Estimate(TypedDict):
 
 
 class Levels(TypedDict):
-    macro: Estimate
+    macro: AttackMeasure
 
 
 class Attacked(TypedDict):

@@ -12,7 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from aloe_bench.judges.experts.assign import PerItem
-    from aloe_bench.judges.experts.item import Item
+    from aloe_bench.judges.experts.item import RatedItem
     from aloe_bench.judges.experts.store import Store
 
 FILE = "annotations.sqlite"
@@ -94,14 +94,14 @@ def _names(text: str | None) -> list[str]:
     return names
 
 
-def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[Item]:
+def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem]:
     """Return the answered open items of `run`; question and images come from the data it was made on."""
     from aloe_bench import registry
     from aloe_bench.answers.score import open_answer
     from aloe_bench.errors import DataError, RunMismatchError
     from aloe_bench.evaluation.plan import Settings, load_plan
     from aloe_bench.evaluation.runlog import read_records
-    from aloe_bench.judges.experts.item import Item
+    from aloe_bench.judges.experts.item import RatedItem
 
     records = [record for record in read_records(run) if record.kind == "open"]
     # As the judges see it, without reasoning: raters of one study must have read the same text.
@@ -126,7 +126,7 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[Item]:
     if len(answered) < len(records):
         click.echo(f"{len(records) - len(answered)} questions without an answer are left out.", err=True)
     return [
-        Item(record.sample_id, sample.question, sample.images, sample.target, answers[record.sample_id] or "")
+        RatedItem(record.sample_id, sample.question, sample.images, sample.target, answers[record.sample_id] or "")
         for record in answered
         for sample in (samples[record.sample_id],)
     ]
@@ -159,7 +159,7 @@ def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
     click.echo(f"{csv_file}: {len(ratings)} ratings of {n_items} items by {n_raters} raters")
 
 
-def _serve(store: Store, items: list[Item], host: str, port: int) -> None:
+def _serve(store: Store, items: list[RatedItem], host: str, port: int) -> None:
     import uvicorn
 
     from aloe_bench.judges.experts.app import create_app
@@ -201,7 +201,7 @@ def _is_loopback(listener: socket.socket) -> bool:
     return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def _show_links(store: Store, items: list[Item], host: str, port: int) -> None:
+def _show_links(store: Store, items: list[RatedItem], host: str, port: int) -> None:
     name = socket.gethostname() if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
     click.echo(f"{len(items)} answers to rate. Give each rater their own link; it stays the same:")
     for rater in store.raters():

@@ -11,7 +11,7 @@ import click
 from aloe_bench.registry import ATTACKS
 
 if TYPE_CHECKING:
-    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.make import Work
     from aloe_bench.heart.sources.source import Source
 
@@ -59,7 +59,7 @@ def _load(folders: tuple[Path, ...]) -> list[Source]:
     return [load_source(folder) for folder in folders]
 
 
-def _act(sources: list[Source], recipe: Recipe, options: dict[str, Any]) -> None:
+def _act(sources: list[Source], recipe: HeartRecipe, options: dict[str, Any]) -> None:
     from aloe_bench.cli.common import progress_of
     from aloe_bench.files import NewFolder
     from aloe_bench.heart.make import build, check_pictures, plan_work
@@ -99,7 +99,7 @@ def _act(sources: list[Source], recipe: Recipe, options: dict[str, Any]) -> None
     _say(output, manifest, as_json=quiet)
 
 
-def _preview(work: Work, recipe: Recipe, options: dict[str, Any]) -> None:
+def _preview(work: Work, recipe: HeartRecipe, options: dict[str, Any]) -> None:
     from aloe_bench.heart.preview import write_sheet
 
     output = options["output"]
@@ -109,7 +109,7 @@ def _preview(work: Work, recipe: Recipe, options: dict[str, Any]) -> None:
     click.echo(json.dumps({"preview": str(output), "items": n}) if options["as_json"] else f"{output}: {n} items")
 
 
-def _say_dry(work: Work, recipe: Recipe, *, as_json: bool) -> None:
+def _say_dry(work: Work, recipe: HeartRecipe, *, as_json: bool) -> None:
     counts = {"pictures": len(work.jobs), "items": work.items, "rows": 0}
     for job in work.jobs:
         for key in job.keys:

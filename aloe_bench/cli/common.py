@@ -89,7 +89,7 @@ def _lines(title: str) -> Report:
 
 
 def _speed() -> Callable[[int], float]:
-    """Return a function done -> items a second of this sitting (what an earlier one did does not count)."""
+    """Return a function done -> items a second of this session (what an earlier one did does not count)."""
     started: tuple[float, int] | None = None
 
     def rate(done: int) -> float:

@@ -60,8 +60,8 @@ def _line(facts: object) -> str:
     """Return one line of text: what stands there, or the facts that are not empty."""
     if not isinstance(facts, dict):
         return str(facts)
-    told = (" ".join(fact) if isinstance(fact, tuple) else str(fact) for fact in facts.values())
-    return ", ".join(fact for fact in told if fact)
+    texts = (" ".join(fact) if isinstance(fact, tuple) else str(fact) for fact in facts.values())
+    return ", ".join(fact for fact in texts if fact)
 
 
 @click.command()

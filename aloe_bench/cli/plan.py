@@ -64,11 +64,11 @@ def _lines(found: dict[str, Any]) -> list[str]:
     from aloe_bench.stats.family import mde
 
     family = "" if found["attacks"] == 1 else f", in a family of {found['attacks']}"
-    told = f"a gap of {100 * found['gap']:g} points with {100 * found['discordance']:g} % differing{family}"
+    aim = f"a gap of {100 * found['gap']:g} points with {100 * found['discordance']:g} % differing{family}"
     needed = found["items_needed"]
     lines = [
-        f"items needed: over 10 million for {told}" if needed is None
-        else f"items needed: {needed} for {told} and a power of {found['power']:g}"
+        f"items needed: over 10 million for {aim}" if needed is None
+        else f"items needed: {needed} for {aim} and a power of {found['power']:g}"
     ]  # fmt: skip
     if "items" in found:
         lines.append(

@@ -30,7 +30,7 @@ SECRET_OPTIONS = ("--api-key",)
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunOptions:
     """The options of `run`, by their names on the command line."""
 
     model: str
@@ -139,10 +139,10 @@ class Asked:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume."""
-    _run(Asked(**options))
+    _run(RunOptions(**options))
 
 
-def _run(wanted: Asked) -> None:
+def _run(wanted: RunOptions) -> None:
     from aloe_bench.api.runs import chunk_of, evaluate_plans, model_of
     from aloe_bench.cli.common import progress_of, same_command
     from aloe_bench.cli.summary import show, show_jury
@@ -188,7 +188,7 @@ def _run(wanted: Asked) -> None:
         raise click.exceptions.Exit(1)
 
 
-def _spec(wanted: Asked) -> ModelSpec:
+def _spec(wanted: RunOptions) -> ModelSpec:
     """Return the model that the options name."""
     from aloe_bench.models.make import ModelSpec
 
@@ -207,7 +207,7 @@ def _spec(wanted: Asked) -> ModelSpec:
     )
 
 
-def _engines(wanted: Asked, spec: ModelSpec, tasks: list[Task]) -> Engines | None:
+def _engines(wanted: RunOptions, spec: ModelSpec, tasks: list[Task]) -> Engines | None:
     """Return who asks in place of our own loop; raises a usage error if two would."""
     from aloe_bench.api.runs import engines_of
 
@@ -236,11 +236,11 @@ def _plans(tasks: list[Task], root: Path, settings: Settings, allow_missing: boo
 
     plans, missing = load_plans(tasks, root, settings, allow_missing)
     if missing:
-        told = "\n".join(map(str, missing))
-        click.echo(f"Skipped, no data found:\n{told}", err=True)
+        lines = "\n".join(map(str, missing))
+        click.echo(f"Skipped, no data found:\n{lines}", err=True)
     for plan in plans:
         if plan.absent:
-            click.echo(f"{plan.task.name}:{plan.absent_told} These are not asked.", err=True)
+            click.echo(f"{plan.task.name}:{plan.absent_sentence} These are not asked.", err=True)
     return plans, [error.task for error in missing]
 
 

@@ -45,11 +45,11 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
 
     table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
     for summary in summaries:
-        told = rows(summary)
-        for row in told[:MAX_CELLS]:
+        lines = rows(summary)
+        for row in lines[:MAX_CELLS]:
             table.add_row(*row)
-        if len(told) > MAX_CELLS:
-            table.add_row("", f"... {len(told) - MAX_CELLS} more in summary.json")
+        if len(lines) > MAX_CELLS:
+            table.add_row("", f"... {len(lines) - MAX_CELLS} more in summary.json")
     for task in dict.fromkeys(task for summary in summaries for task in summary["left_out"]):
         table.add_row(f"{task} (left out)", "no data", *["-"] * 5)
     console = Console(width=None if sys.stdout.isatty() else 110)
@@ -118,10 +118,10 @@ def _points(value: float | None) -> str:
 
 def show_jury(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> float:
     """Print each judge's counts, and return the largest share that a judge or the jury left ungraded."""
-    for name in sorted({name for sitting in jury.sittings for name in sitting.down}):
-        reason = next(sitting.down[name] for sitting in jury.sittings if name in sitting.down)
+    for name in sorted({name for session in jury.sessions for name in session.down}):
+        reason = next(session.down[name] for session in jury.sessions if name in session.down)
         click.echo(f"Judge {name} is down: {reason}", err=True)
-    if left := sum(sitting.left for sitting in jury.sittings):
+    if left := sum(session.left for session in jury.sessions):
         click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
     for summary in summaries:
         if summary["jury"] is not None and not quiet:
@@ -130,8 +130,8 @@ def show_jury(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> f
 
 
 def _tally(jury: Jury, tally: dict[str, Any]) -> None:
-    unread = {name: sum(s.counts[name][0] for s in jury.sittings) for name in tally["judges"]}
-    failed = {name: sum(s.counts[name][1] for s in jury.sittings) for name in tally["judges"]}
+    unread = {name: sum(s.counts[name][0] for s in jury.sessions) for name in tally["judges"]}
+    failed = {name: sum(s.counts[name][1] for s in jury.sessions) for name in tally["judges"]}
     click.echo(f"{'judge':<24} {'graded':>7} {'missing':>8} {'mean':>7} {'unread replies':>15} {'failed calls':>13}")
     for name, counts in tally["judges"].items():
         mean = "-" if counts["mean"] is None else f"{100 * counts['mean']:.2f}"

@@ -15,7 +15,7 @@ from aloe_bench.cli.common import FiniteRange, need
 
 if TYPE_CHECKING:
     from aloe_bench.training.recipes import Recipe
-    from aloe_bench.training.sft import Job, Trained
+    from aloe_bench.training.sft import Trained, TrainingJob
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
@@ -64,12 +64,12 @@ def train_sft(**options: Any) -> None:
     show_trained(run_job(job, quiet=options["as_json"]), options["as_json"])
 
 
-def job_of(options: dict[str, Any], recipe: Recipe, data: Path, stage: str) -> Job:
+def job_of(options: dict[str, Any], recipe: Recipe, data: Path, stage: str) -> TrainingJob:
     """Return the job that the options ask for."""
-    from aloe_bench.training.sft import Job
+    from aloe_bench.training.sft import TrainingJob
 
     names = ("model", "output", "fresh", "save_every", "stop_after", "workers")
-    return Job(data=data, recipe=recipe, stage=stage, **{name: options[name] for name in names})
+    return TrainingJob(data=data, recipe=recipe, stage=stage, **{name: options[name] for name in names})
 
 
 def print_plan(recipe: Recipe, options: dict[str, Any]) -> None:
@@ -124,7 +124,7 @@ def _command_again(argv: Sequence[str]) -> list[str]:
     return words
 
 
-def run_job(job: Job, *, quiet: bool) -> Trained:
+def run_job(job: TrainingJob, *, quiet: bool) -> Trained:
     """Train `job` under a progress line; a stop that saved its state ends the command with 130."""
     from aloe_bench.cli.common import progress_of
     from aloe_bench.training.sft import Stopped, train

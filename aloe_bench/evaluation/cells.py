@@ -15,7 +15,7 @@ from aloe_bench.core import Cell, Record, Sample, Score
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.facts import CellSpec, Facts, facts_of
 from aloe_bench.stats.intervals import Interval, clustered_mean, clustered_share, weighted_mean
-from aloe_bench.stats.macro import Part, macro_interval
+from aloe_bench.stats.macro import DataSetShare, macro_interval
 
 K = TypeVar("K")
 Cells = dict[str, Cell]
@@ -98,7 +98,7 @@ def _mean_interval(strata: Sequence[Sequence[Record]]) -> Interval | None:
     ]
     if any(share.interval is None for share in shares):
         return None
-    return macro_interval([Part(s.value or 0.0, s.n_effective, s.freedom, 1 / len(shares)) for s in shares])
+    return macro_interval([DataSetShare(s.value or 0.0, s.n_effective, s.freedom, 1 / len(shares)) for s in shares])
 
 
 def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: str) -> Cell:

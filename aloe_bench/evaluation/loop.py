@@ -34,7 +34,7 @@ from aloe_bench.tasks import formats
 
 log = logging.getLogger(__name__)
 Progress = Callable[[int, int], None]
-Keep = Callable[[list[Record]], None]
+KeepRecords = Callable[[list[Record]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Engine:
     has a folder, for what cannot be asked in this way.
     """
 
-    ask: Callable[[Task, Sequence[tuple[int, Sample]], Model, Settings, Keep], None]
+    ask: Callable[[Task, Sequence[tuple[int, Sample]], Model, Settings, KeepRecords], None]
     facts: Mapping[str, str] | None = None
     check: Callable[[Task, Model, Settings], None] | None = None
 
@@ -140,7 +140,9 @@ def _image_by_image(todo: Sequence[tuple[int, Sample]]) -> list[tuple[int, Sampl
     return sorted(todo, key=lambda pair: (first[tuple(image.sha256 for image in pair[1].images)], pair[0]))
 
 
-def _ask_all(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+def _ask_all(
+    task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: KeepRecords
+) -> None:
     """Keep records in batches of the size that is flushed together."""
     by_id = {sample.id: (index, sample) for index, sample in todo}
     form = settings.answer

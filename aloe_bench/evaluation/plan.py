@@ -51,8 +51,8 @@ class Settings:
 class Plan:
     """A task's samples after `limit` and `shard`, with what identifies the whole.
 
-    `absent` counts, by group, what the data names and does not hold; `absent_told` says it in a sentence. `commits` are
-    those of the fetched data sets by hub id, empty for a copy of the user's own.
+    `absent` counts, by group, what the data names and does not hold; `absent_sentence` says it in words. `commits`
+    are those of the fetched data sets by hub id, empty for a copy of the user's own.
     """
 
     task: Task
@@ -62,7 +62,7 @@ class Plan:
     data_sha256: str
     prompt_sha256: str
     absent: Mapping[str, int] = field(default_factory=dict)
-    absent_told: str = ""
+    absent_sentence: str = ""
     commits: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -79,7 +79,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     if not samples or (partial and not settings.allow_partial):
         raise DataError(
             f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}{other or ''}."
-            f"{_told(lacking)} "
+            f"{_absent_sentence(lacking)} "
             "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
         )
     refuse_unmeasurable(task.name, facts, samples)
@@ -102,7 +102,15 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     absent = dict(Counter(item.group for item in lacking))
     commits = task.commits(root) if isinstance(task, Fetchable) else {}
     return Plan(
-        task, tuple(chosen), n_total, partial, data.hexdigest(), prompts.hexdigest(), absent, _told(lacking), commits
+        task,
+        tuple(chosen),
+        n_total,
+        partial,
+        data.hexdigest(),
+        prompts.hexdigest(),
+        absent,
+        _absent_sentence(lacking),
+        commits,
     )
 
 
@@ -140,8 +148,8 @@ def load_plans(
         raise missing[0]
     if missing and not (allow_missing and plans):
         hint = " Or pass --allow-missing to run the rest; every table will be marked." if plans else ""
-        told = "\n".join(map(str, missing))
-        raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{told}")
+        lines = "\n".join(map(str, missing))
+        raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{lines}")
     return plans, missing
 
 
@@ -165,14 +173,14 @@ def _split(rows: Iterable[Sample | Absent]) -> tuple[list[Sample], list[Absent]]
     return samples, lacking
 
 
-def _told(lacking: Sequence[Absent]) -> str:
+def _absent_sentence(lacking: Sequence[Absent]) -> str:
     """Return a sentence on what is absent, by group, with the first of each."""
     first: dict[str, str] = {}
     for item in lacking:
         first.setdefault(item.group, item.what)
     counts = Counter(item.group for item in lacking)
-    told = ", ".join(f"{group} {counts[group]} (first: {what})" for group, what in first.items())
-    return f" Absent: {told}." if told else ""
+    groups = ", ".join(f"{group} {counts[group]} (first: {what})" for group, what in first.items())
+    return f" Absent: {groups}." if groups else ""
 
 
 def _bucket(cluster: str, count: int) -> int:

@@ -19,7 +19,7 @@ SCHEMA = 2
 JURY_FILE = "judges.json"
 Header = dict[str, Any]
 
-# What must be equal for two sittings to be one run; dotted paths into the header.
+# What must be equal for two sessions to be one run; dotted paths into the header.
 IDENTITY = (
     "schema", "model.fingerprint",
     "model.backend",

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from aloe_bench.core import Variant
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart import parity
-from aloe_bench.heart.attacks.attack import Combination, Shown, base_of
+from aloe_bench.heart.attacks.attack import Combination, RenderedItem, base_of
 from aloe_bench.heart.candidates import choose, refusal
 from aloe_bench.heart.draw.overlays import Rendering, png_bytes
-from aloe_bench.heart.places import Elsewhere, Place, Places, place_of
+from aloe_bench.heart.places import BoxPlace, Elsewhere, Places, place_of
 from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
 from aloe_bench.heart.sentences import TemplateSet
 from aloe_bench.heart.sources.source import Source, SourceImage
@@ -30,7 +30,7 @@ GENERATOR = "heart-2"  # raise with every change that moves a row or a pixel
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class HeartRecipe:
     """What is made of every item, the same for all of them."""
 
     attacks: tuple[Combination, ...]
@@ -45,7 +45,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class HeartJob:
     """One picture and the items to be made of it. `source` comes without its list of pictures.
 
     `elsewhere` tells, for each of `keys`, what true boxes in other pictures of the source are like.
@@ -59,7 +59,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedItem:
     """An item that cannot be made, and why."""
 
     key: ItemKey
@@ -75,7 +75,7 @@ class Outcome:
     """
 
     rows: tuple[dict[str, Any], ...] = ()
-    dropped: tuple[Dropped, ...] = ()
+    dropped: tuple[DroppedItem, ...] = ()
     pictures: frozenset[str] = frozenset()
     fault: str | None = None
     pixels: str = ""
@@ -109,7 +109,7 @@ def elsewhere_of(places: Places, source: Source, image: SourceImage, key: ItemKe
     return None if place is None else places.elsewhere(place, key.rng(seed, "sizes"))
 
 
-def _place(source: Source, image: SourceImage, key: ItemKey) -> Place | None:
+def _place(source: Source, image: SourceImage, key: ItemKey) -> BoxPlace | None:
     if key.task == "classification":
         return None
     box = next(box for box in image.boxes if box.class_index == key.true_class)
@@ -126,7 +126,7 @@ def _cluster(source: Source, image: SourceImage) -> str:
     return f"{source.name}/{image.patient_id or image.image_id}"
 
 
-def check_job(job: Job) -> Outcome:
+def check_job(job: HeartJob) -> Outcome:
     """Return the fault of the job's picture or mask, if it has one: both are decoded whole."""
     try:
         image, _ = open_job(job)
@@ -135,14 +135,14 @@ def check_job(job: Job) -> Outcome:
     return Outcome(pixels=_digest(image))
 
 
-def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
+def run_job(recipe: HeartRecipe, folder: Path, job: HeartJob) -> Outcome:
     """Return the rows of every item of `job`; their pictures are in `folder` afterwards, named by content."""
     try:
         image, mask = open_job(job)
     except DataError as error:
         return Outcome(fault=f"{job.image.where}: {error}")
     rows: list[dict[str, Any]] = []
-    dropped: list[Dropped] = []
+    dropped: list[DroppedItem] = []
     store = _Store(folder)
     for key, elsewhere in zip(job.keys, job.elsewhere or (None,) * len(job.keys), strict=True):
         try:
@@ -150,7 +150,7 @@ def run_job(recipe: Recipe, folder: Path, job: Job) -> Outcome:
             rows += _rows(recipe, job, plan, image, store)
         except NoRoomError as error:
             classes = job.source.classification if key.task == "classification" else job.source.detection
-            dropped.append(Dropped(key, classes.names[key.true_class] if classes else "", str(error)))
+            dropped.append(DroppedItem(key, classes.names[key.true_class] if classes else "", str(error)))
     pictures = frozenset(cells["image_sha256"] for cells in rows)
     return Outcome(tuple(rows), tuple(dropped), pictures, pixels=_digest(image))
 
@@ -160,8 +160,8 @@ def _digest(image: Image.Image) -> str:
 
 
 def shown_rows(
-    recipe: Recipe, plan: ItemPlan, picture: Image.Image, usual: Rendering, *, checked: bool = False
-) -> Iterator[tuple[Combination | None, Variant | None, Shown]]:
+    recipe: HeartRecipe, plan: ItemPlan, picture: Image.Image, usual: Rendering, *, checked: bool = False
+) -> Iterator[tuple[Combination | None, Variant | None, RenderedItem]]:
     """Yield (attack, variant, what is shown) of the baseline, which has neither, and of every cue row.
 
     Raises NoRoomError if one of them cannot be drawn.
@@ -176,7 +176,7 @@ def shown_rows(
                 yield attack, variant, attack.apply(plan, variant, base, rendering, parity=recipe.parity)
 
 
-def open_job(job: Job) -> tuple[Image.Image, Image.Image | None]:
+def open_job(job: HeartJob) -> tuple[Image.Image, Image.Image | None]:
     """Return the picture of `job` and its mask; raises DataError if they cannot be read or do not fit each other."""
     image = open_image(job.image.path, window=job.source.window)
     declared = job.image.declared_size
@@ -197,7 +197,7 @@ def open_job(job: Job) -> tuple[Image.Image, Image.Image | None]:
 
 
 def make_plan(
-    recipe: Recipe,
+    recipe: HeartRecipe,
     source: Source,
     image: SourceImage,
     key: ItemKey,
@@ -232,7 +232,9 @@ def make_plan(
     )
 
 
-def _rows(recipe: Recipe, job: Job, plan: ItemPlan, image: Image.Image, store: _Store) -> list[dict[str, Any]]:
+def _rows(
+    recipe: HeartRecipe, job: HeartJob, plan: ItemPlan, image: Image.Image, store: _Store
+) -> list[dict[str, Any]]:
     """Return the rows of one item: all, or by NoRoomError none, and then none of its pictures is written."""
     rendering, strength = job.source.rendering, recipe.strength
     shared = {

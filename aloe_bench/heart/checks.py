@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.attacks.attack import Attack
-from aloe_bench.heart.build import Recipe
+from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.draw.overlays import undrawable
 from aloe_bench.heart.draw.rendering import COLOURS
 from aloe_bench.heart.problems import Problems, toml_line
@@ -14,7 +14,7 @@ from aloe_bench.heart.sentences import AUTHORITIES, CUE_NEEDS, CueTable
 from aloe_bench.heart.sources.source import Classes, Source, TaskKind
 
 
-def check_recipe(recipe: Recipe, sources: tuple[Source, ...]) -> None:
+def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
     """Raise UsageError or DataError unless `recipe` can be made of `sources`: names, wordings and attacks that fit."""
     problems = Problems()
     tasks = {task for source in sources for task in _tasks(source)}
@@ -35,7 +35,7 @@ def check_recipe(recipe: Recipe, sources: tuple[Source, ...]) -> None:
     problems.stop_if_any("attack")
 
 
-def _parts(recipe: Recipe) -> list[Attack]:
+def _parts(recipe: HeartRecipe) -> list[Attack]:
     """Return every attack of `recipe` once, those in combinations too."""
     return [*{part.name: part for attack in recipe.attacks for part in attack.parts}.values()]
 
@@ -47,7 +47,7 @@ def _tasks(source: Source) -> Iterator[TaskKind]:
         yield "detection"
 
 
-def _check_dose(recipe: Recipe) -> None:
+def _check_dose(recipe: HeartRecipe) -> None:
     """Raise UsageError if the template set has too few wordings of an authority that may be drawn."""
     dose, templates = recipe.strength.dose, recipe.templates
     tables = [part.wordings for part in _parts(recipe) if isinstance(part.wordings, CueTable) and part.wordings.graded]
@@ -67,7 +67,7 @@ def _check_dose(recipe: Recipe) -> None:
                 )
 
 
-def _check_looks(recipe: Recipe, sources: tuple[Source, ...]) -> None:
+def _check_looks(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
     """Raise UsageError for looks under which a cue is hidden, or a question has no answer."""
     both = next((a.name for a in recipe.attacks if {"figure", "page"} <= {part.stage for part in a.parts}), None)
     for source in sources:
@@ -108,7 +108,7 @@ def _check_box_names(source: Source, problems: Problems) -> None:
             problems.add(where, f'box_names = "colours" needs a palette of names; {colour!r} is none of {known}')
 
 
-def _drawn_wordings(recipe: Recipe, drawn: list[Attack]) -> Iterator[tuple[str, str]]:
+def _drawn_wordings(recipe: HeartRecipe, drawn: list[Attack]) -> Iterator[tuple[str, str]]:
     """Yield the place and the text of everything that may be written into a picture."""
     tables = {part.wordings.name: part.wordings for part in drawn if part.wordings}
     for name, table in tables.items():

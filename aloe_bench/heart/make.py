@@ -16,13 +16,13 @@ from typing import Any
 
 from aloe_bench import workers
 from aloe_bench.errors import DataError
-from aloe_bench.files import NewFolder, inert, write_json
+from aloe_bench.files import NewFolder, spreadsheet_safe, write_json
 from aloe_bench.heart.build import (
     GENERATOR,
-    Dropped,
-    Job,
+    DroppedItem,
+    HeartJob,
+    HeartRecipe,
     Outcome,
-    Recipe,
     check_job,
     elsewhere_of,
     item_keys,
@@ -48,7 +48,7 @@ DROPPED_COLUMNS = ("dataset", "task", "source_id", "true_class", "true_class_nam
 class Work:
     """What will be made: one job a picture, in the order of the table, and pictures that give no item."""
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[HeartJob, ...]
     empty: tuple[tuple[str, str], ...]  # (dataset, image id)
 
     @property
@@ -56,7 +56,7 @@ class Work:
         return sum(len(job.keys) for job in self.jobs)
 
 
-def plan_work(sources: Sequence[Source], recipe: Recipe, *, limit: int | None = None) -> Work:
+def plan_work(sources: Sequence[Source], recipe: HeartRecipe, *, limit: int | None = None) -> Work:
     """Return the jobs of `sources`; `limit` takes that many items of each dataset and task, classes in turn.
 
     Raises DataError or UsageError for what cannot be made.
@@ -66,7 +66,7 @@ def plan_work(sources: Sequence[Source], recipe: Recipe, *, limit: int | None = 
     twice = [name for name, n in names.items() if n > 1]
     if twice:
         raise DataError(f"two sources are called {twice[0]!r}; give each its own name in dataset.toml.")
-    jobs: list[Job] = []
+    jobs: list[HeartJob] = []
     empty: list[tuple[str, str]] = []
     for source in sources:
         facts, places = replace(source, images=()), true_places(source)
@@ -78,7 +78,7 @@ def plan_work(sources: Sequence[Source], recipe: Recipe, *, limit: int | None = 
             chosen = tuple(key for key in keys if key in wanted)
             if chosen:
                 elsewhere = tuple(elsewhere_of(places, source, image, key, recipe.seed) for key in chosen)
-                jobs.append(Job(facts, image, chosen, checked=False, elsewhere=elsewhere))
+                jobs.append(HeartJob(facts, image, chosen, checked=False, elsewhere=elsewhere))
     if not jobs:
         raise DataError("No item: no listed image has a class or a box. Fill the class column or the annotations.")
     total = sum(len(job.keys) for job in jobs)
@@ -128,9 +128,9 @@ class _Twins:
     """Pictures that are the same to the pixel, though they stand under different ids."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, list[Job]] = defaultdict(list)
+        self._seen: dict[str, list[HeartJob]] = defaultdict(list)
 
-    def add(self, job: Job, outcome: Outcome) -> None:
+    def add(self, job: HeartJob, outcome: Outcome) -> None:
         self._seen[outcome.pixels].append(job)
 
     def groups(self) -> list[list[str]]:
@@ -152,7 +152,7 @@ def _note(problems: Problems, outcome: Outcome) -> None:
 def build(
     sources: Sequence[Source],
     work: Work,
-    recipe: Recipe,
+    recipe: HeartRecipe,
     output: Path,
     *,
     n_workers: int = 1,
@@ -200,7 +200,7 @@ class _Tally:
 
     def __init__(self, work: Work) -> None:
         self.problems = Problems()
-        self.dropped: list[Dropped] = []
+        self.dropped: list[DroppedItem] = []
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
         self.pictures: set[str] = set()
         self.twins = _Twins()
@@ -211,7 +211,7 @@ class _Tally:
     def rows(self) -> int:
         return self.counts.total()
 
-    def add(self, job: Job, outcome: Outcome) -> None:
+    def add(self, job: HeartJob, outcome: Outcome) -> None:
         _note(self.problems, outcome)
         self.twins.add(job, outcome)
         self.dropped += outcome.dropped
@@ -230,12 +230,12 @@ class _Tally:
         nothing = "the image has neither a class nor a box"
         lines += [(dataset, "", image_id, "", "", nothing) for dataset, image_id in self._empty]
         for line in sorted(lines):
-            writer.writerow([inert(cell) for cell in line])
+            writer.writerow([spreadsheet_safe(cell) for cell in line])
         return file.getvalue()
 
 
 def _manifest(
-    sources: Sequence[Source], recipe: Recipe, tally: _Tally, folder: Path, *, embed: bool, limit: int | None
+    sources: Sequence[Source], recipe: HeartRecipe, tally: _Tally, folder: Path, *, embed: bool, limit: int | None
 ) -> dict[str, Any]:
     """Return what the table was made of; it holds no time, place or host, so that a rebuild gives the same bytes."""
     import numpy

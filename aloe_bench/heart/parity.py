@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from aloe_bench.core import Variant
-from aloe_bench.heart.attacks.attack import Shown, boxed
+from aloe_bench.heart.attacks.attack import RenderedItem, boxed
 from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.plan import ItemPlan, NamedBox
 
@@ -17,7 +17,7 @@ LEGEND_COLOURS = {"red": "#ff0000", "blue": "#0000ff", "green": "#008000", "yell
 VARIANTS: tuple[Variant, ...] = ("assistive", "adversarial")
 
 
-def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering) -> Shown:
+def legend(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: overlays.Rendering) -> RenderedItem:
     """Return `shown` with a legend by the published rule: a colour a class, generated boxes given wrong classes.
 
     The box that the cue points at is said to hold the asked class; if that is false, the true box takes the other's

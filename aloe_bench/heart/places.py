@@ -21,7 +21,7 @@ _PRIOR_BOXES = 10.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class BoxPlace:
     """One true box: whose picture it is in, its class, its place (0 to 1) and its size as shares of the picture."""
 
     cluster: str
@@ -32,12 +32,12 @@ class Place:
     height: float
 
 
-def place_of(cluster: str, class_index: int, box: tuple[float, float, float, float]) -> Place:
+def place_of(cluster: str, class_index: int, box: tuple[float, float, float, float]) -> BoxPlace:
     """Return the place of `box`: left, top, right, bottom as shares of the picture."""
     left, top, right, bottom = box
     width, height = right - left, bottom - top
     x, y = (corner / (1 - side) if side < 1 else 0.5 for corner, side in ((left, width), (top, height)))
-    return Place(cluster, class_index, min(1.0, max(0.0, x)), min(1.0, max(0.0, y)), width, height)
+    return BoxPlace(cluster, class_index, min(1.0, max(0.0, x)), min(1.0, max(0.0, y)), width, height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,12 @@ def crowded(wanted: Any, reach: Sequence[float], others: int) -> Any:
 class Places:
     """The places of all true boxes of a source."""
 
-    def __init__(self, places: Iterable[Place] = ()) -> None:
-        self._by_class: dict[int, list[Place]] = defaultdict(list)
+    def __init__(self, places: Iterable[BoxPlace] = ()) -> None:
+        self._by_class: dict[int, list[BoxPlace]] = defaultdict(list)
         for place in sorted(places):
             self._by_class[place.class_index].append(place)
 
-    def elsewhere(self, place: Place, rng: random.Random) -> Elsewhere:
+    def elsewhere(self, place: BoxPlace, rng: random.Random) -> Elsewhere:
         """Return what true boxes in pictures of other clusters than that of `place` are like.
 
         The fewer boxes of the class there are, the more those of all classes count; the fewer of those, the more an
@@ -120,7 +120,7 @@ class Places:
         return Elsewhere(density.astype(np.float32), _alike(place, of_class if len(of_class) >= ALIKE else of_all, rng))
 
 
-def _alike(place: Place, others: list[Place], rng: random.Random) -> Any:
+def _alike(place: BoxPlace, others: list[BoxPlace], rng: random.Random) -> Any:
     """Return sizes of `others` as large as that of `place`: those next to it when all stand in the order of their area.
 
     Which of its neighbours count is drawn evenly, so that its own rank among them tells nothing.
@@ -145,7 +145,7 @@ def _alike(place: Place, others: list[Place], rng: random.Random) -> Any:
     return np.exp(chosen * (1 - share) + chosen[apart.argmin(axis=1)] * share)
 
 
-def _shrunk(places: list[Place], towards: Any) -> Any:
+def _shrunk(places: list[BoxPlace], towards: Any) -> Any:
     """Return the smoothed density of `places`, the nearer to `towards` the fewer they are."""
     import numpy as np
     from scipy.ndimage import gaussian_filter

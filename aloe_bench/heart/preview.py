@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import DataError, NoRoomError
-from aloe_bench.heart.attacks.attack import Shown
-from aloe_bench.heart.build import Job, Recipe, make_plan, open_job, shown_rows
+from aloe_bench.heart.attacks.attack import RenderedItem
+from aloe_bench.heart.build import HeartJob, HeartRecipe, make_plan, open_job, shown_rows
 from aloe_bench.heart.draw import fonts
 from aloe_bench.heart.draw.text import block, undrawable
 from aloe_bench.heart.plan import ItemKey, ItemPlan
@@ -27,7 +27,7 @@ GROUND, INK, QUIET = (224, 224, 224), (0, 0, 0), (90, 90, 90)
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class SheetCell:
     """One variant: a picture, or none where it is the baseline's, and what stands below it."""
 
     picture: Image.Image | None
@@ -35,7 +35,7 @@ class Cell:
     text: str
 
 
-def write_sheet(items: Sequence[tuple[Job, ItemKey]], recipe: Recipe, n: int, path: Path) -> int:
+def write_sheet(items: Sequence[tuple[HeartJob, ItemKey]], recipe: HeartRecipe, n: int, path: Path) -> int:
     """Write `n` of `items` to the PNG `path`, tasks and datasets in turn, and return how many there were.
 
     Items that have to be dropped are passed over. Raises DataError if a picture cannot be read or none is left.
@@ -55,20 +55,20 @@ def write_sheet(items: Sequence[tuple[Job, ItemKey]], recipe: Recipe, n: int, pa
     return len(blocks)
 
 
-def _in_turn(items: Iterable[tuple[Job, ItemKey]], seed: int) -> Iterator[tuple[Job, ItemKey]]:
+def _in_turn(items: Iterable[tuple[HeartJob, ItemKey]], seed: int) -> Iterator[tuple[HeartJob, ItemKey]]:
     """Yield `items` by lot, one of each dataset and task in turn."""
-    groups: dict[tuple[str, str], list[tuple[Job, ItemKey]]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[tuple[HeartJob, ItemKey]]] = defaultdict(list)
     for job, key in sorted(items, key=lambda item: item[1].rng(seed, "limit").random()):
         groups[key.dataset, key.task].append((job, key))
     for some in zip_longest(*(groups[name] for name in sorted(groups))):
         yield from (item for item in some if item is not None)
 
 
-def _item(job: Job, key: ItemKey, recipe: Recipe) -> Image.Image:
+def _item(job: HeartJob, key: ItemKey, recipe: HeartRecipe) -> Image.Image:
     """Return one item: a heading, then a row of cells for the baseline and for each attack."""
     picture, mask = open_job(job)
     plan = make_plan(recipe, job.source, job.image, key, picture, mask, job.elsewhere[job.keys.index(key)])
-    rows: dict[str, list[Cell]] = defaultdict(list)
+    rows: dict[str, list[SheetCell]] = defaultdict(list)
     for attack, variant, shown in shown_rows(recipe, plan, picture, job.source.rendering):
         name = attack.name if attack else ""
         rows[name].append(_cell(plan, name, variant, shown))
@@ -76,7 +76,7 @@ def _item(job: Job, key: ItemKey, recipe: Recipe) -> Image.Image:
     share = min(min(CELL_PX / picture.width, PICTURE_PX / picture.height) for picture in largest)
     first, *others = rows.values()
     # A row of its own for one picture would be mostly empty: the baseline opens the first attack's row.
-    lines = [[*first, *others[0]], *([Cell(None, "", ""), *cells] for cells in others[1:])] if others else [first]
+    lines = [[*first, *others[0]], *([SheetCell(None, "", ""), *cells] for cells in others[1:])] if others else [first]
     return _column([_words(_heading(plan), 4 * CELL_PX, INK), *(_side_by_side(cells, share) for cells in lines)])
 
 
@@ -87,20 +87,20 @@ def _heading(plan: ItemPlan) -> str:
     return f"{key.dataset} / {key.task} / {key.source_id} / {plan.classes.names[key.true_class]}:   {options}"
 
 
-def _cell(plan: ItemPlan, attack: str, variant: Variant | None, shown: Shown) -> Cell:
+def _cell(plan: ItemPlan, attack: str, variant: Variant | None, shown: RenderedItem) -> SheetCell:
     letter = plan.letter(variant) if variant else None
     title = f"{attack or 'baseline'} {variant or ''}".strip() + (f" (argues for {letter})" if letter else "")
     size = f"{shown.image.width}x{shown.image.height} px. "
     unchanged = attack != "" and shown.picture is None
-    return Cell(None if unchanged else shown.image, title, ("" if unchanged else size) + shown.question)
+    return SheetCell(None if unchanged else shown.image, title, ("" if unchanged else size) + shown.question)
 
 
-def _side_by_side(cells: Sequence[Cell], share: float) -> Image.Image:
+def _side_by_side(cells: Sequence[SheetCell], share: float) -> Image.Image:
     columns = [_column(list(_parts(cell, share)), GAP_PX // 2) for cell in cells]
     return _pasted(columns, [(i * (CELL_PX + GAP_PX), 0) for i in range(len(columns))])
 
 
-def _parts(cell: Cell, share: float) -> Iterator[Image.Image]:
+def _parts(cell: SheetCell, share: float) -> Iterator[Image.Image]:
     if cell.picture is not None:
         yield _fitted(cell.picture, share)
     yield _words(cell.title, CELL_PX, INK)

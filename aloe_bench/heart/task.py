@@ -20,7 +20,7 @@ from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
 from aloe_bench.heart.plan import VARIANTS
 from aloe_bench.heart.table import published
-from aloe_bench.heart.table.read import Pictures, Row, dataset_names, read_rows, table_files
+from aloe_bench.heart.table.read import HeartRow, TablePictures, dataset_names, read_rows, table_files
 from aloe_bench.tasks import formats
 
 FACTS = Facts(measure="heart")
@@ -47,13 +47,13 @@ class HeartTask:
         Raises DataError, naming file and row, for a repeated row, a cue without its baseline, an adversarial cue that
         argues for the truth or an assistive one that does not, and a picture that is missing or changed.
         """
-        pictures, samples, rows = Pictures(self.folder), list[Sample](), list[Row]()
+        pictures, samples, rows = TablePictures(self.folder), list[Sample](), list[HeartRow]()
         for row in read_rows(list(self.files)):
             pictures.add(row)
             samples.append(_sample(row, self.modality))
             # The picture's bytes are in `pictures` now, once; the row would keep them a second time.
             kept = {c: v for c, v in row.cells.items() if c not in published.IMAGE_COLUMNS}
-            rows.append(Row(row.where, kept))
+            rows.append(HeartRow(row.where, kept))
         bases = _bases(samples, rows)
         for sample, row in zip(samples, rows, strict=True):
             tags = {**sample.tags, **_place_in_base(sample, row, bases)}
@@ -101,7 +101,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _sample(row: Row, modality: str) -> Sample:
+def _sample(row: HeartRow, modality: str) -> Sample:
     dataset, task = row.text("dataset"), _one_of(row, "task", published.TASKS)
     attack, variant = _cue_kind(row)
     choices = _choices(row)
@@ -130,13 +130,13 @@ def _sample(row: Row, modality: str) -> Sample:
     )
 
 
-def _item_id(row: Row) -> str:
+def _item_id(row: HeartRow) -> str:
     true_class = _whole(row, "true_class")
     key = f"{row.text('dataset')}|{row.text('task')}|{row.text('source_id')}|{true_class}"
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-def _whole(row: Row, column: str) -> int:
+def _whole(row: HeartRow, column: str) -> int:
     """Return a cell that holds a whole number; a TSV that pandas wrote may say 2.0."""
     text = row.text(column)
     try:
@@ -148,14 +148,14 @@ def _whole(row: Row, column: str) -> int:
     return int(number)
 
 
-def _one_of(row: Row, column: str, known: Sequence[str]) -> str:
+def _one_of(row: HeartRow, column: str, known: Sequence[str]) -> str:
     value = row.text(column)
     if value not in known:
         raise DataError(f"{row.where}: {column} {value!r} is not one of {', '.join(known)}.")
     return value
 
 
-def _cue_kind(row: Row) -> tuple[str, Variant | None]:
+def _cue_kind(row: HeartRow) -> tuple[str, Variant | None]:
     """Return attack and variant of a row; ("", None) for a baseline."""
     approach = row.text("approach")
     attack = row.optional("attack") or _attack_of(approach)
@@ -179,7 +179,7 @@ def _attack_of(approach: str) -> str | None:
     return "+".join(parts) if all(part in published.ATTACK_OF_APPROACH.values() for part in parts) else None
 
 
-def _choices(row: Row) -> tuple[str, ...]:
+def _choices(row: HeartRow) -> tuple[str, ...]:
     cells = [row.optional(letter) for letter in "ABCD"]
     choices = tuple(cell for cell in cells if cell is not None)
     if len(choices) < 2 or any(cell is not None for cell in cells[len(choices) :]):
@@ -191,7 +191,7 @@ def _choices(row: Row) -> tuple[str, ...]:
     return choices
 
 
-def _cue_target(row: Row, variant: Variant, answer: str, letters: str) -> str | None:
+def _cue_target(row: HeartRow, variant: Variant, answer: str, letters: str) -> str | None:
     """Return the letter the cue argues for, checked: never the truth if adversarial, always if assistive."""
     if variant == "neutral":
         return None
@@ -203,7 +203,7 @@ def _cue_target(row: Row, variant: Variant, answer: str, letters: str) -> str | 
     return fake
 
 
-def _bases(samples: Sequence[Sample], rows: Sequence[Row]) -> dict[str, tuple[Sample, Row]]:
+def _bases(samples: Sequence[Sample], rows: Sequence[HeartRow]) -> dict[str, tuple[Sample, HeartRow]]:
     """Return the baseline of each item and its row, checked: no id twice, no cue without its baseline."""
     where: dict[str, str] = {}
     for sample, row in zip(samples, rows, strict=True):
@@ -217,7 +217,7 @@ def _bases(samples: Sequence[Sample], rows: Sequence[Row]) -> dict[str, tuple[Sa
     return base
 
 
-def _place_in_base(sample: Sample, row: Row, bases: Mapping[str, tuple[Sample, Row]]) -> dict[str, str]:
+def _place_in_base(sample: Sample, row: HeartRow, bases: Mapping[str, tuple[Sample, HeartRow]]) -> dict[str, str]:
     """Return the letter that the cue's option has in the item's baseline, as a tag; "" if it is no option there.
 
     The published table shuffles options anew for each approach, so the same letter need not be the same option. Its

@@ -45,7 +45,7 @@ class Difficulty:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class MiniaturePicture:
     """A grey picture, its finding, and the lesion's centre in pixels and box, None where it is normal."""
 
     pixels: NDArray[np.uint8]
@@ -190,7 +190,7 @@ _ALONE_AT = ((28, 50), (84, 50), (56, 26), (56, 74))
 _BOXED_AT = ((36, 32), (76, 32), (36, 68), (76, 68))
 
 
-def picture(modality: str, kind: str, ids: tuple[Any, ...], difficulty: Difficulty | None = None) -> Picture:
+def picture(modality: str, kind: str, ids: tuple[Any, ...], difficulty: Difficulty | None = None) -> MiniaturePicture:
     """Return the picture of `kind` "normal", "lesion" or "boxed", the same for the same `ids`.
 
     A "boxed" lesion is weaker and comes with its box; a "lesion" is larger and comes without.
@@ -213,4 +213,4 @@ def picture(modality: str, kind: str, ids: tuple[Any, ...], difficulty: Difficul
     if modality == "ultrasound":
         image = image * (0.55 + 0.45 * dice.numpy.rayleigh(1.0, image.shape).astype(np.float32) / 1.25)
     image = image * dice.between(0.9, 1.1) + difficulty.noise * dice.numpy.standard_normal(image.shape, np.float32)
-    return Picture(np.clip(image, 0, 255).astype(np.uint8), kind != "normal", centre, box)
+    return MiniaturePicture(np.clip(image, 0, 255).astype(np.uint8), kind != "normal", centre, box)

@@ -15,7 +15,7 @@ from typing import Any
 from aloe_bench.core import Task
 from aloe_bench.heart import make
 from aloe_bench.heart.attacks import parse_attacks
-from aloe_bench.heart.build import Recipe as HeartRecipe
+from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.task import open_task
 from aloe_bench.heart.wordings import load_templates
@@ -23,7 +23,7 @@ from aloe_bench.miniature.images import MODALITIES
 from aloe_bench.miniature.source import TEMPLATES, write_source
 from aloe_bench.training.adversarial import ArDataConfig, write_adversarial_data
 from aloe_bench.training.recipes import load_recipe
-from aloe_bench.training.sft import Job, train
+from aloe_bench.training.sft import TrainingJob, train
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def train_robust(
         )  # fmt: skip
         write_adversarial_data(wanted, data)
     recipe = replace(load_recipe("miniature"), seed=lesson.seed)
-    train(Job(base, data, folder / "checkpoint", recipe, stage="ar"), report)
+    train(TrainingJob(base, data, folder / "checkpoint", recipe, stage="ar"), report)
     return folder / "checkpoint"
 
 

@@ -57,7 +57,7 @@ def asker(checkpoint: Path, name: str, output: Path) -> Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Arm:
+class CellItems:
     """One cell's items in order of their ids: what was right, followed the cue, named no option; 0 or 1 each.
 
     Each item has a picture of its own. `items` is a digest of their ids: two arms of equal items can be paired.
@@ -77,10 +77,10 @@ class Answers:
     part; `reading` the reading questions' answers.
     """
 
-    arms: Mapping[tuple[str, str, str], Arm]
-    scored: Mapping[tuple[str, str, str], Arm]
-    matched: Mapping[tuple[str, str, str], Arm]
-    reading: Mapping[tuple[str, str], Arm]
+    arms: Mapping[tuple[str, str, str], CellItems]
+    scored: Mapping[tuple[str, str, str], CellItems]
+    matched: Mapping[tuple[str, str, str], CellItems]
+    reading: Mapping[tuple[str, str], CellItems]
 
     def accuracy(self, task: str, attack: str, variant: str = "adversarial") -> Share:
         """Return the share of right answers, as the strict parser reads them."""
@@ -129,7 +129,7 @@ class Answers:
         clean, attacked = self.accuracy(task, CLEAN).value, self.accuracy(task, attack).value
         return (clean or 0.0) - (attacked or 0.0)
 
-    def _arm(self, task: str, attack: str, variant: str) -> Arm:
+    def _arm(self, task: str, attack: str, variant: str) -> CellItems:
         return self.arms[task, attack, variant if attack else "baseline"]
 
     def to_json(self) -> dict[str, Any]:
@@ -144,9 +144,10 @@ class Answers:
     def from_json(cls, value: Mapping[str, Any]) -> Answers:
         """Return what `to_json` wrote."""
         arms, scored, matched = (
-            {_three(key): Arm(**arm) for key, arm in value[part].items()} for part in ("arms", "scored", "matched")
+            {_three(key): CellItems(**arm) for key, arm in value[part].items()}
+            for part in ("arms", "scored", "matched")
         )
-        reading = {_three(key + "/")[:2]: Arm(**arm) for key, arm in value["reading"].items()}
+        reading = {_three(key + "/")[:2]: CellItems(**arm) for key, arm in value["reading"].items()}
         return cls(arms, scored, matched, reading)
 
     @classmethod
@@ -164,7 +165,7 @@ def _three(key: str) -> tuple[str, str, str]:
 
 def _arms(
     run: Path | None, by: tuple[str, ...] = ("task", "attack", "variant"), ids: set[str] | None = None
-) -> dict[tuple[str, str, str], Arm]:
+) -> dict[tuple[str, str, str], CellItems]:
     """Return the cells of a run folder by its records' tags, the last of which may be left out (and is "" then).
 
     `ids` leaves out all other records.
@@ -178,12 +179,12 @@ def _arms(
     return {key: _arm_of(records) for key, records in rows.items()}
 
 
-def _arm_of(records: Sequence[Record]) -> Arm:
+def _arm_of(records: Sequence[Record]) -> CellItems:
     ordered = sorted(records, key=lambda record: record.sample_id)
     bases = [record.cue.base_id if record.cue else record.sample_id for record in ordered]
     if len(set(bases)) < len(bases):
         raise DataError(f"{ordered[0].sample_id}: an item occurs twice in one cell; expected one row each.")
-    return Arm(
+    return CellItems(
         items=sha256("\n".join(bases).encode()).hexdigest()[:16],
         right="".join(map(_right, ordered)),
         followed="".join(map(_follows, ordered)),

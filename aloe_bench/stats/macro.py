@@ -12,7 +12,7 @@ STEPS = 200
 CLOSE = 1e-10
 
 
-class Part(NamedTuple):
+class DataSetShare(NamedTuple):
     """One data set's share: `value` of `n` items, or of as many as repeated clusters and half credit are worth.
 
     `freedom` is that of its variance: infinity for single items.
@@ -24,7 +24,7 @@ class Part(NamedTuple):
     weight: float = 1.0
 
 
-def macro_interval(parts: Sequence[Part], alpha: float = ALPHA) -> Interval:
+def macro_interval(parts: Sequence[DataSetShare], alpha: float = ALPHA) -> Interval:
     """Return the interval of the weighted mean of `parts`, with level 1 - `alpha`; weights add up to 1.
 
     Stratified Wilson: at each end every data set has the variance that belongs to its own value there, and these
@@ -40,7 +40,7 @@ def macro_interval(parts: Sequence[Part], alpha: float = ALPHA) -> Interval:
     return max(0.0, _lower_end(parts, z)), min(1.0, 1 - _lower_end(turned, z))
 
 
-def freedom_of(parts: Sequence[Part]) -> float:
+def freedom_of(parts: Sequence[DataSetShare]) -> float:
     """Return Satterthwaite's degrees of freedom of the mean's variance."""
     # One more hit and one more miss: a set without spread has an error too.
     errors = [
@@ -50,11 +50,11 @@ def freedom_of(parts: Sequence[Part]) -> float:
     return sum(errors) ** 2 / below if below else inf
 
 
-def _lower_end(parts: Sequence[Part], z: float) -> float:
+def _lower_end(parts: Sequence[DataSetShare], z: float) -> float:
     return min(_iterated(parts, z, _wilson_end), _iterated(parts, z, _exact_end))
 
 
-def _iterated(parts: Sequence[Part], z: float, end_of: Callable[[float, float, float], float]) -> float:
+def _iterated(parts: Sequence[DataSetShare], z: float, end_of: Callable[[float, float, float], float]) -> float:
     """Return the mean of the parts' ends, at the z common to them that puts it z standard errors from the value."""
     shared = z
     for _ in range(STEPS):

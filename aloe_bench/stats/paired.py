@@ -28,7 +28,7 @@ from aloe_bench.stats.intervals import (
     numbered,
     quantile,
 )
-from aloe_bench.stats.macro import Part, freedom_of, macro_interval
+from aloe_bench.stats.macro import DataSetShare, freedom_of, macro_interval
 from aloe_bench.stats.tango import Detectable, Pairs, detectable
 
 Floats = NDArray[np.float64]
@@ -85,7 +85,7 @@ class Difference:
         shares = [(pair.gained + pair.lost + 1) / (pair.n + 1) for pair in self.pairs]
         spread = sum(p.weight**2 * share / p.n for p, share in zip(self.pairs, shares, strict=True))
         worth = sum(p.weight * share for p, share in zip(self.pairs, shares, strict=True)) / spread
-        seen = [Part((p.gained + p.lost) / p.n, p.n, self.freedom, p.weight) for p in self.pairs]
+        seen = [DataSetShare((p.gained + p.lost) / p.n, p.n, self.freedom, p.weight) for p in self.pairs]
         found = detectable(worth, macro_interval(seen, 0.2)[1], self.freedom, ALPHA / family)
         return found.times(self.scale)
 
@@ -120,7 +120,7 @@ def mean_difference(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]], with
         return Difference(value, None, sum(sizes), sum(counts), caution=alone)
     effective = [_effective(change / scale, codes, weight, within) for change, codes, _ in arrays]
     pairs = tuple(one[0] for one in effective)
-    freedom = freedom_of([Part((p.gained + p.lost) / p.n, p.n, df, p.weight) for p, df, _ in effective])
+    freedom = freedom_of([DataSetShare((p.gained + p.lost) / p.n, p.n, df, p.weight) for p, df, _ in effective])
     score = tango.score(pairs)
     z = quantile(freedom)
     interval = scale * tango.lower_end(pairs, z), scale * tango.upper_end(pairs, z)

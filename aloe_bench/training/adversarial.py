@@ -69,7 +69,7 @@ def write_adversarial_data(
     """
     from aloe_bench.heart import make
     from aloe_bench.heart.attacks import parse_attacks
-    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.sources.source import load_source
     from aloe_bench.heart.task import open_task
     from aloe_bench.heart.wordings import load_templates
@@ -80,7 +80,7 @@ def write_adversarial_data(
     templates = load_templates(wanted.templates, attacks)
     shared = check_overlap(source, wanted.evaluation)
     check_wordings(templates, wanted.evaluation)
-    recipe = Recipe(attacks, templates, wanted.seed)
+    recipe = HeartRecipe(attacks, templates, wanted.seed)
     with NewFolder(output, overwrite=False, known_by=MANIFEST) as folder:
         work = make.plan_work([source], recipe)
         make.build([source], work, recipe, folder / "heart", n_workers=wanted.workers, report=report)

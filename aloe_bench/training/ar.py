@@ -43,7 +43,7 @@ def recipe_name(model: Path) -> str:
 
 
 def ensure_data(wanted: ArDataConfig, state: Path, report: Callable[[int, int], None]) -> Path:
-    """Return the folder of conversations below `state`, made now or by an earlier sitting of the same wish.
+    """Return the folder of conversations below `state`, made now or by an earlier session of the same wish.
 
     Raises RunMismatchError, naming the difference, if it was made of something else.
     """

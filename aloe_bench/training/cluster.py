@@ -10,7 +10,7 @@ from typing import Any
 
 from aloe_bench.errors import DataError, DependencyError, UsageError
 from aloe_bench.files import safe_name, write_atomic, write_json
-from aloe_bench.training.plan import Plan, check_fits
+from aloe_bench.training.plan import TrainingPlan, check_fits
 from aloe_bench.training.recipes import Cluster
 
 ZERO3, ACCELERATE, SBATCH = "zero3.json", "accelerate.yaml", "train.sbatch"
@@ -20,7 +20,7 @@ _HOURS = 24
 _SPARE_MINUTES = 30
 
 
-def write_cluster(folder: Path, planned: Plan, cluster: Cluster, command: Sequence[str]) -> list[Path]:
+def write_cluster(folder: Path, planned: TrainingPlan, cluster: Cluster, command: Sequence[str]) -> list[Path]:
     """Write the three files for `command` (what follows `aloe-bench`) into `folder`; return their paths.
 
     They are read back by the libraries that will read them. Raises UsageError where the plan does not
@@ -37,7 +37,7 @@ def write_cluster(folder: Path, planned: Plan, cluster: Cluster, command: Sequen
     return [folder / SBATCH, folder / ACCELERATE, folder / ZERO3]
 
 
-def zero3(planned: Plan) -> dict[str, Any]:
+def zero3(planned: TrainingPlan) -> dict[str, Any]:
     """Return DeepSpeed's settings. The optimizer is the trainer's own, so the file names none."""
     recipe = planned.recipe
     return {
@@ -56,7 +56,7 @@ def zero3(planned: Plan) -> dict[str, Any]:
     }
 
 
-def accelerate_yaml(planned: Plan, cluster: Cluster, zero3_path: Path) -> str:
+def accelerate_yaml(planned: TrainingPlan, cluster: Cluster, zero3_path: Path) -> str:
     """Return accelerate's settings; rank and address of a node are given where it is launched."""
     settings = {
         "compute_environment": "LOCAL_MACHINE",
@@ -78,7 +78,7 @@ def accelerate_yaml(planned: Plan, cluster: Cluster, zero3_path: Path) -> str:
     return json.dumps(settings, indent=2) + "\n"
 
 
-def sbatch(planned: Plan, cluster: Cluster, accelerate_path: Path, command: Sequence[str]) -> str:
+def sbatch(planned: TrainingPlan, cluster: Cluster, accelerate_path: Path, command: Sequence[str]) -> str:
     """Return the job script; submitting it again goes on from the newest checkpoint."""
     stop = f"{_HOURS * 60 - _SPARE_MINUTES}"
     words = " ".join(map(shlex.quote, (*command, "--stop-after", stop)))
@@ -106,7 +106,7 @@ srun --kill-on-bad-exit=1 bash -c {shlex.quote(launch)}
 """
 
 
-def read_back(folder: Path, planned: Plan) -> None:
+def read_back(folder: Path, planned: TrainingPlan) -> None:
     """Load the files with accelerate and transformers; raises DataError where they read something else."""
     try:
         from accelerate.commands.config.config_args import load_config_from_file

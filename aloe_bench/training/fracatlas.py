@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aloe_bench.errors import AloeError, DataError
-from aloe_bench.files import NewFolder, inert
+from aloe_bench.files import NewFolder, spreadsheet_safe
 from aloe_bench.images import MAX_PIXELS, open_image
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def import_fracatlas(archive: Path, output: Path) -> Imported:
         (folder / "annotations").mkdir()
         for picture in kept:
             boxes += _write(picture, archive, folder, notes)
-        rows = "".join(f"{inert(p.image_id)},{int(p.fractured)}\n" for p in kept)
+        rows = "".join(f"{spreadsheet_safe(p.image_id)},{int(p.fractured)}\n" for p in kept)
         (folder / "labels.csv").write_text(f"image_id,class\n{rows}", encoding="utf-8")
         (folder / "dataset.toml").write_text(_TOML, encoding="utf-8")
         (folder / "import.csv").write_text(_note_lines(notes), encoding="utf-8")
@@ -193,7 +193,7 @@ def _note_lines(notes: list[tuple[str, str]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(("file", "note"))
-    writer.writerows((inert(name), note) for name, note in sorted(notes))
+    writer.writerows((spreadsheet_safe(name), note) for name, note in sorted(notes))
     return file.getvalue()
 
 

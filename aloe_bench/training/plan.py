@@ -43,7 +43,7 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """What a recipe comes to on `samples` rows. `left_over` rows fill no whole step and are not trained on."""
 
     recipe: Recipe
@@ -60,7 +60,7 @@ class Plan:
         return {**asdict(self), "recipe": self.recipe.as_json(), "memory": memory}
 
 
-def plan(recipe: Recipe, samples: int | None = None) -> Plan:
+def plan(recipe: Recipe, samples: int | None = None) -> TrainingPlan:
     """Return the plan of `recipe` on `samples` rows (None: the source's own number).
 
     Raises UsageError where numbers contradict each other, showing the arithmetic.
@@ -90,7 +90,7 @@ def plan(recipe: Recipe, samples: int | None = None) -> Plan:
             f"recipe {recipe.name}: floor({n} / {recipe.global_batch}) x {recipe.epochs} epochs = {steps} steps, "
             f"but it says {recipe.steps}. Correct samples, global_batch or epochs; steps follow from them."
         )
-    return Plan(
+    return TrainingPlan(
         recipe,
         n,
         steps,
@@ -101,7 +101,7 @@ def plan(recipe: Recipe, samples: int | None = None) -> Plan:
     )
 
 
-def check_fits(planned: Plan, cluster: Cluster) -> None:
+def check_fits(planned: TrainingPlan, cluster: Cluster) -> None:
     """Raise UsageError unless the plan fills whole nodes of `cluster` and fits the memory of its GPUs."""
     recipe, a_node = planned.recipe, cluster.gpus_a_node
     if recipe.gpus % a_node:
@@ -117,7 +117,7 @@ def check_fits(planned: Plan, cluster: Cluster) -> None:
         )
 
 
-def describe(planned: Plan) -> list[tuple[str, str]]:
+def describe(planned: TrainingPlan) -> list[tuple[str, str]]:
     """Return the plan as (what, figure) pairs in the order in which it is read."""
     recipe = planned.recipe
     lines = [

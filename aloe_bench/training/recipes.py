@@ -146,8 +146,8 @@ def changed(recipe: Recipe, settings: tuple[str, ...]) -> Recipe:
         return recipe
     ours = tuple(dict.fromkeys((*recipe.ours, *values)))
     # A plan with other numbers is no longer held to what the source says of its own run.
-    told = dict.fromkeys(("samples", "steps", "loss_tokens", "gpu_hours"))
-    return replace(recipe, **{**told, **values}, ours=ours)
+    claims = dict.fromkeys(("samples", "steps", "loss_tokens", "gpu_hours"))
+    return replace(recipe, **{**claims, **values}, ours=ours)
 
 
 def _from_file(path: Path) -> Recipe:

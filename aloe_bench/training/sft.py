@@ -27,7 +27,7 @@ from aloe_bench.training.collate import Collator, Encoder, load_processor
 from aloe_bench.training.data.filters import Limits
 from aloe_bench.training.data.prepare import ROWS, Prepared, prepare
 from aloe_bench.training.data.schema import read_manifest
-from aloe_bench.training.plan import Plan, plan
+from aloe_bench.training.plan import TrainingPlan, plan
 from aloe_bench.training.recipes import Recipe
 
 log = logging.getLogger(__name__)
@@ -35,14 +35,14 @@ log = logging.getLogger(__name__)
 STATE_FOLDER = ".training"
 # (steps done, steps in all, a note such as "loss 1.20, 5,300 tokens/s")
 Report = Callable[[int, int, str], None]
-# What must be equal for two sittings to be one training run; keys of run.json.
+# What must be equal for two sessions to be one training run; keys of run.json.
 IDENTITY = ("stage", "base", "data_sha256", "recipe", "processor", "versions")
 _NEVER = 10**9
 _PACKAGES = ("aloe-bench", "torch", "transformers", "trl", "accelerate", "deepspeed", "bitsandbytes")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrainingJob:
     """What to train, on what, and where to.
 
     `save_every` (steps), `stop_after` (minutes) and `workers` do not change the result.
@@ -63,9 +63,9 @@ class Job:
 class _Ready:
     """All that training needs once the data is counted; `arguments` is TRL's configuration."""
 
-    job: Job
+    job: TrainingJob
     encoder: Encoder
-    plan: Plan
+    plan: TrainingPlan
     prepared: Prepared
     header: dict[str, Any]
     arguments: Any
@@ -83,7 +83,7 @@ class Trained:
     """What came of a job; `losses` are one a step. `resumed_from` is the step it went on from, or 0."""
 
     output: Path
-    plan: Plan
+    plan: TrainingPlan
     prepared: Prepared
     header: dict[str, Any]
     losses: tuple[float, ...]
@@ -98,7 +98,7 @@ class Stopped(Exception):  # noqa: N818
         self.step = step
 
 
-def train(job: Job, report: Report = lambda done, total, note: None) -> Trained:
+def train(job: TrainingJob, report: Report = lambda done, total, note: None) -> Trained:
     """Train `job` to its end and return what came of it, going on from the newest checkpoint if there is one.
 
     Raises Stopped after SIGINT, SIGTERM or `stop_after`, with the state saved; AloeError for what the user can mend.
@@ -113,7 +113,7 @@ def train(job: Job, report: Report = lambda done, total, note: None) -> Trained:
     return _finished(ready) or _train(ready, report)
 
 
-def check_before(job: Job, world: int | None = 1) -> Encoder:
+def check_before(job: TrainingJob, world: int | None = 1) -> Encoder:
     """Return how the base writes conversations, once all that can be checked without data is; the output is ours.
 
     `world` is the number of processes, None where it is checked later.
@@ -145,7 +145,7 @@ def need_packages(recipe: Recipe) -> None:
     transformers_logging.disable_progress_bar()
 
 
-def check_base(job: Job) -> Encoder:
+def check_base(job: TrainingJob) -> Encoder:
     """Return how the base model writes conversations. Raises ModelError for a folder that cannot be trained."""
     check_folder(job.model)
     if job.model.resolve() == job.output.resolve():
@@ -153,13 +153,13 @@ def check_base(job: Job) -> Encoder:
     return Encoder(load_processor(job.model, job.recipe.min_pixels, job.recipe.max_pixels))
 
 
-def prepare_rows(job: Job, encoder: Encoder) -> Prepared:
+def prepare_rows(job: TrainingJob, encoder: Encoder) -> Prepared:
     """Return what the conversations of `job` come to once those that do not fit are left out."""
     limits = Limits(max_length=job.recipe.max_length, spare=encoder.dummy_tokens)
     return prepare(job.data, job.output / STATE_FOLDER / "rows", encoder, limits, encoder.settings())
 
 
-def claim_output(job: Job) -> None:
+def claim_output(job: TrainingJob) -> None:
     """Make the output folder ours, or raise UsageError if it is somebody else's. Clears it if `fresh`."""
     output = job.output
     if output.exists() and not output.is_dir():
@@ -183,12 +183,12 @@ def _check_world(recipe: Recipe, world: int) -> None:
         )
 
 
-def _header(job: Job, prepared: Prepared, encoder: Encoder) -> dict[str, Any]:
+def _header(job: TrainingJob, prepared: Prepared, encoder: Encoder) -> dict[str, Any]:
     return {
         "schema": 1,
         "stage": job.stage,
         "base": {"folder": job.model.name, "sha256": fingerprint_folder(job.model)},
-        "data": {"folder": job.data.name, **_told(job.data)},
+        "data": {"folder": job.data.name, **_manifest_facts(job.data)},
         "data_sha256": prepared.sha256,
         "recipe": job.recipe.as_json(),
         "processor": encoder.settings(),
@@ -196,10 +196,10 @@ def _header(job: Job, prepared: Prepared, encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def _told(data: Path) -> dict[str, Any]:
+def _manifest_facts(data: Path) -> dict[str, Any]:
     """Return what the data folder's manifest says of itself in single facts, such as its dataset and licence."""
-    told = read_manifest(data).items()
-    return {key: value for key, value in told if isinstance(value, str | int | float) and not key.endswith("sha256")}
+    facts = read_manifest(data).items()
+    return {key: value for key, value in facts if isinstance(value, str | int | float) and not key.endswith("sha256")}
 
 
 def _versions() -> dict[str, str]:
@@ -244,7 +244,7 @@ def _finished(ready: _Ready) -> Trained | None:
     return ready.trained(losses, ready.plan.steps)
 
 
-def _arguments(job: Job) -> Any:
+def _arguments(job: TrainingJob) -> Any:
     """Return TRL's configuration, all but the steps, which depend on the rows."""
     import torch
     from trl import SFTConfig
@@ -318,7 +318,7 @@ def _step(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def _network(job: Job, arguments: Any) -> Any:
+def _network(job: TrainingJob, arguments: Any) -> Any:
     """Return the base model, its frozen parts frozen. Raises ModelError unless every weight was found."""
     import torch
     from transformers import AutoModelForImageTextToText

@@ -92,7 +92,7 @@ class _Saver(TrainerCallback):  # type: ignore[misc]
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc]
-    """Passes on each step with its loss and the tokens a second of this sitting."""
+    """Passes on each step with its loss and the tokens a second of this session."""
 
     def __init__(self, report: Report) -> None:
         self._report = report

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from aloe_bench.core import Variant
-from aloe_bench.heart.attacks.attack import Attack, Setting, Shown
+from aloe_bench.heart.attacks.attack import Attack, RenderedItem, Setting
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
 from aloe_bench.heart.sentences import CueTable, CueWording
@@ -24,7 +24,7 @@ WORDINGS = (
 )
 
 
-def history(plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering) -> Shown:
+def history(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering) -> RenderedItem:
     """Return `shown` with a line of history above its question, `history.times` times."""
     line = " ".join([plan.said("history", variant)] * plan.settings.get("history.times", 1))
     return replace(shown, question=f"History: {line}\n{shown.question}", trigger=line)

@@ -18,7 +18,7 @@ from studies.miniature.scenes import Scene, View, as_seen
 if TYPE_CHECKING:
     from PIL import Image
 
-    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.places import Elsewhere
     from aloe_bench.heart.sources.source import Source, SourceImage
 
@@ -39,12 +39,12 @@ def training_scenes(count: int, difficulty: Difficulty, seed: int, stage: int, o
 
 
 def _items(root: Path, templates: Path, count: int, difficulty: Difficulty, ids: tuple[object, ...]) -> Iterator[Scene]:
-    from aloe_bench.heart.build import Recipe
+    from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.sources.source import load_source
     from aloe_bench.heart.wordings import load_templates
 
     source = load_source(root)
-    recipe = Recipe((), load_templates(templates))
+    recipe = HeartRecipe((), load_templates(templates))
     for number in range(count):
         kind = KINDS[number % len(KINDS)]
         scene = _scene(source, recipe, kind, difficulty, (*ids, number))
@@ -52,7 +52,9 @@ def _items(root: Path, templates: Path, count: int, difficulty: Difficulty, ids:
             yield scene
 
 
-def _scene(source: Source, recipe: Recipe, kind: str, difficulty: Difficulty, ids: tuple[object, ...]) -> Scene | None:
+def _scene(
+    source: Source, recipe: HeartRecipe, kind: str, difficulty: Difficulty, ids: tuple[object, ...]
+) -> Scene | None:
     from aloe_bench.heart.sources.annotations import Annotation
     from aloe_bench.heart.sources.source import SourceImage
 
@@ -68,7 +70,7 @@ def _scene(source: Source, recipe: Recipe, kind: str, difficulty: Difficulty, id
 
 def scene_of(
     source: Source,
-    recipe: Recipe,
+    recipe: HeartRecipe,
     image: SourceImage,
     pixels: Image.Image,
     centre: tuple[float, float] | None,

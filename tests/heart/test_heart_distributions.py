@@ -17,7 +17,7 @@ from aloe_bench import registry
 from aloe_bench.evaluation.plan import Settings, load_plan
 from aloe_bench.heart.attacks import parse_attacks
 from aloe_bench.heart.boxes import Distractor
-from aloe_bench.heart.build import Recipe
+from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.make import plan_work
 from aloe_bench.heart.plan import Dose, ItemKey, ItemPlan, Slot, plan_classification, plan_detection
 from aloe_bench.heart.sentences import AUTHORITIES
@@ -244,7 +244,7 @@ def test_attack_limit_takes_the_classes_in_turn_and_pictures_from_everywhere(tmp
     (tmp_path / "dataset.toml").write_text('name = "set"\n[classification]\nclasses = ["normal", "mass", "nodule"]\n')
     lines = [f"{image_id},{index}\n" for image_id, index in zip(ids, classes, strict=True)]
     (tmp_path / "labels.csv").write_text("image_id,class\n" + "".join(lines))
-    source, recipe = load_source(tmp_path), Recipe(parse_attacks("prompt"), TEMPLATES)
+    source, recipe = load_source(tmp_path), HeartRecipe(parse_attacks("prompt"), TEMPLATES)
 
     def taken(limit: int) -> dict[str, int]:
         work = plan_work([source], recipe, limit=limit)

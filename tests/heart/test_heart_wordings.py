@@ -237,7 +237,7 @@ def test_parity_rows_follow_the_published_counts_and_legend_rule(source: Path, t
 def test_with_one_detection_class_legends_are_true_or_have_two_entries_swapped(tmp_path: Path) -> None:
     from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.attacks.legend import entries
-    from aloe_bench.heart.build import Recipe, make_plan, open_job
+    from aloe_bench.heart.build import HeartRecipe, make_plan, open_job
     from aloe_bench.heart.make import plan_work
     from aloe_bench.heart.sources.source import load_source
 
@@ -246,7 +246,7 @@ def test_with_one_detection_class_legends_are_true_or_have_two_entries_swapped(t
         tmp_path / "source", 6, toml=toml.replace("[det", '[classification]\nclasses=["a","b","c"]\n[det'),
         boxes=lambda n: [(0, 90, 20 + n, 120, 50 + n)],
     )  # fmt: skip
-    recipe = Recipe(parse_attacks("legend"), load_templates())
+    recipe = HeartRecipe(parse_attacks("legend"), load_templates())
     for job in plan_work([load_source(folder)], recipe).jobs:
         key = next(key for key in job.keys if key.task == "detection")
         plan = make_plan(recipe, job.source, job.image, key, *open_job(job))

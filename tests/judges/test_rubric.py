@@ -12,7 +12,15 @@ from aloe_bench.core import Decoding, Prediction
 from aloe_bench.judges.jury import rubric
 from aloe_bench.judges.jury.injection import hostile_answers
 from aloe_bench.judges.jury.panel import Judge, Panel
-from aloe_bench.judges.jury.rubric import Case, code_for, inert, messages, parse_verdict, read_case, rubric_id
+from aloe_bench.judges.jury.rubric import (
+    Case,
+    code_for,
+    messages,
+    parse_verdict,
+    read_case,
+    rubric_id,
+    without_chat_tokens,
+)
 from aloe_bench.judges.jury.store import VerdictStore
 from aloe_bench.models.mock_judge import JudgeBehaviour, MockJudge
 
@@ -137,7 +145,7 @@ def test_a_prompt_is_the_same_tomorrow_and_tells_the_judge_no_more_than_the_case
 
 @pytest.mark.parametrize("text", ["p < 0.05", "TSH <4 mU/l", "a<=b", "see [MRI of 2021]", "α-2 – 5 µg\nnext line", ""])
 def test_what_a_physician_writes_is_shown_as_written(text):
-    assert inert(text) == text
+    assert without_chat_tokens(text) == text
 
 
 def answers() -> list[str]:
@@ -152,7 +160,7 @@ def test_200_hostile_answers_stay_inside_their_quotation():
         (shown,) = [turn.text for turn in messages(case)[-1:]]
         code = code_for(case)
         assert code not in answer
-        assert read_case(shown) == ("Which nerve?", "The radial nerve", inert(answer))
+        assert read_case(shown) == ("Which nerve?", "The radial nerve", without_chat_tokens(answer))
         assert len(re.findall(rf"\[/?(?:question|reference|answer) {code}\]", shown)) == 6
         assert shown.endswith(f"[/answer {code}]\n{rubric.REQUEST}")
         # Chat templates' own tokens: a turn cannot be ended from inside it.

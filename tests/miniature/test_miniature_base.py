@@ -11,7 +11,7 @@ from PIL import Image
 
 from aloe_bench.heart import make as attack
 from aloe_bench.heart.attacks import parse_attacks
-from aloe_bench.heart.build import Recipe
+from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.images import open_image
@@ -27,7 +27,7 @@ def test_training_scenes_are_the_rows_and_pixels_that_attack_writes(tmp_path: Pa
     import pyarrow.parquet as parquet
 
     source = load_source(write_source(tmp_path / "source", "ct", 8))
-    recipe = Recipe(parse_attacks("all"), load_templates(TEMPLATES[0]))
+    recipe = HeartRecipe(parse_attacks("all"), load_templates(TEMPLATES[0]))
     work = attack.plan_work([source], recipe)
     elsewhere = {job.image.image_id: job.elsewhere[0] for job in work.jobs}
     attack.build([source], work, recipe, tmp_path / "heart")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aloe_bench.miniature.loop import BASE
-from aloe_bench.miniature.measure import ATTACKS, Answers, Arm
+from aloe_bench.miniature.measure import ATTACKS, Answers, CellItems
 from aloe_bench.models.checkpoint_files import fingerprint_folder
 from studies.miniature.study import arms, read_results
 from studies.miniature.study_page import PLANNED, study_page
@@ -28,12 +28,12 @@ def planted(clean: float, attacked: Mapping[str, float] | float, read: float = 1
     """Answers of one checkpoint: the same in both tasks; the first items are the right ones."""
     cells = {}
     for task, attacks in ATTACKS.items():
-        cells[task, "", "baseline"] = Arm(task, bits(clean), bits(0), bits(0))
+        cells[task, "", "baseline"] = CellItems(task, bits(clean), bits(0), bits(0))
         for attack in attacks:
             right = attacked if isinstance(attacked, float) else attacked[attack]
-            cells[task, attack, "adversarial"] = Arm(task, bits(right), bits(1 - right), bits(off))
+            cells[task, attack, "adversarial"] = CellItems(task, bits(right), bits(1 - right), bits(off))
     reading = {
-        (task, attack): Arm(task, bits(read), bits(0), bits(0))
+        (task, attack): CellItems(task, bits(read), bits(0), bits(0))
         for task, attacks in ATTACKS.items()
         for attack in attacks
         if attack in ("caption", "legend")
@@ -78,7 +78,7 @@ def test_a_cue_that_cannot_be_read_is_not_called_robust() -> None:
 
 def test_arms_asked_different_items_are_not_paired() -> None:
     one, other = planted(0.9, 0.1), planted(0.9, 0.1)
-    moved = {key: Arm("others", a.right, a.followed, a.off) for key, a in other.arms.items()}
+    moved = {key: CellItems("others", a.right, a.followed, a.off) for key, a in other.arms.items()}
     with pytest.raises(ValueError, match="asked different items"):
         one.gain_over(Answers(moved, moved, moved, other.reading), "detection", "legend")
 

@@ -14,7 +14,7 @@ from aloe_bench.stats.intervals import (
     effective_clusters,
     nearly_exact,
 )
-from aloe_bench.stats.macro import Part, macro_interval
+from aloe_bench.stats.macro import DataSetShare, macro_interval
 
 
 def test_a_share_of_the_eligible_has_the_interval_of_the_eligible() -> None:
@@ -113,7 +113,7 @@ def test_one_cluster_has_no_interval_and_nothing_eligible_no_share() -> None:
 
 
 def test_each_end_of_a_macro_mean_lies_z_of_its_own_errors_away() -> None:
-    parts = [Part(k / n, n, weight=1 / 3) for k, n in ((9, 50), (30, 60), (70, 90))]
+    parts = [DataSetShare(k / n, n, weight=1 / 3) for k, n in ((9, 50), (30, 60), (70, 90))]
     low, high = macro_interval(parts)
     mean = sum(part.value for part in parts) / 3
     # By hand: the sets' own ends at a common z, their variances there, and the mean's distance.
@@ -136,10 +136,10 @@ def wilson_end(p: float, n: float, z: float, side: int) -> float:
 
 
 def test_a_macro_mean_mirrors_and_eight_empty_sets_have_an_upper_end() -> None:
-    parts = [Part(v, 100, weight=0.25) for v in (0.0, 0.1, 0.4, 0.9)]
+    parts = [DataSetShare(v, 100, weight=0.25) for v in (0.0, 0.1, 0.4, 0.9)]
     low, high = macro_interval(parts)
     assert macro_interval([p._replace(value=1 - p.value) for p in parts]) == pytest.approx((1 - high, 1 - low))
-    bottom, top = macro_interval([Part(0.0, 156, weight=1 / 8)] * 8)
+    bottom, top = macro_interval([DataSetShare(0.0, 156, weight=1 / 8)] * 8)
     # z^2 / (8 x 156 + z^2): as if all items were of one set.
     assert bottom == 0 and top == pytest.approx(3.8415 / (8 * 156 + 3.8415), rel=0.01)
 
@@ -153,6 +153,6 @@ def test_macro_means_of_rare_events_are_covered(law: str) -> None:
     }[law]
     rng, found = np.random.default_rng(1), []
     for hits in rng.binomial(n, shares, size=(draws, len(shares))):
-        found.append(macro_interval([Part(h / n, n, weight=1 / len(shares)) for h in hits]))
+        found.append(macro_interval([DataSetShare(h / n, n, weight=1 / len(shares)) for h in hits]))
     ends, truth = np.array(found), np.mean(shares)
     assert (ends[:, 0] > truth).mean() <= 0.06 and (ends[:, 1] < truth).mean() <= 0.06

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aloe_bench.stats.intervals import clustered_share, correlation
-from aloe_bench.stats.macro import Part, macro_interval
+from aloe_bench.stats.macro import DataSetShare, macro_interval
 from aloe_bench.stats.margins import non_inferiority
 from aloe_bench.stats.paired import Difference, paired_difference
 
@@ -41,7 +41,7 @@ def told(name: str, below: float, above: float) -> None:
 def test_means_over_data_sets_are_covered_on_both_sides(name: str) -> None:
     shares, n = MACROS[name]
     hits = np.sort(np.random.default_rng(11).binomial(n, shares, size=(MACRO_RUNS, len(shares))), axis=1)
-    known = cache(lambda row: macro_interval([Part(k / n, n, weight=1 / len(row)) for k in row]))
+    known = cache(lambda row: macro_interval([DataSetShare(k / n, n, weight=1 / len(row)) for k in row]))
     ends = np.array([known(tuple(row)) for row in hits.tolist()])
     above, below = (ends[:, 0] > np.mean(shares)).mean(), (ends[:, 1] < np.mean(shares)).mean()
     told(name, below, above)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aloe_bench.heart.measure.answers import Arm, Block
-from aloe_bench.heart.measure.effects import Column, attack_columns, base_columns, levels_of
+from aloe_bench.heart.measure.effects import MeasureColumn, attack_columns, base_columns, levels_of
 
 RUNS = 400
 ATTACKS = ("caption", "sycophancy")
@@ -83,7 +83,7 @@ def block(law: Law, dataset: str, n_options: int, n: int, shared: int, correlati
     return Block(dataset, "classification", clusters, chance, arm(base, None), arms)  # type: ignore[arg-type]
 
 
-def columns(found: Block) -> Mapping[str, Column]:
+def columns(found: Block) -> Mapping[str, MeasureColumn]:
     return {**base_columns(found), **attack_columns(found, ATTACKS[0])}
 
 

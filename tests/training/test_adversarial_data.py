@@ -18,7 +18,7 @@ from PIL import Image
 from aloe_bench.errors import DataError
 from aloe_bench.heart import make as attack
 from aloe_bench.heart.attacks import parse_attacks
-from aloe_bench.heart.build import Recipe
+from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.table import write as table
 from aloe_bench.heart.wordings import load_templates
@@ -41,7 +41,7 @@ def answer_of(line: dict[str, Any]) -> str:
 
 def evaluation(source: Path, folder: Path, templates: Path = TEMPLATES[0]) -> Path:
     loaded = load_source(source)
-    recipe = Recipe(parse_attacks("caption"), load_templates(templates))
+    recipe = HeartRecipe(parse_attacks("caption"), load_templates(templates))
     attack.build([loaded], attack.plan_work([loaded], recipe), recipe, folder)
     return folder
 

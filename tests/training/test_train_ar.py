@@ -15,7 +15,7 @@ from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
 from aloe_bench.heart import make as attack
 from aloe_bench.heart.attacks import parse_attacks
-from aloe_bench.heart.build import Recipe
+from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.sources.source import load_source
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
@@ -35,7 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_tiny_checkpoint(folder / "tiny")
     write_source(folder / "xray", "xray", 8, 555, split="train")
     ct = load_source(write_source(folder / "ct", "ct", 4, 2077))
-    recipe = Recipe(parse_attacks("caption,prompt"), load_templates(TEMPLATES[0]))
+    recipe = HeartRecipe(parse_attacks("caption,prompt"), load_templates(TEMPLATES[0]))
     attack.build([ct], attack.plan_work([ct], recipe), recipe, folder / "eval")
     return folder
 
@@ -149,7 +149,7 @@ def test_another_evaluation_of_the_same_folder_name_is_not_taken_for_the_one_com
     place: Path, trained: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
     ct = load_source(write_source(tmp_path / "ct", "ct", 4, 9))
-    recipe = Recipe(parse_attacks("caption,prompt"), load_templates(TEMPLATES[0]))
+    recipe = HeartRecipe(parse_attacks("caption,prompt"), load_templates(TEMPLATES[0]))
     attack.build([ct], attack.plan_work([ct], recipe), recipe, tmp_path / "eval")
 
     result = train_ar(place, trained[0], "--evaluation", tmp_path / "eval", "--measure")

@@ -19,7 +19,7 @@ import pytest
 from aloe_bench.errors import DataError
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 from aloe_bench.training.recipes import Recipe, changed, load_recipe
-from aloe_bench.training.sft import Job, Stopped, Trained, train
+from aloe_bench.training.sft import Stopped, Trained, TrainingJob, train
 from tests.support.conversations import make_folder
 
 pytest.importorskip("trl")
@@ -43,7 +43,7 @@ def recipe() -> Recipe:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(Job(tiny, data, tmp_path_factory.mktemp("whole") / "out", recipe()))
+    return train(TrainingJob(tiny, data, tmp_path_factory.mktemp("whole") / "out", recipe()))
 
 
 def same_end(first: Trained, second: Trained) -> bool:
@@ -101,7 +101,7 @@ def test_a_kill_during_a_save_leaves_the_last_good_checkpoint(
     assert whole
     assert half.parent.name not in whole
 
-    resumed = train(Job(tiny, data, output, recipe()))
+    resumed = train(TrainingJob(tiny, data, output, recipe()))
 
     assert resumed.resumed_from == int(whole[-1].removeprefix("checkpoint-"))
     assert same_end(resumed, uninterrupted)
@@ -120,7 +120,7 @@ def test_ctrl_c_saves_says_so_and_ends_in_130(tiny: Path, data: Path, uninterrup
     assert "stopped at step" in said
     assert "run the same command again to go on" in said
     assert "Traceback" not in said
-    assert same_end(train(Job(tiny, data, output, recipe())), uninterrupted)
+    assert same_end(train(TrainingJob(tiny, data, output, recipe())), uninterrupted)
 
 
 @contextmanager
@@ -134,7 +134,7 @@ def files_of_at_most(n_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def stopped_once(job: Job) -> None:
+def stopped_once(job: TrainingJob) -> None:
     def report(done: int, total: int, note: str) -> None:
         if done == 2:
             os.kill(os.getpid(), signal.SIGINT)
@@ -148,7 +148,7 @@ def test_no_room_for_a_checkpoint_is_one_clear_message(
     tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path, n_bytes: int
 ) -> None:
     """At 1 MB the weights do not fit; at 3.45 MB they do, and the optimizer's state does not."""
-    job = Job(tiny, data, tmp_path / "out", recipe(), save_every=2)
+    job = TrainingJob(tiny, data, tmp_path / "out", recipe(), save_every=2)
     stopped_once(job)
     checkpoints = job.output / ".training" / "checkpoints"
     before = {path: path.stat().st_size for path in checkpoints.rglob("*") if path.is_file()}
@@ -166,7 +166,7 @@ def test_a_final_folder_that_cannot_be_filled_loses_nothing(
     tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    job = Job(tiny, data, output, recipe())
+    job = TrainingJob(tiny, data, output, recipe())
 
     def full_at_the_end(done: int, total: int, note: str) -> None:
         if done == total:
@@ -191,7 +191,7 @@ def test_a_disk_that_is_really_full(tiny: Path, data: Path, uninterrupted: Train
     if mounted.returncode:
         pytest.skip("mounting a small disk needs root")
     try:
-        job = Job(tiny, data, disk / "out", recipe(), save_every=2)
+        job = TrainingJob(tiny, data, disk / "out", recipe(), save_every=2)
         with pytest.raises(DataError, match="no room"):
             train(job)
         subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
@@ -203,8 +203,8 @@ def test_a_disk_that_is_really_full(tiny: Path, data: Path, uninterrupted: Train
 @pytest.mark.slow
 def test_two_ranks_train_as_one_and_text_only_batches_hang_neither(tiny: Path, data: Path, tmp_path: Path) -> None:
     """Data parallelism with one row a micro-batch: a rank often has text alone, and none may skip the vision tower."""
-    one = train(Job(tiny, data, tmp_path / "one", changed(load_recipe("miniature"), ("micro_batch=4", "global_batch=4",
-                                                                                      "frozen="))))  # fmt: skip
+    settings = ("micro_batch=4", "global_batch=4", "frozen=")
+    one = train(TrainingJob(tiny, data, tmp_path / "one", changed(load_recipe("miniature"), settings)))
     sets = ("gpus=2", "micro_batch=1", "gradient_accumulation=2", "global_batch=4", "frozen=")
     words = [word for setting in sets for word in ("--set", setting)]
     launched = subprocess.run(

@@ -17,7 +17,7 @@ from aloe_bench.cli.main import cli
 from aloe_bench.errors import AloeError, ModelError, RunMismatchError, UsageError
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
 from aloe_bench.training.recipes import Recipe, changed, load_recipe
-from aloe_bench.training.sft import Job, Stopped, Trained, train
+from aloe_bench.training.sft import Stopped, Trained, TrainingJob, train
 from tests.support.conversations import conversation, make_folder
 
 torch = pytest.importorskip("torch")
@@ -43,7 +43,7 @@ def recipe(*settings: str) -> Recipe:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tiny: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train(Job(tiny, data, tmp_path_factory.mktemp("whole") / "out", recipe()))
+    return train(TrainingJob(tiny, data, tmp_path_factory.mktemp("whole") / "out", recipe()))
 
 
 def stop_at(step: int) -> Callable[[int, int, str], None]:
@@ -61,8 +61,8 @@ def sha256(path: Path) -> str:
 
 
 def test_two_runs_with_one_seed_are_identical(tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path) -> None:
-    again = train(Job(tiny, data, tmp_path / "out", recipe()))
-    other = train(Job(tiny, data, tmp_path / "other", recipe("seed=1")))
+    again = train(TrainingJob(tiny, data, tmp_path / "out", recipe()))
+    other = train(TrainingJob(tiny, data, tmp_path / "other", recipe("seed=1")))
 
     assert again.losses == uninterrupted.losses
     assert sha256(again.output / "model.safetensors") == sha256(uninterrupted.output / "model.safetensors")
@@ -79,7 +79,7 @@ def test_steps_are_whole_and_what_is_left_over_is_said(uninterrupted: Trained) -
 def test_a_resumed_run_ends_in_the_same_bits(
     tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path, step: int
 ) -> None:
-    job = Job(tiny, data, tmp_path / "out", recipe())
+    job = TrainingJob(tiny, data, tmp_path / "out", recipe())
     with pytest.raises(Stopped) as stopped:
         train(job, stop_at(step))
     assert stopped.value.step == step
@@ -99,7 +99,7 @@ def test_the_order_of_the_file_does_not_matter(tiny: Path, data: Path, uninterru
     lines = (data / "conversations.jsonl").read_text().splitlines(keepends=True)
     (shuffled / "conversations.jsonl").write_text("".join(reversed(lines)))
 
-    assert train(Job(tiny, shuffled, tmp_path / "out", recipe())).losses == uninterrupted.losses
+    assert train(TrainingJob(tiny, shuffled, tmp_path / "out", recipe())).losses == uninterrupted.losses
 
 
 def test_only_what_is_not_frozen_moves(tiny: Path, uninterrupted: Trained) -> None:
@@ -115,7 +115,7 @@ def test_only_what_is_not_frozen_moves(tiny: Path, uninterrupted: Trained) -> No
 def test_the_same_command_again_trains_nothing(tiny: Path, data: Path, uninterrupted: Trained) -> None:
     written = (uninterrupted.output / "model.safetensors").stat().st_mtime_ns
 
-    again = train(Job(tiny, data, uninterrupted.output, recipe()))
+    again = train(TrainingJob(tiny, data, uninterrupted.output, recipe()))
 
     assert again.losses == uninterrupted.losses
     assert (uninterrupted.output / "model.safetensors").stat().st_mtime_ns == written
@@ -123,13 +123,13 @@ def test_the_same_command_again_trains_nothing(tiny: Path, data: Path, uninterru
 
 def test_another_recipe_in_the_same_folder_is_refused_by_name(tiny: Path, data: Path, uninterrupted: Trained) -> None:
     with pytest.raises(RunMismatchError, match=r"another recipe: learning_rate was 0\.001, is 0\.002"):
-        train(Job(tiny, data, uninterrupted.output, recipe("learning_rate=2e-3")))
+        train(TrainingJob(tiny, data, uninterrupted.output, recipe("learning_rate=2e-3")))
 
 
 def test_a_checkpoint_with_a_missing_weight_is_refused(tiny: Path, data: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    job = Job(tiny, data, tmp_path / "out", recipe())
+    job = TrainingJob(tiny, data, tmp_path / "out", recipe())
     with pytest.raises(Stopped):
         train(job, stop_at(2))
     (weights,) = (job.output / ".training").rglob("model.safetensors")
@@ -142,7 +142,7 @@ def test_a_checkpoint_with_a_missing_weight_is_refused(tiny: Path, data: Path, t
 
 
 def test_a_damaged_checkpoint_names_the_way_out(tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path) -> None:
-    job = Job(tiny, data, tmp_path / "out", recipe(), save_every=2)
+    job = TrainingJob(tiny, data, tmp_path / "out", recipe(), save_every=2)
     with pytest.raises(Stopped):
         train(job, stop_at(3))
     newest = job.output / ".training" / "checkpoints" / "checkpoint-3"
@@ -159,7 +159,7 @@ def test_a_damaged_checkpoint_names_the_way_out(tiny: Path, data: Path, uninterr
 def test_a_clock_may_stop_it_as_often_as_it_likes(
     tiny: Path, data: Path, uninterrupted: Trained, tmp_path: Path
 ) -> None:
-    job = Job(tiny, data, tmp_path / "out", recipe(), stop_after=0.0)
+    job = TrainingJob(tiny, data, tmp_path / "out", recipe(), stop_after=0.0)
     for step in (1, 2, 3):
         with pytest.raises(Stopped) as stopped:
             train(job)
@@ -178,14 +178,14 @@ def test_a_loss_that_is_no_number_ends_the_run(tiny: Path, data: Path, tmp_path:
     weights["lm_head.weight"][5] = float("nan")
     save_file(weights, broken / "model.safetensors", {"format": "pt"})
 
-    assert "the loss at step 1 is nan" in str(_raised(Job(broken, data, tmp_path / "out", recipe())))
+    assert "the loss at step 1 is nan" in str(_raised(TrainingJob(broken, data, tmp_path / "out", recipe())))
     assert not (tmp_path / "out" / "config.json").exists()
 
 
 def test_bf16_keeps_the_base_precision_and_learns(tiny: Path, data: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    trained = train(Job(tiny, data, tmp_path / "out", recipe("precision=bf16", "frozen=")))
+    trained = train(TrainingJob(tiny, data, tmp_path / "out", recipe("precision=bf16", "frozen=")))
 
     assert trained.losses[-1] < trained.losses[0]
     weights = load_file(trained.output / "model.safetensors")
@@ -196,7 +196,7 @@ def test_bf16_keeps_the_base_precision_and_learns(tiny: Path, data: Path, tmp_pa
 
 def test_8_bit_adamw_trains_with_8_bit_states_and_resumes_to_the_bit(tiny: Path, data: Path, tmp_path: Path) -> None:
     pytest.importorskip("bitsandbytes")
-    trained = train(Job(tiny, data, tmp_path / "out", recipe("optimizer=adamw-8bit")))
+    trained = train(TrainingJob(tiny, data, tmp_path / "out", recipe("optimizer=adamw-8bit")))
 
     assert trained.losses[-1] < trained.losses[0]
     (path,) = (trained.output / ".training").rglob("optimizer.pt")
@@ -206,7 +206,7 @@ def test_8_bit_adamw_trains_with_8_bit_states_and_resumes_to_the_bit(tiny: Path,
     assert len(large) > 20
     assert {value.dtype for value in large} == {torch.uint8}  # bitsandbytes keeps smaller ones in 32 bits
 
-    job = Job(tiny, data, tmp_path / "resumed", recipe("optimizer=adamw-8bit"))
+    job = TrainingJob(tiny, data, tmp_path / "resumed", recipe("optimizer=adamw-8bit"))
     with pytest.raises(Stopped):
         train(job, stop_at(3))
     assert train(job).losses == trained.losses
@@ -300,7 +300,7 @@ def test_tensorboard_holds_every_loss(uninterrupted: Trained) -> None:
     assert [event.value for event in events.Scalars("train/loss")] == pytest.approx(uninterrupted.losses)
 
 
-def _raised(job: Job) -> AloeError:
+def _raised(job: TrainingJob) -> AloeError:
     with pytest.raises(AloeError) as caught:
         train(job)
     return caught.value
@@ -311,16 +311,19 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(tiny: Path
     elsewhere.mkdir()
     (elsewhere / "thesis.txt").write_text("do not touch")
     for job, words in (
-        (Job(tiny, data, tiny, recipe()), "the base model's own folder"),
-        (Job(tiny, data, elsewhere, recipe()), "not empty and no training of ours"),
-        (Job(tmp_path / "no", data, tmp_path / "out", recipe()), "no such model folder"),
-        (Job(tiny, data, tmp_path / "out1", recipe("gpus=2", "global_batch=8")), "for 2 processes, this is 1"),
-        (Job(tiny, data, tmp_path / "out2", recipe("global_batch=40", "gradient_accumulation=20")), "18 rows fill no"),
-        (Job(tiny, data, tmp_path / "out3", recipe("max_length=20")), "no conversation is left"),
-        (Job(tiny, data, tmp_path / "out4", recipe("frozen=vision_tower")), "frozen part 'vision_tower'"),
+        (TrainingJob(tiny, data, tiny, recipe()), "the base model's own folder"),
+        (TrainingJob(tiny, data, elsewhere, recipe()), "not empty and no training of ours"),
+        (TrainingJob(tmp_path / "no", data, tmp_path / "out", recipe()), "no such model folder"),
+        (TrainingJob(tiny, data, tmp_path / "out1", recipe("gpus=2", "global_batch=8")), "for 2 processes, this is 1"),
+        (
+            TrainingJob(tiny, data, tmp_path / "out2", recipe("global_batch=40", "gradient_accumulation=20")),
+            "18 rows fill no",
+        ),
+        (TrainingJob(tiny, data, tmp_path / "out3", recipe("max_length=20")), "no conversation is left"),
+        (TrainingJob(tiny, data, tmp_path / "out4", recipe("frozen=vision_tower")), "frozen part 'vision_tower'"),
     ):
         assert words in str(_raised(job))
     assert [path.name for path in elsewhere.iterdir()] == ["thesis.txt"]
     assert sorted(path.name for path in tiny.iterdir() if path.name.startswith(".")) == []
     with pytest.raises(UsageError):
-        train(Job(tiny, data, elsewhere, recipe(), fresh=True))
+        train(TrainingJob(tiny, data, elsewhere, recipe(), fresh=True))

@@ -26,7 +26,7 @@ IMAGE_MARK = "<image>"
 Doc = dict[str, Any]
 
 
-class Picture:
+class DocumentPicture:
     """An image of a document; in logs and hashes it reads as its SHA-256."""
 
     def __init__(self, reference: ImageRef) -> None:
@@ -75,7 +75,7 @@ def _doc(task: Task, sample: Sample) -> Doc:
         "tags": dict(sample.tags),
         "variant": sample.cue.variant if sample.cue else "baseline",
         "suggests": sample.cue.suggests if sample.cue else None,
-        "images": [Picture(image) for image in sample.images],
+        "images": [DocumentPicture(image) for image in sample.images],
     }
 
 

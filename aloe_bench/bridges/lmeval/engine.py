@@ -10,7 +10,7 @@ from typing import Any
 from aloe_bench.bridges.lmeval.text import SHOT_SEED, TextTask, lm_tasks
 from aloe_bench.core import Model, Prediction, Record, Request, Sample, Task, capabilities
 from aloe_bench.errors import DataError, ModelError, UsageError
-from aloe_bench.evaluation.loop import Engine, Keep, record_of
+from aloe_bench.evaluation.loop import Engine, KeepRecords, record_of
 from aloe_bench.evaluation.plan import Settings
 
 
@@ -29,7 +29,7 @@ def lmeval_engine(task: Task, root: Path) -> Engine:
                 "vllm, or the other tasks (--suite medical_images has them)."
             )
 
-    def ask(task: Any, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+    def ask(task: Any, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: KeepRecords) -> None:
         if todo:
             _evaluate(task, root, todo, model, settings, keep)
 
@@ -37,7 +37,7 @@ def lmeval_engine(task: Task, root: Path) -> Engine:
 
 
 def _evaluate(
-    task: TextTask, root: Path, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep
+    task: TextTask, root: Path, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: KeepRecords
 ) -> None:
     """Have lm-eval ask the samples of `todo`; raises ModelError if its scores are not the recorded ones."""
     from lm_eval import simple_evaluate

@@ -32,7 +32,7 @@ class TextRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class RowSource:
     """Where a data set lies below the data root, and how a raw row of it is read.
 
     `files` are glob patterns, tried in order, in which {part} is the part's name and {split} the split's.
@@ -58,7 +58,7 @@ class Source:
         return []
 
 
-def read_rows(source: Source, root: Path, part: str, split: str) -> list[TextRow] | None:
+def read_rows(source: RowSource, root: Path, part: str, split: str) -> list[TextRow] | None:
     """Return the rows of one part, None if it has no file; raises DataError naming file, row and field."""
     files = source.find(root, part, split)
     if not files:
@@ -187,16 +187,16 @@ def in_pubmedqa_test(row: Fields, part: str = "") -> bool:
     return str(row.get("pubid")) in pubmedqa_test_ids()
 
 
-MMLU = Source(
+MMLU = RowSource(
     "mmlu",
     "cais/mmlu",
     ("{part}/{split}-*.parquet", "{part}/{split}.parquet", "{part}/{split}.json*", "all/{split}-*.parquet"),
     _mmlu,
     only=lambda row, part: row.get("subject") in (None, "", part),
 )
-MEDMCQA = Source("medmcqa", "openlifescienceai/medmcqa", ("data/validation-*.parquet", "validation.json*"), _medmcqa)
-MEDQA = Source("medqa", "GBaker/MedQA-USMLE-4-options-hf", ("test.json*", "data/test-*.parquet"), _medqa)
-PUBMEDQA = Source(
+MEDMCQA = RowSource("medmcqa", "openlifescienceai/medmcqa", ("data/validation-*.parquet", "validation.json*"), _medmcqa)
+MEDQA = RowSource("medqa", "GBaker/MedQA-USMLE-4-options-hf", ("test.json*", "data/test-*.parquet"), _medqa)
+PUBMEDQA = RowSource(
     "pubmedqa",
     "qiaojin/PubMedQA",
     ("pqa_labeled/train-*.parquet", "ori_pqal.json", "data/ori_pqal.json"),
@@ -205,7 +205,7 @@ PUBMEDQA = Source(
 )
 
 
-def missing_message(task: str, sources: Sequence[tuple[Source, str, str]], root: Path) -> str:
+def missing_message(task: str, sources: Sequence[tuple[RowSource, str, str]], root: Path) -> str:
     """Return the list a user needs of a task without data: files, where they were looked for, what fetches them."""
     lines = [f"{task}: no data in {root}."]
     for source in dict.fromkeys(source for source, _, _ in sources):

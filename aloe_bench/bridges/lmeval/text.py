@@ -14,7 +14,7 @@ from typing import Any
 
 from aloe_bench.bridges.lmeval import rows as lmeval_rows
 from aloe_bench.bridges.lmeval.docs import Docs
-from aloe_bench.bridges.lmeval.rows import Source, TextRow
+from aloe_bench.bridges.lmeval.rows import RowSource, TextRow
 from aloe_bench.core import LETTERS, Absent, Sample
 from aloe_bench.errors import DataError, DependencyError, MissingDataError
 from aloe_bench.facts import CellSpec, Facts, Paper
@@ -49,12 +49,12 @@ MULTIMEDQA_SUBJECTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class LmEvalPart:
     """One of lm-eval's tasks: its name there, the category of its samples here, and the rows a whole copy has."""
 
     lm_task: str
     category: str
-    source: Source
+    source: RowSource
     rows: int
     split: str = "test"
 
@@ -67,7 +67,7 @@ class TextTask:
     """
 
     name: str
-    parts: tuple[Part, ...]
+    parts: tuple[LmEvalPart, ...]
     licence: str
     source: str
     facts: Facts
@@ -83,7 +83,7 @@ class TextTask:
     @property
     def fetches(self) -> tuple[Fetch, ...]:
         """What `data fetch` brings: of each part's data set, the files of the first layout that is read."""
-        files: dict[Source, list[str]] = {}
+        files: dict[RowSource, list[str]] = {}
         for part in self.parts:
             splits = [part.split, "dev"] if self.shots else [part.split]
             files.setdefault(part.source, []).extend(
@@ -118,7 +118,7 @@ class TextTask:
         """Return the prompt, which `load` had lm-eval build."""
         return sample.question
 
-    def find(self, root: Path) -> dict[Part, list[TextRow]]:
+    def find(self, root: Path) -> dict[LmEvalPart, list[TextRow]]:
         """Return the rows of each part that `root` has; raises DataError, with what to fetch, if it has none.
 
         It also raises for what is broken, or no longer as it was fetched.
@@ -130,7 +130,7 @@ class TextTask:
             raise MissingDataError(self.name, lmeval_rows.missing_message(self.name, wanted, root))
         return there
 
-    def rows(self, part: Part, root: Path, split: str) -> list[TextRow] | None:
+    def rows(self, part: LmEvalPart, root: Path, split: str) -> list[TextRow] | None:
         """Return the rows of one split of a part, None if it is not there."""
         try:
             refuse_changed(root / part.source.folder, self.revision)
@@ -138,14 +138,14 @@ class TextTask:
         except DataError as error:
             raise DataError(f"{self.name}: {error}") from error
 
-    def _odd_parts(self, found: Mapping[Part, Sequence[TextRow]]) -> str:
+    def _odd_parts(self, found: Mapping[LmEvalPart, Sequence[TextRow]]) -> str:
         """Return the parts whose row count is not their own, the first ten by name; empty if there are none."""
         counts = [(part, len(found.get(part, ()))) for part in self.parts]
         odd = [f"{part.lm_task} {count} of {part.rows}" for part, count in counts if count != part.rows]
         return ", ".join(odd[:10]) + (f" and {len(odd) - 10} more" if len(odd) > 10 else "")
 
 
-def _sample(task: TextTask, part: Part, row: TextRow, lm_task: Any) -> Sample:
+def _sample(task: TextTask, part: LmEvalPart, row: TextRow, lm_task: Any) -> Sample:
     return Sample(
         id=row.id,
         kind="choice",
@@ -157,7 +157,7 @@ def _sample(task: TextTask, part: Part, row: TextRow, lm_task: Any) -> Sample:
     )
 
 
-def lm_tasks(task: TextTask, root: Path, found: Mapping[Part, Sequence[TextRow]]) -> dict[str, Any]:
+def lm_tasks(task: TextTask, root: Path, found: Mapping[LmEvalPart, Sequence[TextRow]]) -> dict[str, Any]:
     """Return lm-eval's task of each part over our rows, by its name there."""
     try:
         from lm_eval.tasks import TaskManager
@@ -177,7 +177,7 @@ def lm_tasks(task: TextTask, root: Path, found: Mapping[Part, Sequence[TextRow]]
     return tasks
 
 
-def _member(task: TextTask, part: Part, part_rows: Sequence[TextRow], root: Path) -> dict[str, Any]:
+def _member(task: TextTask, part: LmEvalPart, part_rows: Sequence[TextRow], root: Path) -> dict[str, Any]:
     """Return what of lm-eval's definition is replaced: where the rows come from, and no more."""
     splits = {"test": Docs(dict(row.doc) for row in part_rows)}
     if task.shots:
@@ -201,8 +201,8 @@ def _member(task: TextTask, part: Part, part_rows: Sequence[TextRow], root: Path
     }
 
 
-def _subject(name: str) -> Part:
-    return Part(f"mmlu_{name}", name, lmeval_rows.MMLU, MMLU_ROWS[name])
+def _subject(name: str) -> LmEvalPart:
+    return LmEvalPart(f"mmlu_{name}", name, lmeval_rows.MMLU, MMLU_ROWS[name])
 
 
 _UNTOLD = Paper(told="not told by its digits")
@@ -217,9 +217,9 @@ MMLU_5SHOT = TextTask("mmlu_5shot", MMLU.parts, "MIT", "cais/mmlu", Facts(engine
 MULTIMEDQA = TextTask(
     "multimedqa",
     (
-        Part("pubmedqa", "pubmedqa", lmeval_rows.PUBMEDQA, 500),
-        Part("medmcqa", "medmcqa", lmeval_rows.MEDMCQA, 4183, "validation"),
-        Part("medqa_4options", "medqa_4options", lmeval_rows.MEDQA, 1273),
+        LmEvalPart("pubmedqa", "pubmedqa", lmeval_rows.PUBMEDQA, 500),
+        LmEvalPart("medmcqa", "medmcqa", lmeval_rows.MEDMCQA, 4183, "validation"),
+        LmEvalPart("medqa_4options", "medqa_4options", lmeval_rows.MEDQA, 1273),
         *map(_subject, MULTIMEDQA_SUBJECTS),
     ),
     "MIT, Apache-2.0 (MedMCQA), CC-BY-SA-4.0 (MedQA)",

@@ -11,7 +11,7 @@ from typing import Any
 
 from aloe_bench.core import Decoding, Model, Prediction, Request, Sample, Task, capabilities
 from aloe_bench.errors import AloeError, DependencyError, ModelError
-from aloe_bench.evaluation.loop import Engine, Keep, ask, record_of
+from aloe_bench.evaluation.loop import Engine, KeepRecords, ask, record_of
 from aloe_bench.evaluation.plan import Settings
 from aloe_bench.tasks import formats
 
@@ -20,7 +20,7 @@ KNOCK_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Cluster:
+class RayCluster:
     """Where the work goes: a Ray `address` (host:port, "auto", "local" for one of its own here); how many replicas.
 
     `gpus` and `cpus` are what each replica is given; a vLLM replica with tensor parallelism takes as many GPUs.
@@ -78,7 +78,7 @@ class _Replica:
             return {"prediction": [error]}
 
 
-def connect(cluster: Cluster) -> Any:
+def connect(cluster: RayCluster) -> Any:
     """Return ray, connected; raises DependencyError or ModelError."""
     try:
         import ray
@@ -111,20 +111,20 @@ def _knock(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
 
 
-def _check_room(ray: Any, cluster: Cluster) -> None:
+def _check_room(ray: Any, cluster: RayCluster) -> None:
     """Say so if no node can hold a replica, as Ray waits for one in silence: a cluster may grow, this machine not."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if any(node.get("GPU", 0) >= cluster.gpus and node.get("CPU", 0) >= cluster.cpus for node in nodes):
         return
     most = max((node.get("GPU", 0) for node in nodes), default=0)
     wanted = f"{cluster.gpus:g} GPUs and {cluster.cpus:g} CPUs"
-    told = f"no node has room for a replica of {wanted}; the most GPUs are {most:g}."
+    reason = f"no node has room for a replica of {wanted}; the most GPUs are {most:g}."
     if cluster.address == "local":
-        raise ModelError(f"Ray on this machine: {told} Correct --gpus-per-replica.")
-    log.warning("ray at %s: %s Waiting for one to join.", cluster.address, told)
+        raise ModelError(f"Ray on this machine: {reason} Correct --gpus-per-replica.")
+    log.warning("ray at %s: %s Waiting for one to join.", cluster.address, reason)
 
 
-def remote_model(cluster: Cluster, make: Callable[[], Model]) -> RemoteModel:
+def remote_model(cluster: RayCluster, make: Callable[[], Model]) -> RemoteModel:
     """Return what one replica, made on the cluster and let go again, says of itself."""
     ray, folder = connect(cluster), os.getcwd()
 
@@ -140,14 +140,16 @@ def remote_model(cluster: Cluster, make: Callable[[], Model]) -> RemoteModel:
         raise ModelError(f"A replica cannot be made on the cluster: {error.cause}") from error
 
 
-def ray_engine(cluster: Cluster, make: Callable[[], Model]) -> Engine:
+def ray_engine(cluster: RayCluster, make: Callable[[], Model]) -> Engine:
     """Return what `run_plan` is handed to have replicas made by `make` answer on the cluster.
 
     A replica that dies is made anew and its batch is asked again; every batch is written as it arrives.
     """
     ray = connect(cluster)
 
-    def ask_all(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+    def ask_all(
+        task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: KeepRecords
+    ) -> None:
         by_id = {sample.id: (index, sample) for index, sample in todo}
         form = settings.answer
         items = [{"request": formats.request(s, formats.asked(task, s, form), form)} for _, s in todo]

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.bridges.vlmeval.kit import MODEL_NAME, digest, read_predictions, record_of_row
-from aloe_bench.bridges.vlmeval.table import Table, read_rows, write_table
+from aloe_bench.bridges.vlmeval.table import TsvTable, read_rows, write_table
 from aloe_bench.core import Decoding, Model, Prediction, Record, Request, Sample, Task
 from aloe_bench.errors import DataError, DependencyError, ModelError, UsageError
-from aloe_bench.evaluation.loop import Engine, Keep, record_of
+from aloe_bench.evaluation.loop import Engine, KeepRecords, record_of
 from aloe_bench.evaluation.plan import Settings
 from aloe_bench.models.checkpoint_files import fingerprint_folder
 from aloe_bench.models.hf_folder import check_folder
@@ -81,7 +81,9 @@ def vlmeval_engine(upstream: Upstream, work: Path) -> Engine:
         if settings.protocol != "generate":
             raise UsageError("VLMEvalKit generates replies; it has no logprob protocol. Leave --engine vlmeval out.")
 
-    def ask(task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: Keep) -> None:
+    def ask(
+        task: Task, todo: Sequence[tuple[int, Sample]], model: Model, settings: Settings, keep: KeepRecords
+    ) -> None:
         if todo:
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
             keep(_run(task, todo, upstream, settings, work / f"{model.fingerprint[:8]}-{stamp}"))
@@ -155,7 +157,7 @@ def child_environment(work: Path) -> dict[str, str]:
     return passed | own
 
 
-def checked(table: Table, work: Path, todo: Sequence[tuple[int, Sample]], parser: str, ours: bool) -> list[Record]:
+def checked(table: TsvTable, work: Path, todo: Sequence[tuple[int, Sample]], parser: str, ours: bool) -> list[Record]:
     """Return the records of a finished child; raises ModelError unless every row was answered in this very run.
 
     `ours`: our own model answered, and its receipts must name each reply.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.answers.score import grade
 from aloe_bench.bridges.lmeval.docs import judged
-from aloe_bench.bridges.vlmeval.table import Table, read_rows, read_tables, sample_of
+from aloe_bench.bridges.vlmeval.table import TsvTable, read_rows, read_tables, sample_of
 from aloe_bench.core import Decoding, Message, Model, Prediction, Record, Request, Score
 from aloe_bench.errors import DataError, DependencyError
 from aloe_bench.images import file_image
@@ -86,7 +86,7 @@ def jury_of(panel: Panel, folder: Path) -> Judge:
     return judge
 
 
-def _dataset_class(table: Table, judge: Judge | None) -> Any:
+def _dataset_class(table: TsvTable, judge: Judge | None) -> Any:
     from vlmeval.dataset.image_base import ImageBaseDataset
 
     rows = read_rows(table.path)

@@ -32,7 +32,7 @@ Row = dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TsvTable:
     """A TSV on disk: upstream's `name` for it, the samples' `kind`, and what it was made from."""
 
     name: str
@@ -49,7 +49,7 @@ def dataset_name(task_name: str) -> str:
 
 def write_table(
     folder: Path, task_name: str, samples: Sequence[tuple[int, Sample]], prompt: Callable[[Sample], str]
-) -> Table:
+) -> TsvTable:
     """Write `<folder>/<name>.tsv` and enter it in the folder's list of tables; return it.
 
     Raises DataError for a sample without images, as upstream's image data sets leave such rows out; and in place of
@@ -78,7 +78,7 @@ def write_table(
     _refuse_mixture(folder, name, known.get(name, {}), facts)
     write_atomic(path, text.getvalue())
     write_json(folder / INDEX_FILE, {**known, name: facts})
-    return Table(name, path, facts)
+    return TsvTable(name, path, facts)
 
 
 def _refuse_mixture(folder: Path, name: str, known: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
@@ -94,7 +94,7 @@ def _refuse_mixture(folder: Path, name: str, known: Mapping[str, Any], facts: Ma
         )
 
 
-def read_tables(folder: Path) -> list[Table]:
+def read_tables(folder: Path) -> list[TsvTable]:
     """Return the tables of a folder that `write_table` wrote; raises DataError if one was changed since."""
     try:
         listed = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
@@ -102,7 +102,7 @@ def read_tables(folder: Path) -> list[Table]:
         raise DataError(
             f"{folder / INDEX_FILE}: {error}; expected a folder that `aloe-bench export --format vlmeval` wrote."
         ) from error
-    tables = [Table(name, folder / f"{name}.tsv", facts) for name, facts in listed.items()]
+    tables = [TsvTable(name, folder / f"{name}.tsv", facts) for name, facts in listed.items()]
     for table in tables:
         found = hashlib.sha256(table.path.read_bytes()).hexdigest() if table.path.is_file() else "no file"
         if found != table.facts["sha256"]:

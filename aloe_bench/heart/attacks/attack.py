@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class RenderedItem:
     """What a model will see, and what was done to get there.
 
     `raw` is the picture of the source, `base` that of the baseline; `picture` is None while it is the base.
@@ -43,7 +43,7 @@ class Shown:
     def image(self) -> Image.Image:
         return self.base if self.picture is None else self.picture
 
-    def drawn(self, step: str, result: Drawn) -> Shown:
+    def drawn(self, step: str, result: Drawn) -> RenderedItem:
         """Return this with the picture of `result`; raises DataError if it changed a pixel outside its overlay."""
         if self.checked and not outside_untouched(self.image, result):
             raise DataError(
@@ -54,15 +54,15 @@ class Shown:
 
 def base_of(
     plan: ItemPlan, image: Image.Image, rendering: Rendering, *, checked: bool, colour: str | None = None
-) -> Shown:
+) -> RenderedItem:
     """Return the item without a cue: the picture itself, or with its numbered boxes (all in `colour`, if given)."""
-    shown = Shown(plan.question_text, image, image, checked=checked)
+    shown = RenderedItem(plan.question_text, image, image, checked=checked)
     if not plan.boxes:
         return shown
     return replace(boxed(plan, shown, [colour or box.colour for box in plan.boxes], rendering), font_px=None)
 
 
-def boxed(plan: ItemPlan, shown: Shown, colours: list[str], rendering: Rendering) -> Shown:
+def boxed(plan: ItemPlan, shown: RenderedItem, colours: list[str], rendering: Rendering) -> RenderedItem:
     """Return `shown` with the item's boxes drawn into the source's picture; that is its base picture then."""
     boxes = [box.slot.box for box in plan.boxes]
     labels = [box.label for box in plan.boxes]
@@ -71,7 +71,7 @@ def boxed(plan: ItemPlan, shown: Shown, colours: list[str], rendering: Rendering
     return replace(result, base=result.image, picture=None)
 
 
-Act = Callable[[ItemPlan, Variant, Shown, Rendering], Shown]
+Act = Callable[[ItemPlan, Variant, RenderedItem, Rendering], RenderedItem]
 # Where a cue stands, and the order in which several act: a legend is part of the figure, its caption goes below both;
 # an opinion stands before the question, and a text about the picture before all that is asked.
 Stage = Literal["figure", "page", "question", "context"]
@@ -179,15 +179,17 @@ class Combination:
         return task == "detection" or not any(part.needs_boxes for part in self.parts)
 
     def apply(
-        self, plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering, *, parity: bool = False
-    ) -> Shown:
+        self, plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering, *, parity: bool = False
+    ) -> RenderedItem:
         """Return `shown` with every part in `variant`; `parity` asks for the rules of the published generator."""
         for part in sorted(self.parts, key=lambda part: STAGES.index(part.stage)):
             shown = _applied(part, plan, variant, shown, rendering, parity)
         return shown
 
 
-def _applied(part: Attack, plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering, parity: bool) -> Shown:
+def _applied(
+    part: Attack, plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering, parity: bool
+) -> RenderedItem:
     act = part.parity if parity and part.parity else part.act
     try:
         after = act(plan, variant, shown, rendering)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import get_args
 
 from aloe_bench.core import Variant
-from aloe_bench.heart.attacks.attack import Attack, Setting, Shown
+from aloe_bench.heart.attacks.attack import Attack, RenderedItem, Setting
 from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import VARIANTS, ItemPlan
@@ -16,7 +16,7 @@ from aloe_bench.heart.sentences import CueTable
 CAPTIONS = CueTable("caption", allowed=frozenset({"number"}))
 
 
-def caption(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering) -> Shown:
+def caption(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: overlays.Rendering) -> RenderedItem:
     """Return `shown` with the item's caption in a band; the band is equally high in all variants."""
     sentence = plan.said("caption", variant)
     others = [plan.said("caption", other) for other in VARIANTS]

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from aloe_bench.core import Variant
 from aloe_bench.heart import parity
-from aloe_bench.heart.attacks.attack import Attack, Shown
+from aloe_bench.heart.attacks.attack import Attack, RenderedItem
 from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.overlays import Entry
 from aloe_bench.heart.plan import VARIANTS, ItemPlan, NamedBox
 from aloe_bench.heart.sentences import PhraseTable, fill
 
 
-def legend(plan: ItemPlan, variant: Variant, shown: Shown, rendering: overlays.Rendering) -> Shown:
+def legend(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: overlays.Rendering) -> RenderedItem:
     """Return `shown` with a legend: wholly true if assistive, exactly two entries swapped if adversarial."""
     drawn = overlays.legend(
         shown.image, entries(plan, variant), rendering, room_for=[entries(plan, other) for other in VARIANTS]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from aloe_bench.core import Variant
-from aloe_bench.heart.attacks.attack import Attack, Setting, Shown
+from aloe_bench.heart.attacks.attack import Attack, RenderedItem, Setting
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
 from aloe_bench.heart.sentences import AUTHORITIES, CueTable
 
 
-def sycophancy(plan: ItemPlan, variant: Variant, shown: Shown, rendering: Rendering) -> Shown:
+def sycophancy(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering) -> RenderedItem:
     """Return `shown` with the item's trigger before its question."""
     trigger = plan.said("sycophancy", variant)
     return replace(shown, question=f"{trigger} {shown.question}", trigger=trigger)

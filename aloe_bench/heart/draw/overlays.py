@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart.draw import fonts
 from aloe_bench.heart.draw.rendering import OKABE_ITO, RGB, Rendering, contrast, rgb
-from aloe_bench.heart.draw.text import Block, block, ink, undrawable
+from aloe_bench.heart.draw.text import TextBlock, block, ink, undrawable
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -94,7 +94,7 @@ def _rings(size: tuple[int, int], boxes: Sequence[PixelBox], rendering: Renderin
     return [clamp(box, frame_px(size, rendering), size) for box in boxes]
 
 
-def _label_blocks(size: tuple[int, int], labels: Sequence[str], rendering: Rendering) -> list[Block]:
+def _label_blocks(size: tuple[int, int], labels: Sequence[str], rendering: Rendering) -> list[TextBlock]:
     px = rendering.font_px(size)
     blocks = [block(label, px, size[0], stroke=_stroke_px(px)) for label in labels]
     if any(len(b.lines) > 1 for b in blocks):
@@ -238,7 +238,7 @@ def _faded(image: Image.Image, ground: Image.Image, opacity: float) -> Image.Ima
     return image if opacity == 1 else Image.blend(ground, image, opacity)
 
 
-def _over(image: Image.Image, band: Image.Image, words: Block, px: int, opacity: float) -> Drawn:
+def _over(image: Image.Image, band: Image.Image, words: TextBlock, px: int, opacity: float) -> Drawn:
     """Return `image` with the plate `band` mixed into its lower edge."""
     if band.height > image.height:
         raise NoRoomError(f"a caption of {band.height} px does not fit into a picture {image.height} px high")
@@ -248,7 +248,7 @@ def _over(image: Image.Image, band: Image.Image, words: Block, px: int, opacity:
     return Drawn(canvas, (box,), (0, 0), px, words.lines)
 
 
-def _write(image: Image.Image, words: Block, corner: tuple[int, int], colour: RGB, *, stroke: int = 0) -> None:
+def _write(image: Image.Image, words: TextBlock, corner: tuple[int, int], colour: RGB, *, stroke: int = 0) -> None:
     """Draw `words` with the upper left corner of its ink box at `corner`."""
     from PIL import ImageDraw
 

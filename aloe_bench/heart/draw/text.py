@@ -59,7 +59,7 @@ def _named(char: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class TextBlock:
     """Lines of one text at one size: `width` and `height` of their ink box, `pitch` from line to line, in pixels.
 
     `ascent` is the distance from the top of the block to the first base line.
@@ -73,7 +73,7 @@ class Block:
     ascent: int
 
 
-def block(text: str, px: int, width: int, *, repeats: int = 1, stroke: int = 0) -> Block:
+def block(text: str, px: int, width: int, *, repeats: int = 1, stroke: int = 0) -> TextBlock:
     """Return `text` broken to lines of at most `width` pixels of ink, the whole `repeats` times.
 
     Raises DataError if a character cannot be drawn right, NoRoomError if one is wider than `width`.
@@ -87,7 +87,7 @@ def block(text: str, px: int, width: int, *, repeats: int = 1, stroke: int = 0) 
     ascent = max([ascent, *(-box[1] for box in boxes)])
     descent = max([descent, *(box[3] for box in boxes)])
     pitch = ascent + descent
-    return Block(
+    return TextBlock(
         lines,
         px,
         max([0, *(box[2] - box[0] for box in boxes)]) + 2 * stroke,

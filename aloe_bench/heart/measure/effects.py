@@ -21,14 +21,14 @@ from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Floats, blocks, outcomes
 from aloe_bench.stats.family import numbers_of, settle
 from aloe_bench.stats.intervals import Share, caution, clustered_share, correlation, numbered
-from aloe_bench.stats.macro import Part, macro_interval
+from aloe_bench.stats.macro import DataSetShare, macro_interval
 from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference
 
 Entry = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class MeasureColumn:
     """What one measure is computed from, one entry an item; nan where it could not be measured.
 
     A share is `first` among the items where `second` is 1; a contrast is the paired difference `first` - `second`.
@@ -52,14 +52,14 @@ class Within:
     contrast: float | None = None
 
     @classmethod
-    def pooled(cls, columns: Sequence[Column]) -> Within:
+    def pooled(cls, columns: Sequence[MeasureColumn]) -> Within:
         """Return the correlations over those of `columns` without a failure."""
         whole = [column for column in columns if not column.failed and len(column.first)]
         shares = [(c.first[c.second > 0], numbered(c.clusters[c.second > 0])) for c in whole if not c.contrast]
         contrasts = [changes_and_clusters(c.first, c.second, c.clusters) for c in whole if c.contrast]
         return cls(correlation(shares), correlation(contrasts))
 
-    def of(self, column: Column) -> float | None:
+    def of(self, column: MeasureColumn) -> float | None:
         """Return the correlation of this kind of column."""
         return self.contrast if column.contrast else self.share
 
@@ -67,37 +67,37 @@ class Within:
 ALONE = Within()
 
 
-def base_columns(block: Block) -> dict[str, Column]:
+def base_columns(block: Block) -> dict[str, MeasureColumn]:
     """Return the measures of a block's baseline, and the accuracy under the worst of its attacks for each item."""
     everywhere = np.ones(len(block.clusters))
     columns = {
-        "accuracy": Column(block.base.right, everywhere, block.clusters, False),
-        "unread": Column(block.base.unread, everywhere, block.clusters, False),
+        "accuracy": MeasureColumn(block.base.right, everywhere, block.clusters, False),
+        "unread": MeasureColumn(block.base.unread, everywhere, block.clusters, False),
     }
     attacked = [arms["adversarial"] for arms in block.arms.values() if "adversarial" in arms]
     if len(attacked) > 1:
         there = np.all([arm.there for arm in attacked], axis=0)
         # min() keeps nan: an item with a failed attack has no worst one.
         worst = np.min([arm.right[there] for arm in attacked], axis=0)
-        columns["worst_of_k"] = Column(worst, np.ones(int(there.sum())), block.clusters[there], False)
+        columns["worst_of_k"] = MeasureColumn(worst, np.ones(int(there.sum())), block.clusters[there], False)
     return columns
 
 
-def attack_columns(block: Block, attack: str) -> dict[str, Column]:
+def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
     """Return the measures of one attack on a block; those whose rows the table does not have are absent."""
     base, arms = block.base, block.arms[attack]
-    columns: dict[str, Column] = {}
+    columns: dict[str, MeasureColumn] = {}
 
     def share(name: str, arm: Arm, hits: Floats, eligible: Floats | None = None) -> None:
         chosen = np.ones(len(hits)) if eligible is None else eligible
         # A failed call is in no denominator by luck: it makes the measure empty.
         inside = arm.there & ~(chosen == 0)
-        columns[name] = Column(hits[inside], chosen[inside], block.clusters[inside], False)
+        columns[name] = MeasureColumn(hits[inside], chosen[inside], block.clusters[inside], False)
 
     def contrast(name: str, first: Floats, second: Floats, *needed: Arm) -> None:
         inside = np.all([arm.there for arm in needed], axis=0)
         if inside.any():
-            columns[name] = Column(first[inside], second[inside], block.clusters[inside], True)
+            columns[name] = MeasureColumn(first[inside], second[inside], block.clusters[inside], True)
 
     for variant, arm in arms.items():
         share(variant, arm, arm.right)
@@ -116,7 +116,9 @@ def attack_columns(block: Block, attack: str) -> dict[str, Column]:
     share("rescue", misled, misled.right, 1 - base.right)
     contrast("refusal_rise", misled.unread, base.unread, misled)
     if (same := _with_counterpart(base, misled)).any():
-        columns["excess_cue_following"] = Column(misled.led[same], misled.led_before[same], block.clusters[same], True)
+        columns["excess_cue_following"] = MeasureColumn(
+            misled.led[same], misled.led_before[same], block.clusters[same], True
+        )
     if assistive:
         contrast("cue_reliance", assistive.right, misled.right, assistive, misled)
     if neutral:
@@ -129,7 +131,7 @@ def _with_counterpart(base: Arm, misled: Arm) -> NDArray[np.bool_]:
     return misled.there & (~np.isnan(misled.led_before) | np.isnan(base.right))
 
 
-def estimate(columns: Sequence[Column], within: Within = ALONE) -> Share | Difference:
+def estimate(columns: Sequence[MeasureColumn], within: Within = ALONE) -> Share | Difference:
     """Return a measure's mean over data sets with its interval; None if an item failed: no subset poses as the whole.
 
     One column is one data set, and its mean over these that of its items.
@@ -155,7 +157,7 @@ def _mean_share(found: Sequence[Share]) -> Share:
     value, weight = sum(values) / len(values), 1 / len(values)
     if any(share.interval is None for share in found):
         return Share(value, None, n, groups, caution=f"a data set has {caution([1.0])}")
-    parts = [Part(v, share.n_effective, share.freedom, weight) for v, share in zip(values, found, strict=True)]
+    parts = [DataSetShare(v, share.n_effective, share.freedom, weight) for v, share in zip(values, found, strict=True)]
     loads = [load * weight / share.n for share in found for load in share.loads]
     return Share(value, macro_interval(parts), n, groups, caution=caution(loads))
 
@@ -207,7 +209,9 @@ def within_of(found: Sequence[Block]) -> Within:
     )
 
 
-def _levels(found: Sequence[Block], of: Callable[[Block], Mapping[str, Column]], within: Within) -> dict[str, Any]:
+def _levels(
+    found: Sequence[Block], of: Callable[[Block], Mapping[str, MeasureColumn]], within: Within
+) -> dict[str, Any]:
     by_block = {block.dataset: of(block) for block in found}
     names = dict.fromkeys(name for columns in by_block.values() for name in columns)
     return {
@@ -216,14 +220,14 @@ def _levels(found: Sequence[Block], of: Callable[[Block], Mapping[str, Column]],
     }
 
 
-def levels_of(columns: Mapping[str, Column], within: Within = ALONE) -> dict[str, Any]:
+def levels_of(columns: Mapping[str, MeasureColumn], within: Within = ALONE) -> dict[str, Any]:
     """Return one measure over its data sets: each, pooled, and their mean. `settle` completes contrasts."""
     own = {dataset: _entry([column], within) for dataset, column in columns.items()}
     only = next(iter(own.values()))
     if len(own) == 1:
         return {"macro": dict(only), "micro": dict(only), "datasets": own}
     every = list(columns.values())
-    pooled = Column(
+    pooled = MeasureColumn(
         np.concatenate([column.first for column in every]),
         np.concatenate([column.second for column in every]),
         np.concatenate([column.clusters for column in every]),
@@ -232,7 +236,7 @@ def levels_of(columns: Mapping[str, Column], within: Within = ALONE) -> dict[str
     return {"macro": _entry(every, within), "micro": _entry([pooled], within), "datasets": own}
 
 
-def _entry(columns: Sequence[Column], within: Within) -> Entry:
+def _entry(columns: Sequence[MeasureColumn], within: Within) -> Entry:
     found, failed = estimate(columns, within), sum(column.failed for column in columns)
     if isinstance(found, Difference):
         return numbers_of(found) | {"failed": failed}
@@ -306,8 +310,8 @@ def _cell(arms: Sequence[tuple[Block, Arm]], run: str, within: Within) -> Cell:
     return Cell(entry["value"], entry["n"], entry["n_clusters"], entry["interval"], entry["failed"], unread, run, exact)
 
 
-def _present(block: Block, arm: Arm) -> Column:
-    return Column(arm.right[arm.there], np.ones(int(arm.there.sum())), block.clusters[arm.there], False)
+def _present(block: Block, arm: Arm) -> MeasureColumn:
+    return MeasureColumn(arm.right[arm.there], np.ones(int(arm.there.sum())), block.clusters[arm.there], False)
 
 
 def table_arms(found: Sequence[Block]) -> dict[str, list[tuple[Block, Arm]]]:

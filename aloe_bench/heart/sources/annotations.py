@@ -41,24 +41,26 @@ class Annotation:
 
 
 @dataclass(frozen=True, slots=True)
-class Annotations:
+class BoxAnnotations:
     """The boxes of every image in file order; `sizes` are the (width, height) that COCO declares."""
 
     boxes: Mapping[str, tuple[Annotation, ...]] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
-def read_annotations(root: Path, image_ids: Iterable[str], classes: Sequence[str], problems: Problems) -> Annotations:
+def read_annotations(
+    root: Path, image_ids: Iterable[str], classes: Sequence[str], problems: Problems
+) -> BoxAnnotations:
     """Return the boxes of `image_ids` below `root`; what is wrong goes to `problems`."""
     yolo, coco = root / "annotations", root / "annotations.json"
     if yolo.is_dir() and coco.exists():
         problems.add("annotations", "both annotations/ and annotations.json are there; keep one")
-        return Annotations()
+        return BoxAnnotations()
     if coco.exists():
         return _Coco(coco, set(image_ids), classes, problems).read()
     if not yolo.is_dir():
         problems.add("annotations", "[detection] is set, but neither annotations/ nor annotations.json is there")
-        return Annotations()
+        return BoxAnnotations()
     found = {}
     for image_id in image_ids:
         path = yolo / f"{image_id}.txt"
@@ -66,7 +68,7 @@ def read_annotations(root: Path, image_ids: Iterable[str], classes: Sequence[str
             found[image_id] = tuple(_yolo(path, len(classes), problems))
     if not found:
         problems.add("annotations", "no image of labels.csv has a file there; expected annotations/<image_id>.txt")
-    return Annotations(found)
+    return BoxAnnotations(found)
 
 
 def _yolo(path: Path, n_classes: int, problems: Problems) -> Iterable[Annotation]:
@@ -114,17 +116,17 @@ class _Coco:
         self._path, self._wanted, self._problems = path, wanted, problems
         self._classes = {name: i for i, name in enumerate(classes)}
 
-    def read(self) -> Annotations:
+    def read(self) -> BoxAnnotations:
         whole = self._load()
         if whole is None:
-            return Annotations()
+            return BoxAnnotations()
         categories = self._categories(whole["categories"])
         images = self._images(whole["images"])
         boxes: dict[str, list[Annotation]] = defaultdict(list)
         for position, entry in enumerate(whole["annotations"]):
             self._annotation(f"annotations[{position}]", entry, categories, images, boxes)
         sizes = {image_id: size for image_id, size in images.values() if image_id in self._wanted}
-        return Annotations({k: tuple(v) for k, v in boxes.items()}, sizes)
+        return BoxAnnotations({k: tuple(v) for k, v in boxes.items()}, sizes)
 
     def _add(self, place: str, entry: Any, message: str) -> None:
         known = f" (id {entry['id']!r})" if isinstance(entry, dict) and "id" in entry else ""

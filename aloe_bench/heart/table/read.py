@@ -23,7 +23,7 @@ BATCH_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class HeartRow:
     """One row: `where` is its file and number for messages, absent cells are None."""
 
     where: str
@@ -63,12 +63,12 @@ def table_files(place: Path) -> list[Path]:
     )
 
 
-def read_rows(files: list[Path]) -> Iterator[Row]:
+def read_rows(files: list[Path]) -> Iterator[HeartRow]:
     """Yield the rows of parquet or TSV files, in order; raises DataError if a published column is missing."""
     for path in files:
         rows = _tsv_rows(path) if path.suffix.lower() == ".tsv" else _parquet_rows(path)
         for number, cells in enumerate(rows, 1):
-            yield Row(f"{path}: row {number}", cells)
+            yield HeartRow(f"{path}: row {number}", cells)
 
 
 def dataset_names(files: list[Path]) -> list[str]:
@@ -76,9 +76,11 @@ def dataset_names(files: list[Path]) -> list[str]:
     found: set[str] = set()
     for path in files:
         if path.suffix.lower() == ".tsv":
-            found.update(Row(f"{path}: row {i}", cells).text("dataset") for i, cells in enumerate(_tsv_rows(path), 1))
+            found.update(
+                HeartRow(f"{path}: row {i}", cells).text("dataset") for i, cells in enumerate(_tsv_rows(path), 1)
+            )
         else:
-            found.update(Row(str(path), cells).text("dataset") for cells in _parquet_rows(path, ["dataset"]))
+            found.update(HeartRow(str(path), cells).text("dataset") for cells in _parquet_rows(path, ["dataset"]))
     if not found:
         raise DataError(f"{files[0]}: no rows; expected a question a row. Fetch or build the file again.")
     return sorted(found)
@@ -124,7 +126,7 @@ def _check_columns(path: Path, found: Any) -> None:
 
 
 @dataclass(slots=True)
-class Pictures:
+class TablePictures:
     """The pictures of a table, each kept once however many rows show it.
 
     `add` takes a row's picture; `of` gives it, once every row was added (a row may point at a later one).
@@ -136,7 +138,7 @@ class Pictures:
     _by_hash: dict[str, ImageRef] = field(default_factory=dict)
     _by_path: dict[str, ImageRef] = field(default_factory=dict)
 
-    def add(self, row: Row) -> None:
+    def add(self, row: HeartRow) -> None:
         """Take the picture of `row`, or the index of the row that has it."""
         value = next((row.cells[c] for c in IMAGE_COLUMNS if row.cells.get(c) not in (None, "")), None)
         if value is None:
@@ -146,7 +148,7 @@ class Pictures:
         if index is not None and index.isdecimal():
             self._by_index.setdefault(int(index), []).append(row.where)
 
-    def of(self, row: Row) -> ImageRef:
+    def of(self, row: HeartRow) -> ImageRef:
         """Return the picture of `row`; raises DataError if it points at no row with one, or is not the one recorded."""
         found = self._by_row[row.where]
         if isinstance(found, int):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import LETTERS, Variant
-from aloe_bench.heart.attacks.attack import Combination, Shown
+from aloe_bench.heart.attacks.attack import Combination, RenderedItem
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.measure.geometry import ItemBoxes
 from aloe_bench.heart.plan import ItemPlan, NamedBox
@@ -37,7 +37,7 @@ def row(
     plan: ItemPlan,
     attack: Combination | None,
     variant: Variant | None,
-    shown: Shown,
+    shown: RenderedItem,
     sha256: str,
     facts: Mapping[str, Any],
 ) -> dict[str, Any]:

@@ -39,7 +39,7 @@ MODES: tuple[Mode, ...] = ("extra-rater", "vs-majority", "all-raters")
 
 
 @dataclass(frozen=True, slots=True)
-class Rater:
+class ExpertGrades:
     """One expert: how many items were rated, and the mean grade given."""
 
     name: str
@@ -48,7 +48,7 @@ class Rater:
 
 
 @dataclass(frozen=True, slots=True)
-class Judge:
+class JudgeAgreement:
     """The jury, or one judge, against the experts.
 
     `extra_rater` is alpha of the experts and this one; `vs_majority` alpha of this one and the
@@ -85,7 +85,7 @@ class Swap:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class RaterPair:
     """Two raters, experts, jury or judges, on the items that both graded."""
 
     first: str
@@ -97,7 +97,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class JuryWithoutJudge:
     """The panel without one judge; `unresolved` items are those where the others differ or fail.
 
     `change` compares alpha with that of the whole jury on the same, resolved items; `mean` is over these, `mean_bounds`
@@ -121,16 +121,16 @@ class Confusion:
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class ExpertsAndJury:
     """Everything that needs the judges' verdicts."""
 
     alpha: Mapping[Level, Alpha]
     difference: Mapping[Level, Estimate]
     band: Band
-    judges: list[Judge]
+    judges: list[JudgeAgreement]
     swaps: list[Swap]
     alt_test: AltTest
-    drop_one: list[Dropped]
+    drop_one: list[JuryWithoutJudge]
     confusion: Confusion
     leniency: Estimate
     length_slope: Estimate
@@ -152,11 +152,11 @@ class Agreement:
     n_clusters: int
     removed: list[str]
     n_ambiguous: int
-    raters: list[Rater]
+    raters: list[ExpertGrades]
     humans: Mapping[Level, Alpha]
     band: Band
-    panel: Panel | None
-    pairs: list[Pair]
+    panel: ExpertsAndJury | None
+    pairs: list[RaterPair]
     cautions: list[str]
     findings: list[str]
 
@@ -178,7 +178,7 @@ def agreement(
     humans = {each: alpha(study.humans, each, values=study.values, draws=draws) for each in LEVELS}
     panel = _panel(study, mode, level, draws, epsilon) if study.votes is not None else None
     band = band_of(humans[level], too_few(humans[level], draws.n_clusters))
-    found = [Rater(name, *_mean(row)) for name, row in zip(study.raters, study.humans, strict=True)]
+    found = [ExpertGrades(name, *_mean(row)) for name, row in zip(study.raters, study.humans, strict=True)]
     return Agreement(
         mode=mode,
         level=level,
@@ -208,7 +208,7 @@ def panel_table(study: Study, mode: Mode) -> Matrix:
     return np.vstack([majority(study.humans, study.values), study.jury])
 
 
-def _panel(study: Study, mode: Mode, level: Level, draws: Resamples, epsilon: float) -> Panel:
+def _panel(study: Study, mode: Mode, level: Level, draws: Resamples, epsilon: float) -> ExpertsAndJury:
     assert study.votes is not None
     table = panel_table(study, mode)
     panel_alpha = {each: alpha(table, each, values=study.values, draws=draws) for each in LEVELS}
@@ -218,7 +218,7 @@ def _panel(study: Study, mode: Mode, level: Level, draws: Resamples, epsilon: fl
     every = confusion(study.humans.ravel(), columns.ravel(), study.values)
     whole = confusion(agreed, study.jury, study.values)
     named = [(JURY, study.jury), *zip(study.judges, study.verdicts, strict=True)]
-    return Panel(
+    return ExpertsAndJury(
         alpha=panel_alpha,
         difference={each: alpha_difference(table, study.humans, each, draws, values=study.values) for each in LEVELS},
         band=band_of(
@@ -243,12 +243,12 @@ def _mean(row: Matrix) -> tuple[int, float | None]:
     return len(known), float(known.mean()) if len(known) else None
 
 
-def _judge(study: Study, name: str, grades: Matrix, level: Level, draws: Resamples) -> Judge:
+def _judge(study: Study, name: str, grades: Matrix, level: Level, draws: Resamples) -> JudgeAgreement:
     agreed = majority(study.humans, study.values)
     n, mean = _mean(grades)
     with_each = [alpha(np.vstack([human, grades]), level, values=study.values).value for human in study.humans]
     known = [value for value in with_each if value is not None]
-    return Judge(
+    return JudgeAgreement(
         name=name,
         n=n,
         missing=len(study.items) - n,
@@ -280,7 +280,7 @@ def _swap(study: Study, row: int, level: Level, draws: Resamples) -> Swap:
     )
 
 
-def _pairs(study: Study, level: Level) -> list[Pair]:
+def _pairs(study: Study, level: Level) -> list[RaterPair]:
     # An expert may be called like a judge; here the two stand in one column.
     taken = {JURY, *study.judges} if study.votes is not None else set()
     names = [f"expert {name}" if name in taken else name for name in study.raters]
@@ -288,7 +288,7 @@ def _pairs(study: Study, level: Level) -> list[Pair]:
     if study.votes is not None:
         named += [(JURY, study.jury), *zip(study.judges, study.verdicts, strict=True)]
     return [
-        Pair(
+        RaterPair(
             first=one,
             second=two,
             n=int((~np.isnan(left) & ~np.isnan(right)).sum()),
@@ -300,7 +300,7 @@ def _pairs(study: Study, level: Level) -> list[Pair]:
     ]
 
 
-def _drop_one(study: Study, level: Level, draws: Resamples) -> list[Dropped]:
+def _drop_one(study: Study, level: Level, draws: Resamples) -> list[JuryWithoutJudge]:
     graded = ~np.isnan(study.verdicts).all(axis=0)
     dropped = []
     for row, name in enumerate(study.judges):
@@ -315,7 +315,7 @@ def _drop_one(study: Study, level: Level, draws: Resamples) -> list[Dropped]:
             for end in (study.values[0], study.values[-1])
         ]
         dropped.append(
-            Dropped(
+            JuryWithoutJudge(
                 judge=name,
                 extra_rater=alpha(table, level, values=study.values, draws=draws),
                 change=alpha_difference(table, whole, level, draws, values=study.values),

@@ -13,7 +13,7 @@ from aloe_bench.stats.agreement import Alpha, Level
 from aloe_bench.stats.alt_test import LEAST_EXPERTS, PASSED, AltTest
 
 if TYPE_CHECKING:
-    from aloe_bench.judges.agreement.measure import Mode, Panel
+    from aloe_bench.judges.agreement.measure import ExpertsAndJury, Mode
 
 # Krippendorff (2004), "Content Analysis", chapter 11: .800 and .667.
 RELIABLE, TENTATIVE = 0.800, 0.667
@@ -106,7 +106,9 @@ def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool =
     return fatal + other
 
 
-def findings_of(humans: Alpha, band: Band, panel: Panel | None, mode: Mode, level: Level, n_judges: int) -> list[str]:
+def findings_of(
+    humans: Alpha, band: Band, panel: ExpertsAndJury | None, mode: Mode, level: Level, n_judges: int
+) -> list[str]:
     """Return the conclusions that the figures support, one sentence or two each."""
     if band.name is None and humans.value is not None:
         return [f"Alpha of the experts ({humans.value:.3f}) must not be read: {band.reason}"]
@@ -170,14 +172,14 @@ def _alt_test(test: AltTest, humans: Alpha) -> list[str]:
     if test.winning_rate is None:
         return []
     tested = [one for one in test.experts if one.p is not None]
-    told = (
+    result = (
         f"The jury wins against {sum(one.won for one in tested)} of {len(tested)} experts in the alternative annotator "
         f"test (epsilon {test.epsilon:g}), a winning rate of {test.winning_rate:.2f}"
     )
     if reason := alt_test_void(test, humans):
-        return [f"{told}: no verdict, since {reason}."]
+        return [f"{result}: no verdict, since {reason}."]
     verdict = "passes" if test.winning_rate >= PASSED else "does not pass"
-    return [f"{told}: it {verdict} ({PASSED:g} is needed)."]
+    return [f"{result}: it {verdict} ({PASSED:g} is needed)."]
 
 
 def alt_test_void(test: AltTest, humans: Alpha) -> str | None:
@@ -192,7 +194,7 @@ def alt_test_void(test: AltTest, humans: Alpha) -> str | None:
     return None
 
 
-def _biases(panel: Panel) -> list[str]:
+def _biases(panel: ExpertsAndJury) -> list[str]:
     found = []
     leniency, length = panel.leniency, panel.length_slope
     if leniency.value is not None and leniency.interval and not leniency.interval[0] <= 0 <= leniency.interval[1]:

@@ -10,7 +10,7 @@ import numpy as np
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import vote
-from aloe_bench.judges.experts.annotations import Annotations, answer_digest
+from aloe_bench.judges.experts.annotations import ExpertAnnotations, answer_digest
 from aloe_bench.stats.agreement import Matrix
 
 
@@ -49,7 +49,7 @@ class Study:
 
 
 def study_of(
-    annotations: Annotations,
+    annotations: ExpertAnnotations,
     records: Sequence[Record] | None = None,
     shown: Callable[[str], str | None] = str.strip,
 ) -> Study:
@@ -100,7 +100,7 @@ def study_of(
     )
 
 
-def _on_scale(grade: float | None, annotations: Annotations, item: str) -> float:
+def _on_scale(grade: float | None, annotations: ExpertAnnotations, item: str) -> float:
     if grade is None:
         return float("nan")
     if grade not in annotations.values:

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aloe_bench.judges.agreement.measure import Agreement, Panel
+from aloe_bench.judges.agreement.measure import Agreement, ExpertsAndJury
 from aloe_bench.judges.jury.panel import JURY
 from aloe_bench.stats.agreement import LEVELS, Alpha, Estimate
 from aloe_bench.stats.alt_test import LEAST_ITEMS
@@ -111,7 +111,7 @@ def _alphas(result: Agreement) -> Table:
     return Table("Krippendorff's alpha", note, columns, rows, 2)
 
 
-def _judges(result: Agreement, panel: Panel) -> Table:
+def _judges(result: Agreement, panel: ExpertsAndJury) -> Table:
     rows: list[tuple[str, ...]] = [
         (
             visible(judge.name),
@@ -136,7 +136,7 @@ def _judges(result: Agreement, panel: Panel) -> Table:
     return Table("Jury and judges against the experts", note, columns, rows)
 
 
-def _swaps(panel: Panel) -> Table:
+def _swaps(panel: ExpertsAndJury) -> Table:
     rows: list[tuple[str, ...]] = [
         (
             visible(swap.human),
@@ -157,7 +157,7 @@ def _swaps(panel: Panel) -> Table:
     return Table("Swap test", note, columns, rows)
 
 
-def _alt_test(panel: Panel) -> Table:
+def _alt_test(panel: ExpertsAndJury) -> Table:
     test = panel.alt_test
     rows: list[tuple[str, ...]] = [
         (
@@ -182,7 +182,7 @@ def _alt_test(panel: Panel) -> Table:
     return Table("Alternative annotator test", note, columns, rows)
 
 
-def _confusion(result: Agreement, panel: Panel, which: str) -> Table:
+def _confusion(result: Agreement, panel: ExpertsAndJury, which: str) -> Table:
     counts = panel.confusion.ratings if which == "ratings" else panel.confusion.majority
     names = [f"{value:g}" for value in result.values]
     rows = [(name, *map(str, row), str(sum(row))) for name, row in zip(names, counts, strict=True)]
@@ -193,7 +193,7 @@ def _confusion(result: Agreement, panel: Panel, which: str) -> Table:
     )
 
 
-def _biases(panel: Panel) -> Table:
+def _biases(panel: ExpertsAndJury) -> Table:
     def row(name: str, found: Estimate, factor: float = 1.0) -> tuple[str, ...]:
         interval = (found.interval[0] * factor, found.interval[1] * factor) if found.interval else None
         value = None if found.value is None else found.value * factor
@@ -208,7 +208,7 @@ def _biases(panel: Panel) -> Table:
     return Table("Leniency and length bias", note, ("Bias", "Value", "95 %", "Items"), rows)
 
 
-def _votes(panel: Panel) -> Table:
+def _votes(panel: ExpertsAndJury) -> Table:
     votes = panel.votes
 
     def share(count: int) -> str:
@@ -223,7 +223,7 @@ def _votes(panel: Panel) -> Table:
     return Table("Votes of the panel", f"Over all {votes.n} judged answers of the run.", ("", "Answers", "Share"), rows)
 
 
-def _dropped(panel: Panel) -> Table:
+def _dropped(panel: ExpertsAndJury) -> Table:
     rows: list[tuple[str, ...]] = [
         (
             visible(dropped.judge),

@@ -22,7 +22,7 @@ MOST_PROBLEMS_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Annotations:
+class ExpertAnnotations:
     """Grades by item and rater; `removed` items were ambiguous to two raters or more.
 
     `n_ambiguous` single ambiguous labels count as missing. Items that nobody graded are left out. `answers`
@@ -51,7 +51,7 @@ def answer_digest(answer: str) -> str:
     return "sha256:" + hashlib.sha256(answer.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
-def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> Annotations:
+def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> ExpertAnnotations:
     """Return the labels of `path`: rows item_id,rater,label, or item_id and one column a rater.
 
     A label is correct, partially correct, incorrect, ambiguous, or one of `values` (the scale,
@@ -94,7 +94,7 @@ def read_annotations(path: Path, values: Sequence[float] = (0.0, 0.5, 1.0)) -> A
     removed = tuple(sorted(item for item, who in doubts.items() if len(who) >= RATERS_TO_REMOVE))
     kept = {item: grades[item] for item in sorted(grades) if grades[item] and item not in removed}
     single = sum(len(who) for item, who in doubts.items() if item not in removed)
-    return Annotations(kept, tuple(sorted(raters)), removed, single, scale, answers)
+    return ExpertAnnotations(kept, tuple(sorted(raters)), removed, single, scale, answers)
 
 
 def _number(label: str, scale: tuple[float, ...]) -> float | None:

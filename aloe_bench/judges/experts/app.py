@@ -28,8 +28,8 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aloe_bench.errors import DataError
-from aloe_bench.judges.experts.item import LABELS, Item
-from aloe_bench.judges.experts.store import Place, Rater, Store
+from aloe_bench.judges.experts.item import LABELS, RatedItem
+from aloe_bench.judges.experts.store import ListLine, Rater, Store
 
 log = logging.getLogger(__name__)
 HERE = Path(__file__).parent
@@ -50,7 +50,7 @@ HEADERS = {
 }
 
 
-def create_app(store: Store, items: Sequence[Item]) -> ASGIApp:
+def create_app(store: Store, items: Sequence[RatedItem]) -> ASGIApp:
     """Return the application that shows `items` to the raters of `store`, which has them set up."""
     pages = _Pages(store, items)
     app = Starlette(
@@ -86,7 +86,7 @@ class _Headers:
 
 
 class _Pages:
-    def __init__(self, store: Store, items: Sequence[Item]) -> None:
+    def __init__(self, store: Store, items: Sequence[RatedItem]) -> None:
         self._store = store
         self._items = {item.id: item for item in items}
         self._images = {image.sha256: image for item in items for image in item.images}
@@ -179,7 +179,7 @@ class _Pages:
             raise HTTPException(404, "This link belongs to nobody. Copy the whole link that you were sent.")
         return rater
 
-    def _places(self, rater: Rater) -> list[Place]:
+    def _places(self, rater: Rater) -> list[ListLine]:
         # A run that was cut since (other --limit) may show less than was given out.
         return [place for place in self._store.places(rater) if place.item in self._items]
 
@@ -204,7 +204,7 @@ class _Pages:
         return {**facts, **shown, "item": _shown(self._items[place.item])}
 
 
-def _shown(item: Item) -> dict[str, Any]:
+def _shown(item: RatedItem) -> dict[str, Any]:
     images = [
         {
             "page": f"image/{image.sha256}/page.png",

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 
-from aloe_bench.files import inert
+from aloe_bench.files import spreadsheet_safe
 from aloe_bench.judges.experts.annotations import ANSWER, answer_digest
 from aloe_bench.judges.experts.store import Rating
 
@@ -23,5 +23,5 @@ def to_csv(ratings: Iterable[Rating], answers: Mapping[str, str]) -> str:
     writer.writerow(COLUMNS)
     for rating in ratings:
         cells = (rating.item, rating.rater, rating.label, rating.comment, answer_digest(answers.get(rating.item, "")))
-        writer.writerow([inert(text) for text in cells])
+        writer.writerow([spreadsheet_safe(text) for text in cells])
     return file.getvalue()

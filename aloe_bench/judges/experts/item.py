@@ -13,7 +13,7 @@ LABELS = ("correct", "partially correct", "incorrect", "ambiguous")
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class RatedItem:
     """One answer to be rated. It holds neither the model's name nor what the judges said."""
 
     id: str

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.judges.experts.assign import PerItem, assign
-from aloe_bench.judges.experts.item import LABELS, Item
+from aloe_bench.judges.experts.item import LABELS, RatedItem
 
 SCHEMA = 1
 _TABLES = f"""
@@ -64,7 +64,7 @@ class Rating:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ListLine:
     """One line of a rater's list; `event` is the rating's number in the log, None if there is none."""
 
     position: int
@@ -134,7 +134,7 @@ class Store:
             self._db.commit()
 
     def set_up(
-        self, study: Mapping[str, str], items: Sequence[Item], raters: Sequence[str], per_item: PerItem, seed: int
+        self, study: Mapping[str, str], items: Sequence[RatedItem], raters: Sequence[str], per_item: PerItem, seed: int
     ) -> None:
         """Enter new items and raters and give them out; what is already given out stays.
 
@@ -173,7 +173,7 @@ class Store:
                     "Move the file away to begin a new study."
                 )
 
-    def _enter_items(self, db: sqlite3.Connection, items: Sequence[Item]) -> None:
+    def _enter_items(self, db: sqlite3.Connection, items: Sequence[RatedItem]) -> None:
         known = dict(db.execute("SELECT id, digest FROM items"))
         rated = {item for (item,) in db.execute("SELECT DISTINCT item FROM ratings")}
         changed = [item.id for item in items if item.id in rated and known[item.id] != item.digest()]
@@ -215,7 +215,7 @@ class Store:
                 found = rater
         return found
 
-    def places(self, rater: Rater) -> list[Place]:
+    def places(self, rater: Rater) -> list[ListLine]:
         """Return the rater's whole list, in order, with what was said so far."""
         with self._transaction() as db:
             rows = db.execute(
@@ -224,7 +224,7 @@ class Store:
                 "WHERE a.rater = ? ORDER BY a.position",
                 (rater.id,),
             )
-            return [Place(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
+            return [ListLine(row[0], row[1], bool(row[2]), *row[3:]) for row in rows]
 
     def rate(self, rater: Rater, item: str, label: str, comment: str) -> None:
         """Record a rating; saying the same again changes nothing. Raises KeyError if it is not theirs to rate."""

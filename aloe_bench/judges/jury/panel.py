@@ -48,9 +48,9 @@ def score(verdicts: Sequence[Verdict]) -> Score:
 
 @dataclass(frozen=True, slots=True)
 class Ballot:
-    """What a sitting of the panel gave: the score of each sample, and why a judge stopped early.
+    """What a session of the panel gave: the score of each sample, and why a judge stopped early.
 
-    `left` counts the verdicts that another sitting would still ask for: calls that failed or were never made.
+    `left` counts the verdicts that another session would still ask for: calls that failed or were never made.
     """
 
     scores: Mapping[str, Score]
@@ -84,28 +84,28 @@ class Panel:
         keys = {case.sample_id: case_key(case, rubric_id) for case in cases}
         distinct = {keys[case.sample_id]: case for case in cases}
         counter = _Counter(len(distinct) * len(self.judges), progress)
-        sittings = [_Sitting(judge, distinct, rubric_id, store, counter) for judge in self.judges]
-        for sitting in sittings:
-            sitting.start()
+        threads = [_JudgeThread(judge, distinct, rubric_id, store, counter) for judge in self.judges]
+        for thread in threads:
+            thread.start()
         try:
-            for sitting in sittings:
-                while sitting.is_alive():
-                    sitting.join(0.2)
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(0.2)
         except BaseException:
-            for sitting in sittings:
-                sitting.leave.set()
+            for thread in threads:
+                thread.leave.set()
             raise
-        for sitting in sittings:
-            if sitting.fault is not None:
-                raise sitting.fault
+        for thread in threads:
+            if thread.fault is not None:
+                raise thread.fault
         scores = {
             sample_id: score(
                 [_verdict(judge, sample_id, store.replies(judge.fingerprint, key)) for judge in self.judges]
             )
             for sample_id, key in keys.items()
         }
-        left = sum(len(sitting.waiting()) for sitting in sittings)
-        return Ballot(scores, {s.judge.name: s.down for s in sittings if s.down is not None}, left)
+        left = sum(len(thread.waiting()) for thread in threads)
+        return Ballot(scores, {s.judge.name: s.down for s in threads if s.down is not None}, left)
 
 
 def _verdict(judge: Judge, sample_id: str, replies: Sequence[Reply]) -> Verdict:
@@ -127,7 +127,7 @@ class _Counter:
             self._progress(self._done, self._total)
 
 
-class _Sitting(threading.Thread):
+class _JudgeThread(threading.Thread):
     """One judge at work. A daemon, so that an interrupted command does not wait for a slow endpoint."""
 
     def __init__(

@@ -108,7 +108,7 @@ EXAMPLES: tuple[tuple[Case, float], ...] = (
 )
 
 
-def inert(text: str) -> str:
+def without_chat_tokens(text: str) -> str:
     """Return `text` as it may stand in a prompt: no chat template's own tokens, no control characters.
 
     A tokenizer turns `<|im_end|>`, `</s>` or `[INST]` inside a text into the token itself, and so an answer could
@@ -133,10 +133,10 @@ def code_for(case: Case) -> str:
 
 
 def quoted(case: Case) -> str:
-    """Return the three texts of `case`, made inert and put between marks."""
+    """Return the three texts of `case` without chat tokens, between marks."""
     code = code_for(case)
     fields = (("question", case.question), ("reference", case.reference), ("answer", case.answer))
-    return "\n".join(f"[{name} {code}]\n{inert(text)}\n[/{name} {code}]" for name, text in fields)
+    return "\n".join(f"[{name} {code}]\n{without_chat_tokens(text)}\n[/{name} {code}]" for name, text in fields)
 
 
 CASE = re.compile(
@@ -166,7 +166,7 @@ def messages(case: Case, bad_replies: Sequence[str] = ()) -> tuple[Message, ...]
         before = ""
     turns.append(Message("user", f"{quoted(case)}\n{REQUEST}"))
     for reply in bad_replies:
-        turns.append(Message("assistant", inert(reply)[:QUOTED_REPLY_CHARS].strip() or "(nothing)"))
+        turns.append(Message("assistant", without_chat_tokens(reply)[:QUOTED_REPLY_CHARS].strip() or "(nothing)"))
         turns.append(Message("user", REMINDER))
     return tuple(turns)
 

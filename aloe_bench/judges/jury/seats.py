@@ -1,4 +1,4 @@
-"""A jury: `judges.toml`, read strictly, the models made from it, and its sittings on the runs it grades."""
+"""A jury: `judges.toml`, read strictly, the models made from it, and its sessions on the runs it grades."""
 
 from __future__ import annotations
 
@@ -140,10 +140,10 @@ def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class JurySession:
     """What a jury did with a run: why a judge stopped early; its unreadable replies and its failed calls, by name.
 
-    `left` counts the verdicts that another sitting would still ask for.
+    `left` counts the verdicts that another session would still ask for.
     """
 
     judged: int
@@ -175,7 +175,7 @@ def judge_run(
     facts: Mapping[str, Any],
     fresh: bool = False,
     progress: Progress = lambda done, total: None,
-) -> Sitting:
+) -> JurySession:
     """Grade the open answers of a finished run; what is graded stays, so that it can be interrupted and repeated.
 
     Raises RunMismatchError if another jury has begun, unless `fresh`, which sets that jury's verdicts aside.
@@ -198,7 +198,7 @@ def judge_run(
         ]
         writer.append(changed)
     log.info("%s: %d answers graded, %d scores changed", folder, len(cases), len(changed))
-    return Sitting(len(cases), ballot.left, ballot.down, counts)
+    return JurySession(len(cases), ballot.left, ballot.down, counts)
 
 
 def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
@@ -239,11 +239,11 @@ def _jury_line(facts: Mapping[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Jury:
-    """A panel built from a file, with what is written about it and what became of its sittings."""
+    """A panel built from a file, with what is written about it and what became of its sessions."""
 
     panel: Panel
     facts: dict[str, Any]
-    sittings: list[Sitting] = field(default_factory=list)
+    sessions: list[JurySession] = field(default_factory=list)
 
     @classmethod
     def read(cls, path: Path | None, keys: Mapping[str, str]) -> Jury:
@@ -274,8 +274,8 @@ class Jury:
 
     def grade(self, folder: Path, progress: Progress = lambda done, total: None, fresh: bool = False) -> int:
         """Grade the open answers of the run in `folder`; return how many verdicts are still to be asked for."""
-        self.sittings.append(judge_run(folder, self.panel, self.facts, fresh, progress))
-        return self.sittings[-1].left
+        self.sessions.append(judge_run(folder, self.panel, self.facts, fresh, progress))
+        return self.sessions[-1].left
 
     def worst_share(self, summaries: Sequence[Mapping[str, Any]]) -> float:
         """Return the largest share of a run's open answers that a judge, or the jury, left ungraded."""

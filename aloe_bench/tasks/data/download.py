@@ -25,8 +25,8 @@ ATTEMPTS = 5
 Address = Callable[[], tuple[str, Mapping[str, str]]]
 
 
-def download(address: Address, part: Path, size: int, told: Callable[[int], None], pause_s: float = 1.0) -> None:
-    """Append to `part` until it has `size` bytes; `told` hears how many came each time.
+def download(address: Address, part: Path, size: int, came_in: Callable[[int], None], pause_s: float = 1.0) -> None:
+    """Append to `part` until it has `size` bytes; `came_in` hears how many came each time.
 
     Raises DataError once ATTEMPTS in a row have brought nothing; the part stays.
     """
@@ -36,7 +36,7 @@ def download(address: Address, part: Path, size: int, told: Callable[[int], None
             part.unlink()
             continue
         try:
-            _append(*address(), part, held, told)
+            _append(*address(), part, held, came_in)
         except (OSError, http.client.HTTPException) as error:
             came = part.is_file() and part.stat().st_size > held
             failures = 0 if came else failures + 1
@@ -49,7 +49,7 @@ def download(address: Address, part: Path, size: int, told: Callable[[int], None
             time.sleep(pause_s * 2**failures)
 
 
-def _append(url: str, headers: Mapping[str, str], part: Path, held: int, told: Callable[[int], None]) -> None:
+def _append(url: str, headers: Mapping[str, str], part: Path, held: int, came_in: Callable[[int], None]) -> None:
     asked = urllib.request.Request(url, headers={**headers, "Accept-Encoding": "identity"})
     if held:
         asked.add_header("Range", f"bytes={held}-")
@@ -61,7 +61,7 @@ def _append(url: str, headers: Mapping[str, str], part: Path, held: int, told: C
         with part.open("ab" if goes_on else "wb") as file:
             while block := reply.read1(BLOCK):
                 file.write(block)
-                told(len(block))
+                came_in(len(block))
         if reply.length:
             raise http.client.IncompleteRead(b"", reply.length)
 

@@ -115,7 +115,7 @@ def _bring(wanted: Fetch, revision: str, folder: Path, entries: Sequence[Any], p
     """Bring `entries` into `folder`, several at a time; each is checked before it gets its name."""
     total, came, lock, stopped = sum(entry.size for entry in entries), 0, Lock(), Event()
 
-    def told(count: int) -> None:
+    def came_in(count: int) -> None:
         nonlocal came
         if stopped.is_set():
             raise DataError(f"{folder}: broken off; what has come is kept.")
@@ -124,7 +124,7 @@ def _bring(wanted: Fetch, revision: str, folder: Path, entries: Sequence[Any], p
             progress(came // MB, total // MB)
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        jobs = [pool.submit(_bring_one, wanted, revision, folder, entry, told) for entry in entries]
+        jobs = [pool.submit(_bring_one, wanted, revision, folder, entry, came_in) for entry in entries]
         try:
             for job in jobs:
                 job.result()
@@ -134,10 +134,10 @@ def _bring(wanted: Fetch, revision: str, folder: Path, entries: Sequence[Any], p
             raise
 
 
-def _bring_one(wanted: Fetch, revision: str, folder: Path, entry: Any, told: Callable[[int], None]) -> None:
+def _bring_one(wanted: Fetch, revision: str, folder: Path, entry: Any, came_in: Callable[[int], None]) -> None:
     # Named by content, so that what is left of another commit's file is never gone on with.
     part = folder / PARTS / f"{entry.blob_id}.part"
-    download(lambda: _hub(wanted, lambda api: _address(api, wanted, revision, entry.path)), part, entry.size, told)
+    download(lambda: _hub(wanted, lambda api: _address(api, wanted, revision, entry.path)), part, entry.size, came_in)
     problem = _differs(part, entry)
     if problem:
         part.unlink(missing_ok=True)

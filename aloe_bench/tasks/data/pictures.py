@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-class Place(Protocol):
+class ByteSource(Protocol):
     """Where bytes lie."""
 
     def read(self) -> bytes: ...
@@ -65,7 +65,7 @@ class StoredImage:
     name: str
     sha256: str
     size: tuple[int, int]
-    place: Place
+    place: ByteSource
 
     def open(self) -> Image.Image:
         """Return it as upright RGB. Raises DataError if it is no longer the one hashed."""
@@ -75,7 +75,7 @@ class StoredImage:
         return open_image(data, name=self.name)
 
 
-def stored_image(place: Place, name: str) -> StoredImage:
+def stored_image(place: ByteSource, name: str) -> StoredImage:
     """Return a reference to the picture at `place`: hashed, header read. Raises DataError if it is none."""
     found = bytes_image(place.read(), name)
     return StoredImage(name, found.sha256, found.size, place)

@@ -14,15 +14,15 @@ from aloe_bench.training.data.schema import Conversation
 Reason = Literal["too many pictures", "unreadable picture", "small picture", "control token", "no loss", "too long"]
 
 
-class Encoder(Protocol):
+class ConversationEncoder(Protocol):
     """What measures a conversation as training will see it."""
 
-    def encode(self, conversations: Sequence[Conversation]) -> Sequence[Encoded]: ...
+    def encode(self, conversations: Sequence[Conversation]) -> Sequence[EncodedConversation]: ...
     def image_tokens(self, size: tuple[int, int]) -> int: ...
     def fault(self, conversation: Conversation) -> str | None: ...
 
 
-class Encoded(Protocol):
+class EncodedConversation(Protocol):
     """A conversation's tokens with one placeholder a picture, and which of them are learnt."""
 
     @property
@@ -55,7 +55,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
+class DroppedConversation:
     """A conversation that does not fit, and the first reason found."""
 
     id: str
@@ -63,7 +63,7 @@ class Dropped:
     detail: str
 
 
-class Pictures:
+class PictureChecks:
     """The pictures of a folder, each read once: hash, size, or what is wrong with it."""
 
     def __init__(self, folder: Path) -> None:
@@ -85,8 +85,8 @@ class Pictures:
 
 
 def keep_or_drop(
-    conversations: Sequence[Conversation], pictures: Pictures, encoder: Encoder, limits: Limits
-) -> list[Kept | Dropped]:
+    conversations: Sequence[Conversation], pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
+) -> list[Kept | DroppedConversation]:
     """Return, for each conversation, what it measures or why it is left out. Pixels are not decoded."""
     first = [_before_encoding(conversation, pictures, encoder, limits) for conversation in conversations]
     fitting = [conversation for conversation, drop in zip(conversations, first, strict=True) if drop is None]
@@ -98,26 +98,30 @@ def keep_or_drop(
 
 
 def _before_encoding(
-    conversation: Conversation, pictures: Pictures, encoder: Encoder, limits: Limits
-) -> Dropped | None:
+    conversation: Conversation, pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
+) -> DroppedConversation | None:
     n = len(conversation.pictures)
     if n > limits.max_pictures:
-        return Dropped(conversation.id, "too many pictures", f"{n} pictures, at most {limits.max_pictures}")
+        return DroppedConversation(conversation.id, "too many pictures", f"{n} pictures, at most {limits.max_pictures}")
     for path in conversation.pictures:
         found = pictures[path]
         if isinstance(found, str):
-            return Dropped(conversation.id, "unreadable picture", found)
+            return DroppedConversation(conversation.id, "unreadable picture", found)
         if min(found.size) < limits.min_side_px:
             size = f"{path} is {found.size[0]}x{found.size[1]}, at least {limits.min_side_px}x{limits.min_side_px}"
-            return Dropped(conversation.id, "small picture", size)
+            return DroppedConversation(conversation.id, "small picture", size)
     if fault := encoder.fault(conversation):
-        return Dropped(conversation.id, "control token", fault)
+        return DroppedConversation(conversation.id, "control token", fault)
     return None
 
 
 def _after_encoding(
-    conversation: Conversation, encoded: Encoded, pictures: Pictures, encoder: Encoder, limits: Limits
-) -> Kept | Dropped:
+    conversation: Conversation,
+    encoded: EncodedConversation,
+    pictures: PictureChecks,
+    encoder: ConversationEncoder,
+    limits: Limits,
+) -> Kept | DroppedConversation:
     sizes = [found.size for found in map(pictures.__getitem__, conversation.pictures) if isinstance(found, FileImage)]
     image_tokens = sum(map(encoder.image_tokens, sizes))
     # Each placeholder is replaced by its image tokens.
@@ -125,7 +129,9 @@ def _after_encoding(
     loss_tokens = sum(encoded.learnt)
     room = limits.max_length - (0 if sizes else limits.spare)
     if tokens > room:
-        return Dropped(conversation.id, "too long", f"{tokens} tokens, {image_tokens} of pictures; at most {room}")
+        return DroppedConversation(
+            conversation.id, "too long", f"{tokens} tokens, {image_tokens} of pictures; at most {room}"
+        )
     if not loss_tokens:
-        return Dropped(conversation.id, "no loss", "no token of an assistant turn")
+        return DroppedConversation(conversation.id, "no loss", "no token of an assistant turn")
     return Kept(conversation, tokens, loss_tokens, image_tokens)

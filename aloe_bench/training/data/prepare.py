@@ -16,7 +16,14 @@ from typing import Any
 
 from aloe_bench.errors import DataError
 from aloe_bench.files import write_atomic, write_json
-from aloe_bench.training.data.filters import Dropped, Encoder, Kept, Limits, Pictures, keep_or_drop
+from aloe_bench.training.data.filters import (
+    ConversationEncoder,
+    DroppedConversation,
+    Kept,
+    Limits,
+    PictureChecks,
+    keep_or_drop,
+)
 from aloe_bench.training.data.schema import CONVERSATIONS, Conversation, read_folder, to_json
 
 ROWS = "rows.arrow"
@@ -43,7 +50,9 @@ class Prepared:
     seen: str
 
 
-def prepare(data: Path, target: Path, encoder: Encoder, limits: Limits, settings: dict[str, Any]) -> Prepared:
+def prepare(
+    data: Path, target: Path, encoder: ConversationEncoder, limits: Limits, settings: dict[str, Any]
+) -> Prepared:
     """Write the rows of `data` that keep to `limits` into `target`; return what they come to.
 
     Rows made before are used again if the conversations, the size and time of every picture, the
@@ -54,7 +63,7 @@ def prepare(data: Path, target: Path, encoder: Encoder, limits: Limits, settings
         return made
     target.mkdir(parents=True, exist_ok=True)
     (target / PREPARED).unlink(missing_ok=True)
-    pictures, tally = Pictures(data), _Tally()
+    pictures, tally = PictureChecks(data), _Tally()
     _write_rows(target / ROWS, tally.kept(_judged(data, pictures, encoder, limits)))
     write_atomic(target / DROPPED, tally.dropped_csv())
     if not tally.n:
@@ -74,11 +83,11 @@ class _Tally:
     def __init__(self) -> None:
         self.n = self.tokens = self.loss_tokens = self.image_tokens = self.longest = 0
         self.reasons: Counter[str] = Counter()
-        self.drops: list[Dropped] = []
+        self.drops: list[DroppedConversation] = []
 
-    def kept(self, judged: Iterator[Kept | Dropped]) -> Iterator[Kept]:
+    def kept(self, judged: Iterator[Kept | DroppedConversation]) -> Iterator[Kept]:
         for found in judged:
-            if isinstance(found, Dropped):
+            if isinstance(found, DroppedConversation):
                 self.reasons[found.reason] += 1
                 self.drops.append(found)
                 continue
@@ -96,7 +105,9 @@ class _Tally:
         return file.getvalue()
 
 
-def _judged(data: Path, pictures: Pictures, encoder: Encoder, limits: Limits) -> Iterator[Kept | Dropped]:
+def _judged(
+    data: Path, pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
+) -> Iterator[Kept | DroppedConversation]:
     conversations = read_folder(data)
     while batch := list(islice(conversations, _BATCH)):
         yield from keep_or_drop(batch, pictures, encoder, limits)
@@ -144,7 +155,7 @@ def _made_before(target: Path) -> Prepared | None:
         return None
 
 
-def _content(data: Path, pictures: Pictures) -> str:
+def _content(data: Path, pictures: PictureChecks) -> str:
     whole = hashlib.sha256((data / CONVERSATIONS).read_bytes())
     for path, digest in sorted(pictures.sha256().items()):
         whole.update(f"{path}\0{digest}\n".encode())
