@@ -120,9 +120,7 @@ def _row(
     ]
     moved.sort(key=lambda move: (-abs(move.points), -move.gained - move.lost, move.was, move.now))
     cells = {name: cell.value for name, cell in task_cells(header, now).items()} if complete else {}
-    unchanged: Counter[str] = Counter(
-        old.kind for old, new in zip(before, now, strict=True) if old is new and before is not now
-    )
+    stayed: Counter[str] = Counter(old.kind for old, new in zip(before, now, strict=True) if old is new)
     return Rescored(
         parser=parser,
         says=says,
@@ -130,7 +128,7 @@ def _row(
         outcomes=Counter(map(outcome_of, now)),
         points=sum((move.points for move in moved), Fraction()),
         moved=tuple(moved),
-        kept=unchanged,
+        kept=stayed if now is not before else {},
         cells=cells,
     )
 
