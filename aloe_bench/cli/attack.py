@@ -30,6 +30,7 @@ class AttackOptions:
     parity: bool
     seed: int
     limit: int | None
+    places: Path | None
     workers: int | None
     embed: bool
     overwrite: bool
@@ -47,6 +48,9 @@ class AttackOptions:
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
 @click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
+@click.option(
+    "--places", type=click.Path(path_type=Path), help="Table of a larger part of the source, for its wrong boxes."
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes; the output does not depend on it.  [default: all]")
 @click.option("--embed", is_flag=True, help="Put the pictures into the table, as on the hub, and not beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace an --output that this command wrote.")
@@ -88,16 +92,19 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
     from aloe_bench.cli.common import progress_of
     from aloe_bench.files import NewFolder
     from aloe_bench.heart.make import build, check_pictures, plan_work
+    from aloe_bench.heart.survey import read_places
     from aloe_bench.workers import available
 
     output, quiet = wanted.output, wanted.as_json
     n_workers = wanted.workers or available()
-    work = plan_work(sources, recipe, limit=wanted.limit)
+    if output is not None and wanted.preview is None:
+        NewFolder(output, overwrite=wanted.overwrite, known_by="manifest.json").check()
+    places = None if wanted.places is None else read_places(wanted.places)
+    with progress_of("looking at true boxes", quiet=quiet) as report:
+        work = plan_work(sources, recipe, limit=wanted.limit, places=places, n_workers=n_workers, report=report)
     if wanted.preview is not None:
         _preview(work, recipe, wanted.preview, output, as_json=quiet)
         return
-    if output is not None:
-        NewFolder(output, overwrite=wanted.overwrite, known_by="manifest.json").check()
     with progress_of("checking pictures", quiet=quiet) as report:
         twins = check_pictures(work, n_workers, report)
     for ids in twins[:5]:
