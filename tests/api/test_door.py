@@ -217,7 +217,7 @@ def test_what_a_model_cannot_do_is_refused_before_a_run_has_a_folder(quick, tmp_
     with pytest.raises(UsageError, match="give its folder or a ModelSpec"):
         evaluate(Echo(), "careqa_vision_mcq", ray="local", **common)
     with pytest.raises(UsageError, match="expected native or vlmeval"):
-        evaluate("mock", "careqa_vision_mcq", engine="vlm", **common)
+        evaluate("mock", "careqa_vision_mcq", engine="vlm", **common)  # type: ignore[call-overload]
 
     # Of several tasks, the first would have run before the second was refused.
     done = quick("run", "--model", "mock", "--suite", "careqa_vision", "--protocol", "logprob", "--data-root", MINI,
