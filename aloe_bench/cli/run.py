@@ -108,9 +108,7 @@ class RunOptions:
     show_default=True,
     help="Ask choice questions for the option's letter or for its text.",
 )
-@click.option(
-    "--parser", type=click.Choice(["strict", "strict2", "vlmeval", "probmed"]), default="strict", show_default=True
-)
+@click.option("--parser", type=click.Choice(list(registry.PARSERS)), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
