@@ -121,7 +121,8 @@ SPREAD = """
 import sys
 from aloe_bench import evaluate
 if __name__ == "__main__":
-    run = evaluate("mock", "careqa_vision_mcq", data_root={root!r}, output="there", allow_partial=True, ray="local", replicas=1)
+    where = dict(data_root={root!r}, output="there", ray="local", replicas=1)
+    run = evaluate("mock", "careqa_vision_mcq", allow_partial=True, **where)
     print(run.cells["overall"].value, "ray" in sys.modules)
 """
 
