@@ -24,6 +24,8 @@ TASKS = {
 }
 # A task that is a folder of the user's: `heart:FOLDER`.
 FOLDER_TASKS = {"heart": "aloe_bench.heart.task:open_task"}
+# What `data fetch` brings beside the tasks: the published table, to be run as heart:data/heart.
+PUBLISHED = {"heart": "aloe_bench.heart.task:PUBLISHED"}
 _WITH_IMAGES = (
     "careqa_vision_mcq", "careqa_vision_open", "omnimedvqa", "gmai_mmbench", "pathmmu", "probmed", "slake", "mmmu",
 )  # fmt: skip

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from aloe_bench.boards.published import Published
-from aloe_bench.boards.tables import protocol_label
+from aloe_bench.boards.tables import marks_of, protocol_label
 
 Key = tuple[str, ...]
 # (result, cell) of every number that is near the best one.
@@ -26,7 +26,7 @@ def near_best(published: Sequence[Published]) -> Near:
     """Return the numbers not separated from the best of their column, among complete runs on the same items."""
     groups: defaultdict[str, list[Published]] = defaultdict(list)
     for one in published:
-        if not one.result["partial"] and one.facts.measure:
+        if not marks_of(one.result) and one.facts.measure:
             groups[one.result["outcomes"]["items"]].append(one)
     found: set[tuple[Key, str]] = set()
     for members in groups.values():

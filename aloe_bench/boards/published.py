@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aloe_bench import registry
 from aloe_bench.boards.items import Items, read_items
 from aloe_bench.boards.letters import Outcomes, check_outcomes, records_of, rules_of
 from aloe_bench.boards.results import read_result
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
-from aloe_bench.evaluation.cells import task_cells, task_sections
+from aloe_bench.evaluation.cells import ATTACKED, task_cells, task_sections
 from aloe_bench.facts import Facts
 
 
@@ -61,6 +63,11 @@ class Published:
             if task[name] != other:
                 raise DataError(f"{path}: its task's {name} is {task[name]!r}, and its items are of {other!r}.")
         check_outcomes(self.result["outcomes"], self.items, str(path))
+        measure = self.facts.measure
+        if measure and measure not in registry.MEASURES:
+            raise DataError(f"{path}: task.facts.measure is {measure!r}, none of {', '.join(registry.MEASURES)}.")
+        if measure and (missing := ATTACKED - self.items.tags.keys()):
+            raise DataError(f"{path}: its items lack the tag {min(missing)!r} of an attacked table.")
 
 
 def read_one(path: Path, known: dict[Path, Items] | None = None) -> Published:
@@ -69,7 +76,10 @@ def read_one(path: Path, known: dict[Path, Items] | None = None) -> Published:
     `known` holds the items that were read before. Raises DataError, naming the place, for what is broken.
     """
     result, known = read_result(path), {} if known is None else known
-    place = path.resolve().parents[2] / "items" / f"{result['outcomes']['items']}.json"
+    name = result["outcomes"]["items"]
+    place = path.resolve().parents[2] / "items" / f"{name}.json"
+    if not re.fullmatch("[0-9a-f]{64}", name) or not place.is_file():
+        raise DataError(f"{path}: outcomes.items is {name!r}, and there are no items of that name. Build it again.")
     if place not in known:
         known[place] = read_items(place)
     found = Published(result, known[place])

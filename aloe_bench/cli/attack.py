@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
 @click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
+@click.option(
+    "--places", type=click.Path(path_type=Path), help="Table of a larger part of the source, for its wrong boxes."
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes; the output does not depend on it.  [default: all]")
 @click.option("--embed", is_flag=True, help="Put the pictures into the table, as on the hub, and not beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace an --output that this command wrote.")
@@ -63,16 +66,19 @@ def _act(sources: list[Source], recipe: HeartRecipe, options: dict[str, Any]) ->
     from aloe_bench.cli.common import progress_of
     from aloe_bench.files import NewFolder
     from aloe_bench.heart.make import build, check_pictures, plan_work
+    from aloe_bench.heart.survey import read_places
     from aloe_bench.workers import available
 
     output, quiet = options["output"], options["as_json"]
     n_workers = options["workers"] or available()
-    work = plan_work(sources, recipe, limit=options["limit"])
+    if output is not None and options["preview"] is None:
+        NewFolder(output, overwrite=options["overwrite"], known_by="manifest.json").check()
+    places = None if options["places"] is None else read_places(options["places"])
+    with progress_of("looking at true boxes", quiet=quiet) as report:
+        work = plan_work(sources, recipe, limit=options["limit"], places=places, n_workers=n_workers, report=report)
     if options["preview"] is not None:
         _preview(work, recipe, options)
         return
-    if output is not None:
-        NewFolder(output, overwrite=options["overwrite"], known_by="manifest.json").check()
     with progress_of("checking pictures", quiet=quiet) as report:
         twins = check_pictures(work, n_workers, report)
     for ids in twins[:5]:

@@ -154,7 +154,7 @@ def test_published_runs_are_compared_like_their_run_folders(quick, two_boards):
         (lambda o: o["arms"].update(baseline="1" * 39), "has 39 letters for 40 items"),
         (lambda o: o["arms"].update(baseline="1" * 39 + "q"), "the letter 'q'"),
         (lambda o: o["arms"].pop("baseline"), "does not have every item"),
-        (lambda o: o.update(items="0" * 64), "results name it"),
+        (lambda o: o.update(items="0" * 64), "there are no items of that name"),
     ],
 )
 def test_a_result_that_does_not_fit_its_items_is_named(two_boards, change, said):
