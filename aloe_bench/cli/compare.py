@@ -93,6 +93,7 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
 
 def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from aloe_bench.boards.explain import explain as explained
@@ -118,7 +119,7 @@ def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -
     if found.headers:
         table = Table("the headers differ in", "first", "second")
         for difference in found.headers:
-            table.add_row(difference.place, difference.first, difference.second)
+            table.add_row(*map(escape, (difference.place, difference.first, difference.second)))
         console.print(table)
     table = Table("part of the difference", "points", "items", "")
     for part in found.parts:

@@ -83,7 +83,7 @@ def test_all_four_at_once_add_up_and_each_is_recovered(run):
     second = run("second", rows=range(10, N), **changes)
     first = run("first", wrong=lambda i: i < 10)
     found = parts(first, second)
-    # Of the 50 in common five are wrong in the second, five are cut, and 40 are right and unread; ten others were wrong.
+    # Of the 50 in common five are wrong in the second, five are cut, and 40 right and unread; ten others were wrong.
     assert found == {"rows": 10, "parser": -48, "cut": -6, "the rest": -6}
 
 
