@@ -130,12 +130,12 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     """
     if (result.get("engine") or {}).get("name") == "lm-eval":
         return ""
-    parser = str(result.get("parser") or "strict").partition("-")[0]
+    parser = str(result.get("parser") or "").rpartition("-")[0] or "strict"
     marks = ["logprob"] if result["protocol"] == "logprob" else []
     marks += ["answers as text"] if result.get("answer") == "text" else []
     # It took no temperature: what it then does is its own affair, and need not be greedy.
     marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
-    marks += [f"{parser} parser"] if parser != "strict" and parser.isalnum() else []
+    marks += [f"{parser} parser"] if parser != "strict" and parser.replace("-", "").isalnum() else []
     return "".join(f" [{mark}]" for mark in marks)
 
 
