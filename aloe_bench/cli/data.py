@@ -17,7 +17,7 @@ def data() -> None:
     """Fetch the data sets of tasks, and make training mixtures (docs/data.md)."""
 
 
-for command in (mixture.sniff, mixture.clean):
+for command in (mixture.sniff, mixture.clean, mixture.leakage):
     data.add_command(command)
 
 
