@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
+from aloe_bench import registry
 from aloe_bench.boards import tables
 from aloe_bench.boards.compare import PROFILE
 from aloe_bench.boards.items import Items, items_of
@@ -188,7 +189,7 @@ def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
     mark = f"\0{label}" if label else ""
     model = safe_name(str(result["model"]["name"]) + mark) or "unnamed"
     task = str(result["task"]["name"])
-    if "heart" in result:  # a data set may be attacked in many ways, each a table of its own
+    if task not in registry.TASKS:  # what users bring may be other data under the same name, each a table of its own
         task += f"-{result['task']['data_sha256'][:8]}"
     return output / "results" / model / f"{safe_name(task)}.json"
 

@@ -96,7 +96,7 @@ class RunOptions:
     help="Leaderboard group: under or over 10B, or no weights. `ls models` has them for the paper's models.",
 )
 @click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
-@click.option("--tasks", help="Comma-separated names; heart:FOLDER is a HEART table, FILE.py:NAME a task of yours.")
+@click.option("--tasks", help="Comma-separated names; of yours: mcq:, yesno: or open:FILE, heart:FOLDER, FILE.py:NAME.")
 @click.option("--suite", help="A named list of tasks.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)

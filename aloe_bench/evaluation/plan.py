@@ -80,8 +80,9 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     other = _fits_by_chance(task, len(samples), lacking)
     partial = len(samples) not in known or other is not None
     if not samples or (partial and not settings.allow_partial):
+        where = f" in {root}" if isinstance(task, Fetchable) else ""
         raise DataError(
-            f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}{other or ''}."
+            f"{task.name}: {len(samples)} rows{where}, expected {' or '.join(map(str, known))}{other or ''}."
             f"{_absent_sentence(lacking)} "
             "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
         )
