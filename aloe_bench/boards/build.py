@@ -19,6 +19,7 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
+from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.verify import proof_of_run
 
@@ -115,12 +116,15 @@ def evidence(folder: Path) -> dict[str, Any]:
     checked(header, _Header, f"{folder}: the run's header")
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    controls = runlog.read_controls(folder)
+    if missing := runlog.controls_missing(header, controls):
+        raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
     facts = header_facts(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
     switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
-    return {
+    found: dict[str, Any] = {
         "schema": SCHEMA,
         "run": header["run_id"],
         "model": {key: header["model"][key] for key in MODEL_KEYS},
@@ -142,7 +146,8 @@ def evidence(folder: Path) -> dict[str, Any]:
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
         **({"switched": switched} if switched else {}),
-    } | task_sections(header, records)
+    }
+    return found | task_sections(header, records) | controls_section(records, controls)
 
 
 def _verified(task: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any] | None:

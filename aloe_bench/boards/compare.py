@@ -12,6 +12,7 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import is_attacked
+from aloe_bench.evaluation.reliance import MEASURES, SAID, Pair, pairs_of, values_of
 from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
 from aloe_bench.heart.measure.effects import Entry, MeasureColumn, Within, estimate, table_arms
 from aloe_bench.stats.family import holm, numbers_of, settle
@@ -44,6 +45,7 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
     if attacked and by is not None:
         raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
     groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}
+    groups |= _control_groups((before, runlog.read_controls(first)), (after, runlog.read_controls(second)))
     within = Within.pooled([column for columns in groups.values() for column in columns.values()])
     rows = [_row(name, columns, margin, within) for name, columns in groups.items()]
     kinds = list(dict.fromkeys(_kind(row) for row in rows))
@@ -123,6 +125,41 @@ def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict
         f"{tag}={value}": _scores([before[i] for i in items], [after[i] for i in items])
         for value, items in chosen.items()
     }
+
+
+def _control_groups(
+    one: tuple[Sequence[Record], Sequence[Record]], two: tuple[Sequence[Record], Sequence[Record]]
+) -> dict[str, dict[str, MeasureColumn]]:
+    """Return row -> data set -> column of the image controls that both runs have: those of the second minus the first.
+
+    Of image reliance it is the difference of two differences.
+    """
+    found: dict[str, dict[str, MeasureColumn]] = {}
+    first, second = pairs_of(*one), pairs_of(*two)
+    for name in ("image_reliance", "swap_follows", "swap_stays"):
+        arm = MEASURES[name][0]
+        for group in first.keys() & second.keys():
+            sets = [_by_dataset(side[group].get(arm, ())) for side in (first, second)]
+            for dataset in sorted(sets[0].keys() & sets[1].keys()):
+                a, b = (side[dataset] for side in sets)
+                shared = sorted(a.keys() & b.keys())
+                values = [_control_values([side[item] for item in shared], name) for side in (a, b)]
+                clusters = np.array([a[item].own.cluster for item in shared], dtype=str)
+                column = MeasureColumn(values[1], values[0], clusters, True)
+                found.setdefault(f"{group}: {SAID[name]}", {})[dataset] = column
+    return dict(sorted(found.items()))
+
+
+def _by_dataset(pairs: Sequence[Pair]) -> dict[str, dict[str, Pair]]:
+    sets: dict[str, dict[str, Pair]] = {}
+    for pair in pairs:
+        sets.setdefault(pair.own.tags.get("dataset", ""), {})[pair.own.sample_id] = pair
+    return sets
+
+
+def _control_values(pairs: Sequence[Pair], name: str) -> Any:
+    _, first, second = MEASURES[name]
+    return np.array(values_of(pairs, first)) - (np.array(values_of(pairs, second)) if second else 0.0)
 
 
 def _heart_groups(before: Sequence[Record], after: Sequence[Record]) -> dict[str, dict[str, MeasureColumn]]:

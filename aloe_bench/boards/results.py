@@ -92,6 +92,29 @@ class Attacked(TypedDict):
     outcomes: dict[str, dict[str, str]]
 
 
+class ControlMeasure(TypedDict):
+    """One measure of an image control."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    n: int
+    failed: int
+    p_adjusted: NotRequired[float | None]
+
+
+class Controlled(TypedDict):
+    """The image controls of one kind of question."""
+
+    baseline: NotRequired[ControlMeasure]
+    blank: NotRequired[ControlMeasure]
+    image_reliance: NotRequired[ControlMeasure]
+    swap_follows: NotRequired[ControlMeasure]
+    swap_stays: NotRequired[ControlMeasure]
+    shown_over_asked: NotRequired[ControlMeasure]
+    chance: NotRequired[float]
+    same_patient: NotRequired[bool]
+
+
 class Result(TypedDict):
     run: str
     model: ModelFacts
@@ -109,6 +132,7 @@ class Result(TypedDict):
     passed_over: NotRequired[dict[str, str]]
     cells: dict[str, Numbers]
     heart: NotRequired[dict[str, Attacked]]
+    controls: NotRequired[dict[str, Controlled]]
 
 
 def read_result(path: Path) -> Mapping[str, Any]:
