@@ -48,14 +48,26 @@ BACKENDS = {
     "openai": "aloe_bench.models.http:OpenAIModel",
     "mock": "aloe_bench.models.mock:MockModel",
 }
+# Who reads the option out of a reply: ours, and the published rules of others.
+PARSERS = {
+    "strict": "aloe_bench.answers.parsers:STRICT",
+    "strict2": "aloe_bench.answers.parsers:STRICT2",
+    "vlmeval": "aloe_bench.answers.parsers:VLMEVAL",
+    "probmed": "aloe_bench.answers.parsers:PROBMED",
+    "mmmu": "aloe_bench.answers.parsers:MMMU",
+    "lm-eval": "aloe_bench.answers.parsers:LMEVAL",
+    "first-letter": "aloe_bench.answers.parsers:FIRST_LETTER",
+    "exact-match": "aloe_bench.answers.parsers:EXACT_MATCH",
+}
 # What a task's facts may name: who asks in place of our own loop, what takes the place of cells, and rules of cells.
 ENGINES = {"lm-eval": "aloe_bench.bridges.lmeval.engine:lmeval_engine"}
 MEASURES = {"heart": "aloe_bench.heart.measure.effects:MEASURE"}
 CELL_RULES = {
     "probmed pairs": "aloe_bench.tasks.probmed:pairs",
     "probmed official": "aloe_bench.tasks.probmed:official_units",
-    "slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match",
 }
+# Rules of cells that read replies again; the others make do with scores, tags and clusters.
+REGRADES = {"slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match"}
 # What a Task has (core.py).
 _TASK = ("name", "version", "source", "revision", "licence", "expected_rows", "load", "prompt")
 
