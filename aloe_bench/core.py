@@ -55,7 +55,7 @@ class Sample:
     """One question about one or more images, with its answer.
 
     `target` is a letter for `choice`, "yes" or "no" for `yes_no`, the reference text for `open`.
-    `cluster` names the source image or patient; every interval resamples by it.
+    `cluster` names the source image or patient; every interval resamples by it. `arm` names the control that it is.
     """
 
     id: str
@@ -68,6 +68,7 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     cue: Cue | None = None
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
