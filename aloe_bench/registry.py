@@ -24,6 +24,8 @@ TASKS = {
 }
 # A task that is a folder of the user's: `heart:FOLDER`.
 FOLDER_TASKS = {"heart": "aloe_bench.heart.task:open_task"}
+# What `data fetch` brings beside the tasks: the published table, to be run as heart:data/heart.
+PUBLISHED = {"heart": "aloe_bench.heart.task:PUBLISHED"}
 _WITH_IMAGES = (
     "careqa_vision_mcq", "careqa_vision_open", "omnimedvqa", "gmai_mmbench", "pathmmu", "probmed", "slake", "mmmu",
 )  # fmt: skip
@@ -45,6 +47,17 @@ BACKENDS = {
     "vllm": "aloe_bench.models.vllm_engine:VLLMModel",
     "openai": "aloe_bench.models.http:OpenAIModel",
     "mock": "aloe_bench.models.mock:MockModel",
+}
+# Who reads the option out of a reply: ours, and the published rules of others.
+PARSERS = {
+    "strict": "aloe_bench.answers.parsers:STRICT",
+    "strict2": "aloe_bench.answers.parsers:STRICT2",
+    "vlmeval": "aloe_bench.answers.parsers:VLMEVAL",
+    "probmed": "aloe_bench.answers.parsers:PROBMED",
+    "mmmu": "aloe_bench.answers.parsers:MMMU",
+    "lm-eval": "aloe_bench.answers.parsers:LMEVAL",
+    "first-letter": "aloe_bench.answers.parsers:FIRST_LETTER",
+    "exact-match": "aloe_bench.answers.parsers:EXACT_MATCH",
 }
 # What a task's facts may name: who asks in place of our own loop, what takes the place of cells, and rules of cells.
 ENGINES = {"lm-eval": "aloe_bench.bridges.lmeval.engine:lmeval_engine"}

@@ -13,12 +13,14 @@ from typing import Any, NotRequired, TypedDict
 from aloe_bench.boards import tables
 from aloe_bench.boards.pages import Board, board
 from aloe_bench.boards.prefer import preferred
-from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, read_result
+from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
 from aloe_bench.checked import checked
+from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
 from aloe_bench.files import safe_name, write_atomic
+from aloe_bench.tasks.data.verify import proof_of_run
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,7 @@ def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
         if result["partial"]:
             raise
         return result  # a complete run mends a broken result
-    if result["partial"] and not there["partial"]:
+    if result["partial"] and not there["partial"] and (doubt(result) or not doubt(there)):
         raise DataError(
             f"{result['run']}: a partial run, but {path} holds a complete one. "
             "Delete that file first if it is to go, or finish the run; nothing was written."
@@ -135,11 +137,18 @@ def evidence(folder: Path) -> dict[str, Any]:
         or header["limit"] is not None
         or header.get("shard") is not None
         or bool(known and header["n"] not in known),
+        "verified": _verified(header["task"], records),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
         **({"switched": switched} if switched else {}),
     } | task_sections(header, records)
+
+
+def _verified(task: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any] | None:
+    """Return whether a run's data are its benchmark's; None where its header says nothing of it."""
+    said = task.get("verified")
+    return None if said is None else asdict(proof_of_run(str(task["name"]), said, records))
 
 
 def _result_path(output: Path, result: Mapping[str, Any]) -> Path:

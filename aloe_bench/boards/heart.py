@@ -12,19 +12,23 @@ from typing import Any
 
 import numpy as np
 
+from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.tables import (
     FOOTNOTES,
     GENERATED,
+    MARKS,
+    RANKED,
     Row,
     best_two,
     escape,
     is_miniature,
     marked,
+    marks_of,
     percent,
     protocol_label,
+    with_marks,
 )
 from aloe_bench.heart.attacks import shipped
-from aloe_bench.heart.table.published import ROWS, SOURCE
 from aloe_bench.stats.family import holm, mde
 from aloe_bench.stats.intervals import ALPHA
 from aloe_bench.stats.paired import sign_flip
@@ -40,7 +44,7 @@ LEGEND = (
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
     "rows have no items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: "
     "its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
-    "whose own marks are wrong in four places (docs/robustness.md). Only complete runs are ranked."
+    f"whose own marks are wrong in four places (docs/robustness.md). {RANKED}"
 )
 EFFECTS = (
     "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p: score test, then by Holm over a "
@@ -83,7 +87,7 @@ def heart_blocks(results: Sequence[Result]) -> list[str]:
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    return [FOOTNOTES[mark] for mark in ("†", "passed over: ") if any(mark in block for block in blocks)]
+    return [FOOTNOTES[mark] for mark in (*MARKS, "passed over: ") if any(mark in block for block in blocks)]
 
 
 def _sections(results: Sequence[Result]) -> list[Section]:
@@ -96,8 +100,7 @@ def _sections(results: Sequence[Result]) -> list[Section]:
         key = (str(task["name"]), str(task["data_sha256"]))
         section = found.setdefault(key, Section(f"{escape(task['name'])}, data {escape(key[1][:8])}"))
         section.results.append(result)
-        hub = task["name"] == "heart" and task.get("source") == SOURCE and task["expected_rows"] == ROWS
-        if hub and not result["partial"]:
+        if is_published_heart(task) and not marks_of(result):
             section.title, section.paper = "The published table", True
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
 
@@ -166,7 +169,7 @@ def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
 
 
 def _run_name(result: Result) -> str:
-    return f"{escape(str(result['model']['name']))}{protocol_label(result)}" + (" †" if result["partial"] else "")
+    return with_marks(f"{escape(str(result['model']['name']))}{protocol_label(result)}", marks_of(result))
 
 
 def _row(result: Result) -> Row:
@@ -174,12 +177,14 @@ def _row(result: Result) -> Row:
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
-        if result["partial"]:
-            row.unranked.add(column)
+        if marks_of(result):
+            row.unranked[column] = marks_of(result)
     failed = sum(numbers["failed"] for numbers in result["cells"].values())
     unread = sum(numbers["unread"] for numbers in result["cells"].values())
     row.notes.append(f"v{escape(str(result['task']['version']))}: unread {unread}, failed {failed}")
     row.notes.append(f"run {escape(str(result['run']))}")
+    if why := doubt(result):
+        row.notes.append(f"data not verified: {escape(why)}§")
     for run, why in sorted(result.get("passed_over", {}).items()):
         row.notes.append(f"passed over: run {escape(run)}, {escape(why)}")
     return row
@@ -212,7 +217,7 @@ def _number(row: Row, column: str, podium: Sequence[Decimal], ties: Mapping[tupl
 
 def _ties(results: Sequence[Result], columns: Sequence[str]) -> dict[tuple[str, str], bool]:
     """Return (row, column) -> whether a test fails to separate the run from the best of these runs."""
-    whole = [result for result in results if not result["partial"]]
+    whole = [result for result in results if not marks_of(result)]
     ties: dict[tuple[str, str], bool] = {}
     for column in columns:
         ranked = [result for result in whole if result["cells"].get(column, {}).get("exact") is not None]

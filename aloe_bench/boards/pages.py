@@ -12,7 +12,7 @@ from aloe_bench.boards.heart import heart_page
 from aloe_bench.boards.medical import MEDICAL
 from aloe_bench.boards.miniature import Part, miniature_page, titled
 from aloe_bench.boards.shapes import Entry, PageText, Shape, generic
-from aloe_bench.boards.tables import GENERATED, is_miniature, page
+from aloe_bench.boards.tables import GENERATED, RANKED, is_miniature, page
 from aloe_bench.facts import Place, facts_of
 from aloe_bench.files import safe_name
 
@@ -24,8 +24,7 @@ TEXTS = {"careqa_vision": CAREQA, "medical": MEDICAL}
 RESERVED = ("heart", "miniature", "other")
 OWN = (
     "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; a mark does "
-    "not say that a test separates the models. Under a number: its 95 % interval and the number of questions. Only "
-    "complete runs are ranked."
+    f"not say that a test separates the models. Under a number: its 95 % interval and the number of questions. {RANKED}"
 )
 OTHER = f"Tasks that have no page of their own. {OWN} Runs on other data have a table of their own."
 

@@ -8,9 +8,11 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from aloe_bench import registry
 from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
 from aloe_bench.facts import Place
+from aloe_bench.heart.table.published import ROWS, SOURCE
 
 SCHEMA = 1
 AGAIN = "Build it again from its run folder."
@@ -57,6 +59,13 @@ class JuryFacts(TypedDict):
     judges: list[JudgeFacts]
 
 
+class VerifiedFacts(TypedDict):
+    """Whether the data are known to be the benchmark's: by what, "" if not, and why not."""
+
+    by: str
+    why: str
+
+
 class EngineFacts(TypedDict):
     name: str
 
@@ -94,6 +103,7 @@ class Result(TypedDict):
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
     partial: bool
+    verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]
     left_out: NotRequired[list[str]]
     passed_over: NotRequired[dict[str, str]]
@@ -115,6 +125,23 @@ def read_result(path: Path) -> Mapping[str, Any]:
     except DataError as error:
         raise DataError(f"{error} {AGAIN}") from error
     return result
+
+
+def doubt(result: Mapping[str, Any]) -> str:
+    """Return why the data of a result are not known to be its benchmark's; "" if they are, or it is of no benchmark.
+
+    A task from outside this package, and an attacked folder, is no benchmark that anybody else was asked.
+    """
+    task = result["task"]
+    if task["name"] not in registry.TASKS and not is_published_heart(task):
+        return ""
+    verified = result.get("verified") or {"by": "", "why": "made before data were verified"}
+    return "" if verified["by"] else str(verified["why"])
+
+
+def is_published_heart(task: Mapping[str, Any]) -> bool:
+    """Return whether a task says that it is the whole published HEART table."""
+    return bool(task["name"] == "heart" and task.get("source") == SOURCE and task["expected_rows"] == ROWS)
 
 
 def _check_numbers(result: Result, path: Path) -> None:

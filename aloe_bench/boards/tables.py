@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any
 
+from aloe_bench.boards.results import doubt
 from aloe_bench.boards.shapes import Shape, key_of
 
 GROUP_TITLES = {
@@ -20,12 +21,20 @@ GROUP_TITLES = {
 # The paper's Table 3 names no best among closed models: it has one of them.
 UNRANKED_GROUPS = ("closed",)
 MAX_NAME_CHARS = 100
+# A part of the task; data that are not known to be the task's.
+MARKS = ("†", "§")
+RANKED = "Only complete runs on verified data are ranked."
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
 FOOTNOTES = {
     "†": "† A limited or partial run: not the whole task, and not ranked.",
+    "§": (
+        "§ Data not verified, and not ranked: the note says why. Data are verified if `aloe-bench data fetch` brought "
+        "them at a commit, `run` computed every checksum again, and all rows are on the list of the benchmark's rows, "
+        "where this package has one."
+    ),
     "passed over: ": (
-        "Passed over: of several runs of one model on one task a complete one is shown, of these a graded one, of "
-        "these the newest."
+        "Passed over: of several runs of one model on one task one on verified data is shown, of these a complete one, "
+        "of these a graded one, of these the newest."
     ),
     "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
 }
@@ -33,15 +42,29 @@ FOOTNOTES = {
 
 @dataclass(slots=True)
 class Row:
-    """One line of a table; `shown` holds the printed percentages, None where there is none."""
+    """One line of a table; `shown` holds the printed percentages, None where there is none.
+
+    `unranked` holds the marks of the columns that are not ranked, `marks` those of all its results.
+    """
 
     name: str
     size_group: str | None
     domain: str
     shown: dict[str, Decimal | None] = field(default_factory=dict)
     small_print: dict[str, str] = field(default_factory=dict)
-    unranked: set[str] = field(default_factory=set)
+    unranked: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    marks: set[str] = field(default_factory=set)
+
+    @property
+    def title(self) -> str:
+        """The name, with the marks of its results."""
+        return with_marks(self.name, "".join(mark for mark in MARKS if mark in self.marks))
+
+
+def with_marks(name: str, marks: str) -> str:
+    """Return a row's name with marks behind it, if there are any."""
+    return f"{name} {marks}" if marks else name
 
 
 def percent(value: Fraction, step: str = "0.01") -> Decimal:
@@ -95,6 +118,11 @@ def is_miniature(result: Mapping[str, Any]) -> bool:
     return bool(model["miniature"]) or "mock" in (model["backend"], *(judge["backend"] for judge in judges))
 
 
+def marks_of(result: Mapping[str, Any]) -> str:
+    """Return the marks of a result that is not ranked, "" of one that is."""
+    return "".join(mark for mark, has in zip(MARKS, (result["partial"], doubt(result)), strict=True) if has)
+
+
 def protocol_label(result: Mapping[str, Any]) -> str:
     """Return what sets a row apart from the strict parser on generated text; empty for that.
 
@@ -102,12 +130,12 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     """
     if (result.get("engine") or {}).get("name") == "lm-eval":
         return ""
-    parser = str(result.get("parser") or "strict").partition("-")[0]
+    parser = str(result.get("parser") or "").rpartition("-")[0] or "strict"
     marks = ["logprob"] if result["protocol"] == "logprob" else []
     marks += ["answers as text"] if result.get("answer") == "text" else []
     # It took no temperature: what it then does is its own affair, and need not be greedy.
     marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
-    marks += [f"{parser} parser"] if parser != "strict" and parser.isalnum() else []
+    marks += [f"{parser} parser"] if parser != "strict" and parser.replace("-", "").isalnum() else []
     return "".join(f" [{mark}]" for mark in marks)
 
 
@@ -129,18 +157,17 @@ def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
-    task = result["task"]["name"]
+    task, marks = result["task"]["name"], marks_of(result)
+    row.marks |= set(marks)
     for each in shape.entries[task].place.columns:
         column, numbers = key_of(task, each), result["cells"].get(each.cell)
         if numbers is None:
             continue
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
         row.small_print[column] = _small_print(numbers)
-        if result["partial"]:
-            row.unranked.add(column)
+        if marks:
+            row.unranked[column] = marks
     row.notes.append(_note(shape, result))
-    if result["partial"] and not row.name.endswith("†"):
-        row.name += " †"
 
 
 def _small_print(numbers: Mapping[str, Any]) -> str:
@@ -169,6 +196,8 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     if result.get("absent"):
         absent = ", ".join(f"{escape(group)} {count}" for group, count in sorted(result["absent"].items()))
         counts += f"; absent: {absent}"
+    if why := doubt(result):
+        counts += f"; data not verified: {escape(why)}§"
     if result.get("left_out"):
         counts += f"; left out by this command: {', '.join(map(escape, result['left_out']))}‡"
     for run, why in sorted(result.get("passed_over", {}).items()):
@@ -216,7 +245,7 @@ def _table(shape: Shape, rows: Sequence[Row], ranked: bool) -> str:
     podium = {column: best_two(rows, column) if ranked else [] for column in columns}
     for row in rows:
         numbers = [_number(row, column, podium[column]) for column in columns]
-        lines.append([row.name, row.domain, *numbers, "<br>".join(row.notes)])
+        lines.append([row.title, row.domain, *numbers, "<br>".join(row.notes)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -229,10 +258,10 @@ def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
 
 
 def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
-    """Return `text` with the mark of its value: bold if best, underlined if second, a dagger if it is not ranked."""
+    """Return `text` with the mark of its value: bold if best, underlined if second, why it is not ranked."""
     value = row.shown[column]
     if column in row.unranked:
-        return text + "†"
+        return text + row.unranked[column]
     if podium and value == podium[0]:
         return f"**{text}**"
     return f"<u>{text}</u>" if value in podium else text

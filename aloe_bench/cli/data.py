@@ -27,7 +27,7 @@ def fetch(tasks: tuple[str, ...], data_root: Path, revision: str | None) -> None
     from aloe_bench.tasks.data.fetch import fetch as bring
 
     members = [member for name in tasks for member in registry.find(registry.SUITES, name) or (name,)]
-    found = [registry.resolve("task", registry.TASKS, member) for member in members]
+    found = [registry.resolve("task", {**registry.TASKS, **registry.PUBLISHED}, member) for member in members]
     # Two tasks of one data set are fetched once.
     wanted: dict[Fetch, str] = {}
     for task in found:

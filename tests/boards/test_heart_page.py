@@ -39,7 +39,7 @@ def real(quick, tmp_path):
                     "--allow-partial", "--output", tmp_path / "mock" / name)  # fmt: skip
         assert done.returncode == 0, done.stderr
         header, records = read_run(only_run(tmp_path / "mock" / name))
-        task = {"name": header["task"]["name"], "data_sha256": header["task"]["data_sha256"]} | facts.pop("task", {})
+        task = {key: header["task"][key] for key in ("name", "data_sha256", "verified")} | facts.pop("task", {})
         run = run_folder(tmp_path / "runs" / name, name, task["name"], records, **facts)
         stored = json.loads((run / "run.json").read_text())
         stored["task"] |= task
@@ -124,7 +124,9 @@ def test_a_part_beside_a_whole_run_changes_neither_its_table_nor_the_random_row(
     assert (random["Classification Cap"], random["Detection Leg"]) == ("25.00", "33.33")
 
     for run in (part, whole):
-        rewrite(run, task=header["task"] | {"source": "HPAI-BSC/HEART", "expected_rows": 24311})
+        rewrite(
+            run, task=header["task"] | {"source": "HPAI-BSC/HEART", "expected_rows": 24311, "verified": {"by": "fetch"}}
+        )
     results = [evidence(run) for run in (part, whole)]
     results[1]["partial"] = False  # as if it had all 24,311 rows
     page = heart_page(sorted(results, key=lambda result: result["model"]["name"]))
