@@ -25,7 +25,8 @@ class CellSpec:
     "each": one cell for each value of `over`, whose name is `name` with the value for {}: `values` in this order and in
     any case of letters, else those that occur.
     `unit` names tags ("cluster" is the sample's own): questions that agree in all of them are one unit, right only if
-    all of them are. `rule` is one of `registry.CELL_RULES`, which regrades or groups the records in its own way.
+    all of them are. `rule` is one of `registry.CELL_RULES`, which groups the records in its own way, or of
+    `registry.REGRADES`, which reads their replies again.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""`aloe-bench data`: data sets on disk."""
+"""`aloe-bench data`: data sets of tasks, and training mixtures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from pathlib import Path
 import click
 
 from aloe_bench import registry
+from aloe_bench.cli import mixture
 from aloe_bench.errors import DataError, UsageError
 
 
 @click.group()
 def data() -> None:
-    """Fetch the data sets of tasks."""
+    """Fetch the data sets of tasks, and make training mixtures (docs/data.md)."""
+
+
+for command in (mixture.sniff, mixture.clean):
+    data.add_command(command)
 
 
 @data.command()

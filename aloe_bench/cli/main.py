@@ -43,7 +43,7 @@ HELP = {
     "train-sft": "Fine-tune a checkpoint on conversations.",
     "train-ar": "Fine-tune a checkpoint on an attacked source, so that cues mislead it less.",
     "ls": "List tasks, suites, attacks, back ends, parsers, judges, known models and training recipes.",
-    "data": "Fetch the data sets of tasks.",
+    "data": "Fetch the data sets of tasks, and make training mixtures of sources.",
     "doctor": "Show what is installed and what each extra would add.",
     "leaderboard": "Build and check leaderboard pages from run folders.",
     "compare": "Test two runs on the same questions against each other, item by item.",
