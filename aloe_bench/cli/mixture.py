@@ -223,3 +223,6 @@ def show_leakage(found: dict[str, Any]) -> None:
     counts = found["counts"]
     out = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items() if n) or "none dropped"
     click.echo(f"{counts['before']} samples, {out}, {counts['after']} kept")
+
+
+COMMANDS = (sniff, clean, leakage)

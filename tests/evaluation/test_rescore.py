@@ -53,8 +53,8 @@ def test_a_run_that_is_not_whole_says_so_and_one_that_cannot_be_read_says_why(qu
 
     probmed = quick("rescore", folder, "--parser", "probmed")
     assert (probmed.returncode, probmed.stderr.count("\n")) == (2, 1)
-    unknown = quick("rescore", folder, "--parser", "strict1")
-    assert unknown.returncode == 2 and "Did you mean strict2?" in unknown.stderr
+    unknown = quick("rescore", folder, "--parser", "mmu")
+    assert unknown.returncode == 2 and "Did you mean mmmu?" in unknown.stderr
 
 
 def test_a_log_of_schema_1_takes_its_options_from_the_data_of_the_run(quick):
