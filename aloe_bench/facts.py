@@ -86,7 +86,8 @@ class Facts:
     """What a task says of itself; a task without facts has these defaults, and a row of its own on other.md.
 
     `measure` names one of `registry.MEASURES`, which takes the place of `cells`; `engine` one of `registry.ENGINES`,
-    which asks in place of our own loop.
+    which asks in place of our own loop. `pictures` says whether they may be passed on: "share", "keep", or as the
+    task's licence says.
     """
 
     cells: tuple[CellSpec, ...] = (CellSpec("overall"),)
@@ -94,6 +95,7 @@ class Facts:
     engine: str = "native"
     places: tuple[Place, ...] = ()
     paper: Paper = Paper()
+    pictures: Literal["licence", "share", "keep"] = "licence"
 
 
 DEFAULTS = Facts()

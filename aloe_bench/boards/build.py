@@ -24,6 +24,7 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import header_facts
+from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.verify import proof_of_run
 
@@ -136,6 +137,9 @@ def evidence(folder: Path) -> Evidence:
     checked(header, _Header, f"{folder}: the run's header")
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    controls = runlog.read_controls(folder)
+    if missing := runlog.controls_missing(header, controls):
+        raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
     facts = header_facts(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
@@ -168,7 +172,8 @@ def evidence(folder: Path) -> Evidence:
         "outcomes": outcomes,
         **({"switched": switched} if switched else {}),
     }
-    return Evidence(result | numbers_of(header["run_id"], task["name"], facts, items, outcomes), items)
+    numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
+    return Evidence(result | numbers | controls_section(records, controls), items)
 
 
 def _profile(header: Mapping[str, Any]) -> dict[str, Any]:

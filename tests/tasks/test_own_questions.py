@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
@@ -44,7 +45,7 @@ q3,Without a picture?,a,b,,B,,,p2,lung
 """
 
 
-def listed(**more: object) -> list[dict[str, object]]:
+def listed(**more: object) -> list[dict[str, Any]]:
     """Return the rows of CSV as JSON lines have them."""
     one, two = "images/1.png", "images/2.png"
     return [
@@ -57,7 +58,7 @@ def listed(**more: object) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-def in_base64(rows: list[dict[str, object]]) -> list[dict[str, object]]:
+def in_base64(rows: list[dict[str, Any]]) -> list[dict[str, object]]:
     def packed(name: str) -> str:
         return base64.b64encode(PICTURES[name]).decode()
 
