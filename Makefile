@@ -13,11 +13,11 @@ PYTEST = $(BIN)/python -m pytest
 # A file's tests stay in one process, for the sake of what they share.
 SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: demo miniature-study test test-slow test-families test-vllm test-vlmeval mutants lint
+.PHONY: demo miniature-study test test-slow test-families test-vllm test-vlmeval mutants lint docs
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,lm-eval,ray,dicom,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,lm-eval,ray,dicom,dev,docs]'
 	touch $@
 
 demo: $(VENV)/installed
@@ -63,3 +63,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check --quiet aloe_bench studies tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site in site/; a broken link is an error.
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
