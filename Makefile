@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest
 # A file's tests stay in one process, for the sake of what they share.
 SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: demo miniature-study test test-slow test-families test-vllm test-vlmeval mutants lint docs
+.PHONY: demo miniature-study test test-bridges test-slow test-families test-vllm test-vlmeval mutants lint docs
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -31,12 +31,16 @@ miniature-study: $(VENV)/installed
 
 # Those that measure time run by themselves, last.
 test: $(VENV)/installed
-	$(PYTEST) $(SPREAD) -m "not slow and not families and not alone"
+	$(PYTEST) $(SPREAD) -m "not slow and not families and not bridges and not alone"
 	$(PYTEST) -m alone
 
 # All of them take an hour or more; THIRD=1, 2 or 3 runs a fixed third.
 test-slow: $(VENV)/installed
 	$(PYTEST) $(SPREAD) -m slow $(if $(THIRD),--third $(THIRD))
+
+# Our tasks and models inside lm-eval, and answers that come from VLMEvalKit's runner.
+test-bridges: $(VENV)/installed
+	$(PYTEST) $(SPREAD) -m bridges
 
 # One-line faults in code that makes numbers: a named fast test has to notice each.
 mutants: $(VENV)/installed

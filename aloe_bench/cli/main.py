@@ -106,7 +106,7 @@ def _dashes(name: str) -> str:
 
 @click.group(cls=_Verbs, context_settings={"auto_envvar_prefix": "ALOE_BENCH", "token_normalize_func": _dashes})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML with a table per command: [run] max-new-tokens = 64.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML, a table per command: [run] max-new-tokens = 64.")
 @click.version_option(__version__)
 @click.pass_context
 def cli(ctx: click.Context, debug: bool, config: Path | None) -> None:
