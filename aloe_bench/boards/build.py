@@ -166,6 +166,7 @@ def evidence(folder: Path) -> Evidence:
         "left_out": header.get("asked", {}).get("left_out", []),
         "outcomes": outcomes,
         **({"switched": switched} if switched else {}),
+        **({"extended": header["extended"]} if header.get("extended") else {}),
     }
     return Evidence(result | numbers_of(header["run_id"], task["name"], facts, items, outcomes), items)
 
