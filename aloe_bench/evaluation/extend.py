@@ -50,7 +50,7 @@ def extend_cut(
     Raises RunMismatchError where more had been granted before.
     """
     more = settings.extend_cut or 0
-    header, records = runlog.read_run(folder)
+    header, records = runlog.read_header(folder), runlog.read_lines(folder)
     granted = int(header.get("extended") or 0)
     if more < granted:
         raise RunMismatchError(f"{folder}: cut replies were extended by {granted} tokens; give --extend-cut {granted}.")
@@ -75,7 +75,7 @@ def extend_cut(
 def _longer(cut: Sequence[Record], plan: Plan, model: Model, settings: Settings) -> list[Record]:
     """Return the records of `cut` with their longer replies, graded anew."""
     wanted = {record.sample_id: record for record in cut}
-    samples = {sample.id: sample for _, sample in plan.samples if sample.id in wanted}
+    samples = {sample.id: sample for _, sample in plan.asked if sample.id in wanted}
     form = settings.answer
     requests = [formats.request(s, formats.asked(plan.task, s, form), form) for s in samples.values()]
     sent = {request.id: request for request in requests}
