@@ -233,6 +233,16 @@ class OptionScorer(Protocol):
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
 
 
+@runtime_checkable
+class ReplyExtender(Protocol):
+    """A model that can go on with replies it has given, from their own tokens."""
+
+    def extend(
+        self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
+    ) -> Iterator[Prediction]:
+        """Yield one whole reply a request, greedily: that of `replies` and up to `max_new_tokens` more."""
+
+
 def capabilities(model: Model) -> frozenset[str]:
     """Return the protocols that `model` can be asked by, of "generate" and "logprob".
 

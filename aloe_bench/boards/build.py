@@ -171,6 +171,7 @@ def evidence(folder: Path) -> Evidence:
         "left_out": header.get("asked", {}).get("left_out", []),
         "outcomes": outcomes,
         **({"switched": switched} if switched else {}),
+        **({"extended": header["extended"]} if header.get("extended") else {}),
     }
     numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
     return Evidence(result | numbers | controls_section(records, controls), items)

@@ -136,6 +136,7 @@ class Result(TypedDict):
     answer: NotRequired[str | None]
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
+    extended: NotRequired[int]
     partial: bool
     verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]

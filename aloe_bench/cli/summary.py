@@ -30,7 +30,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
         value = missing if cell["value"] is None else f"{100 * cell['value']:.2f}"
         interval = cell["interval"]
         span = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-"
-        mark = " (partial)" if summary["partial"] else ""
+        mark = (" (partial)" if summary["partial"] else "") + (" (extended)" if summary.get("extended") else "")
         counts = (str(cell["n"]), str(cell["unread"]), str(cell["failed"]))
         lines.append((summary["task"] + mark, name, value, span, *counts))
     return lines

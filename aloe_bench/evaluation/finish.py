@@ -48,6 +48,9 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     if (header.get("decoding") or {}).get("temperature") and header["protocol"] == "generate":
         # A sampled reply without a seed cannot be had again, and another seed would not have changed it.
         summary["unseeded"] = sum(r.prediction.text is not None and r.prediction.seed is None for r in records)
+    if header.get("extended"):
+        count = sum(record.prediction.extended > 0 for record in records)
+        summary["extended"] = {"tokens": header["extended"], "replies": count}
     if done and not failed and not runlog.controls_missing(header, controls):
         write_json(folder / "summary.json", summary)
     return summary

@@ -33,7 +33,8 @@ from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
 class Settings:
     """What a user may set of a run; written whole into its header.
 
-    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked.
+    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked. `extend_cut` grants
+    cut replies so many tokens beyond the limit.
     """
 
     output: Path = Path("runs")
@@ -47,6 +48,7 @@ class Settings:
     fresh: bool = False
     go_on: bool = False
     allow_partial: bool = False
+    extend_cut: int | None = None
     controls: tuple[Arm, ...] = ()
 
 
