@@ -42,9 +42,9 @@ LEGEND = (
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
     "rows have no items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
     "Under a number: its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from "
-    "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). Boxes alone: the best rule that sees no picture "
-    "(box of the most usual size, most central, nearest to where findings of other patients lie), chosen on nine "
-    f"tenths of the patients and counted on the last. {RANKED}"
+    "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
+    "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
+    f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
 )
 EFFECTS = (
     "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p: score test, then by Holm over a "
