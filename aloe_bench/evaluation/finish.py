@@ -41,6 +41,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
     } | task_sections(header, records)
+    if told := header["task"].get("told"):
+        summary["told"] = told
     if "controls" in header:
         from aloe_bench.evaluation.reliance import controls_section
 
