@@ -12,6 +12,7 @@ from typing import Any
 
 from aloe_bench.boards.near import NONE, Near, key_of
 from aloe_bench.boards.results import doubt, is_published_heart
+from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
     FOOTNOTES,
     GENERATED,
@@ -40,7 +41,8 @@ LEGEND = (
     "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
     "rows have no items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: "
-    "its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
+    "its 95 % interval over images or patients, and k/n; of a mean over data sets n, and k/n of each below. "
+    "Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
     f"whose own marks are wrong in four places (docs/robustness.md). {RANKED}"
 )
 EFFECTS = (
@@ -120,6 +122,7 @@ def _section_blocks(section: Section, near: Near) -> list[str]:
     blocks = [f"## {section.title}", _markdown(lines)]
     if section.results:
         blocks += [EFFECTS, _markdown(_effects(section.results))]
+        blocks += [block for block in (_worst(section.results), _parts(section.results)) if block]
     return blocks
 
 
@@ -194,7 +197,7 @@ def _small_print(result: Result, column: str, numbers: Result) -> str:
         return f"not measured, {numbers['failed']} failed"
     below = _accuracy(result, column)["below_chance"]
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, n {numbers['n']}{clusters}"
+    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, {share_text(result, column)}{clusters}"
 
 
 def _interval(interval: Sequence[float] | None) -> str:
@@ -235,13 +238,31 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
                 measures = part["columns"][attack]
                 if attack != "baseline" and "robustness_gap" in measures:
                     lines.append([_run_name(result), _title(f"{task}/{attack}"), *_effect(measures)])
-            worst = part["columns"]["baseline"].get("worst_of_k")
-            if worst:
-                cells = [_shown(worst["macro"]), *["–"] * 10]
-                lines.append(
-                    [_run_name(result), f"{task.capitalize()}: accuracy under the worst cue of each item", *cells]
-                )
     return lines
+
+
+def _worst(results: Sequence[Result]) -> str:
+    """Return the accuracies under the worst cue of each item as a table, "" without any."""
+    lines = [
+        [_run_name(result), escape(task.capitalize()), _shown(part["columns"]["baseline"]["worst_of_k"]["macro"])]
+        for result in results
+        for task, part in result["heart"].items()
+        if "worst_of_k" in part["columns"]["baseline"]
+    ]
+    head = [["Model", "Task", "Accuracy under the worst cue of each item"], ["---", "---", "---:"]]
+    return _markdown([*head, *lines]) if lines else ""
+
+
+def _parts(results: Sequence[Result]) -> str:
+    """Return k/n in each data set of the accuracies that are means over several, "" where none is."""
+    lines = [
+        [_run_name(result), _title(name), escape(dataset), f"{points_text(k)}/{n}"]
+        for result in results
+        for name in sorted(result["cells"], key=_place)
+        for dataset, (k, n) in parts_of(result, name).items()
+    ]
+    head = [["Model", "Accuracy", "Data set", "Right"], ["---", "---", "---", "---:"]]
+    return _markdown([*head, *lines]) if lines else ""
 
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:
