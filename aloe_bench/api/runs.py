@@ -14,6 +14,7 @@ from aloe_bench.core import AnswerForm, AnswerProtocol, Cell, Decoding, Model, R
 from aloe_bench.errors import UsageError
 from aloe_bench.evaluation import loop, runlog
 from aloe_bench.evaluation.cells import task_cells
+from aloe_bench.evaluation.controls import Arm
 from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, other_engine, suited
 from aloe_bench.models.make import ModelSpec, checked_options, is_miniature, make_model, model_facts, pinned
@@ -63,6 +64,10 @@ class Run:
         """Return the lines of the run log in task order: question, prompt, reply, score."""
         return runlog.read_records(self.folder)
 
+    def controls(self) -> list[Record]:
+        """Return the lines of the image controls, whose `arm` says which."""
+        return runlog.read_controls(self.folder)
+
 
 @contextmanager
 def silent(title: str) -> Iterator[Progress]:
@@ -82,6 +87,7 @@ class Options(TypedDict, total=False):
     max_new_tokens: int
     seed: int
     limit: int | None
+    controls: Sequence[Arm]
     batch_size: int
     name: str | None
     judges: Jury | None
@@ -113,6 +119,7 @@ def evaluate(
     max_new_tokens: int = _DEFAULT.max_new_tokens,
     seed: int = _DEFAULT.seed,
     limit: int | None = None,
+    controls: Sequence[Arm] = (),
     batch_size: int = 8,
     name: str | None = None,
     judges: Jury | None = None,
@@ -144,6 +151,7 @@ def evaluate(
         parser=parser,
         answer=answer,
         limit=limit,
+        controls=tuple(controls),
         chunk=chunk_of(batch_size),
         fresh=fresh,
         allow_partial=allow_partial,

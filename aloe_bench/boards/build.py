@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
+from aloe_bench import registry
 from aloe_bench.boards import tables
 from aloe_bench.boards.compare import PROFILE
 from aloe_bench.boards.items import Items, items_of
@@ -22,6 +23,7 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import header_facts
+from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.verify import proof_of_run
 
@@ -119,6 +121,9 @@ def evidence(folder: Path) -> Evidence:
     checked(header, _Header, f"{folder}: the run's header")
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    controls = runlog.read_controls(folder)
+    if missing := runlog.controls_missing(header, controls):
+        raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
     facts = header_facts(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
@@ -151,7 +156,8 @@ def evidence(folder: Path) -> Evidence:
         "outcomes": outcomes,
         **({"switched": switched} if switched else {}),
     }
-    return Evidence(result | numbers_of(header["run_id"], task["name"], facts, items, outcomes), items)
+    numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
+    return Evidence(result | numbers | controls_section(records, controls), items)
 
 
 def _profile(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,6 +178,6 @@ def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
     mark = f"\0{label}" if label else ""
     model = safe_name(str(result["model"]["name"]) + mark) or "unnamed"
     task = str(result["task"]["name"])
-    if "heart" in result:  # a data set may be attacked in many ways, each a table of its own
+    if task not in registry.TASKS:  # what users bring may be other data under the same name, each a table of its own
         task += f"-{result['task']['data_sha256'][:8]}"
     return output / "results" / model / f"{safe_name(task)}.json"

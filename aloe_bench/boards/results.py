@@ -103,6 +103,29 @@ class Attacked(TypedDict):
     columns: dict[str, dict[str, Levels]]
 
 
+class ControlMeasure(TypedDict):
+    """One measure of an image control."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    n: int
+    failed: int
+    p_adjusted: NotRequired[float | None]
+
+
+class Controlled(TypedDict):
+    """The image controls of one kind of question."""
+
+    baseline: NotRequired[ControlMeasure]
+    blank: NotRequired[ControlMeasure]
+    image_reliance: NotRequired[ControlMeasure]
+    swap_follows: NotRequired[ControlMeasure]
+    swap_stays: NotRequired[ControlMeasure]
+    shown_over_asked: NotRequired[ControlMeasure]
+    chance: NotRequired[float]
+    same_patient: NotRequired[bool]
+
+
 class Result(TypedDict):
     run: str
     model: ModelFacts
@@ -121,6 +144,7 @@ class Result(TypedDict):
     cells: dict[str, Numbers]
     outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
+    controls: NotRequired[dict[str, Controlled]]
 
 
 def read_result(path: Path) -> Mapping[str, Any]:

@@ -61,6 +61,7 @@ class RunOptions:
     judges: Path | None
     limit: int | None
     shard: str | None
+    controls: str | None
     seed: int
     max_failed: float
     fresh: bool
@@ -96,7 +97,7 @@ class RunOptions:
     help="Leaderboard group: under or over 10B, or no weights. `ls models` has them for the paper's models.",
 )
 @click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
-@click.option("--tasks", help="Comma-separated names; heart:FOLDER is a HEART table, FILE.py:NAME a task of yours.")
+@click.option("--tasks", help="Comma-separated names; of yours: mcq:, yesno: or open:FILE, heart:FOLDER, FILE.py:NAME.")
 @click.option("--suite", help="A named list of tasks.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
@@ -125,6 +126,7 @@ class RunOptions:
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
+@click.option("--controls", help="blank,swap: ask image questions again over a grey, and over another picture.")
 @click.option(
     "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
 )
@@ -143,6 +145,7 @@ def _run(wanted: RunOptions) -> None:
     from aloe_bench.api.runs import Where, chunk_of, engines_of, evaluate_plans, model_of
     from aloe_bench.cli.common import progress_of, same_command
     from aloe_bench.cli.summary import show, show_jury
+    from aloe_bench.evaluation.controls import parse_controls
     from aloe_bench.evaluation.plan import Settings
 
     names = registry.task_names(wanted.tasks, wanted.suite)
@@ -158,6 +161,7 @@ def _run(wanted: RunOptions) -> None:
         chunk=chunk_of(wanted.batch_size),
         fresh=wanted.fresh,
         allow_partial=wanted.allow_partial,
+        controls=parse_controls(wanted.controls),
     )
     spec = _spec(wanted)
     where = Where(wanted.engine, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
@@ -306,5 +310,7 @@ def _show_prompts(plans: list[Plan], settings: Settings) -> None:
     for plan in plans:
         first = "; the first prompt:" if plan.samples else ", nothing to ask."
         click.echo(f"{plan.task.name}: {len(plan.samples)} samples{first}")
+        if settings.controls:
+            click.echo(plan.controls.sentence(len(plan.samples)))
         for _, sample in plan.samples[:1]:
             click.echo(asked(plan.task, sample, suited(settings, plan.task).answer))

@@ -8,10 +8,16 @@ from typing import Any
 
 from aloe_bench.core import Decoding, Prediction, Request, batches
 from aloe_bench.errors import AloeError, ModelError
-from aloe_bench.models.checkpoint_files import adapter_facts, checkpoint_files, fingerprint_folder, model_name
+from aloe_bench.models.checkpoint_files import (
+    CheckpointFiles,
+    adapter_facts,
+    checkpoint_files,
+    fingerprint_folder,
+    model_name,
+)
 from aloe_bench.models.hf_folder import check_folder, end_tokens, local_folder
 from aloe_bench.models.hf_generate import answer_batch
-from aloe_bench.models.hf_load import Setup, load, loader_of, pixel_limits
+from aloe_bench.models.hf_load import Loaded, Setup, load, loader_of, pixel_limits
 from aloe_bench.models.hf_options import score_options
 from aloe_bench.models.hf_probe import content_form, probe
 from aloe_bench.models.opening import failed, open_each
@@ -59,7 +65,7 @@ class HFModel:
         self.name = name or model_name(self.folder)
         self.batch_size = batch_size
         self.reuse = reuse
-        written = check_folder(self.folder)
+        written = self._read_config()
         self._fingerprint: str | None = None
         files = checkpoint_files(self.folder)
         self._loader = loader_of(files.folder, written, trust_remote_code)
@@ -72,10 +78,19 @@ class HFModel:
         if enable_thinking is not None:
             self._template_args["enable_thinking"] = enable_thinking
         setup = Setup(dtype, device, device_map, attn_implementation, trust_remote_code, min_pixels, max_pixels)
-        self._take(load(files, self._loader, setup))
+        self._take(self._load(files, setup))
         self._take_template(chat_template)
-        text = probe(self) if self.template is not None or self.template_label == "raw" else ""
+        text = self._probe() if self.template is not None or self.template_label == "raw" else ""
         self._thinking = _thinking(text, self.tokenizer)
+
+    def _read_config(self) -> dict[str, object]:
+        return check_folder(self.folder)
+
+    def _load(self, files: CheckpointFiles, setup: Setup) -> Loaded:
+        return load(files, self._loader, setup)
+
+    def _probe(self) -> str:
+        return probe(self)
 
     @property
     def fingerprint(self) -> str:
