@@ -128,6 +128,8 @@ def evidence(folder: Path) -> Evidence:
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
     task["facts"] = {"cells": [asdict(spec) for spec in facts.cells], "measure": facts.measure}
+    if told := header["task"].get("told"):
+        task["told"] = told
     items = items_of(header["task"], records)
     outcomes = outcomes_of(items, records, facts)
     switched = (header["model"].get("settings") or {}).get("switched")
@@ -155,6 +157,7 @@ def evidence(folder: Path) -> Evidence:
         "left_out": header.get("asked", {}).get("left_out", []),
         "outcomes": outcomes,
         **({"switched": switched} if switched else {}),
+        **({"extended": header["extended"]} if header.get("extended") else {}),
     }
     numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
     return Evidence(result | numbers | controls_section(records, controls), items)
