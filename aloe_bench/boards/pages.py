@@ -27,7 +27,7 @@ TEXTS = {"careqa_vision": CAREQA, "medical": MEDICAL}
 RESERVED = ("heart", "miniature", "other")
 OWN = (
     "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits. "
-    f"{NEAR} Under a number: its 95 % interval and the number of questions. {RANKED}"
+    f"{NEAR} Under a number: its 95 % interval and k/n (of other means n). {RANKED}"
 )
 OTHER = f"Tasks that have no page of their own. {OWN} Runs on other data have a table of their own."
 

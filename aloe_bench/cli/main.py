@@ -46,7 +46,7 @@ HELP = {
     "ls": "List tasks, suites, attacks, back ends, parsers, judges, known models and training recipes.",
     "data": "Fetch the data sets of tasks, and make training mixtures of sources.",
     "doctor": "Show what is installed and what each extra would add.",
-    "leaderboard": "Build and check leaderboard pages from run folders.",
+    "leaderboard": "Build leaderboard pages from run folders, and verify those of others.",
     "compare": "Test two runs on the same questions against each other, item by item.",
     "report": "Write runs as one offline page: sentences, figures, and every item to look at.",
     "rescore": "Read the stored replies of a run anew under other parsers, and say which rules move the score.",
@@ -106,13 +106,13 @@ def _dashes(name: str) -> str:
 
 @click.group(cls=_Verbs, context_settings={"auto_envvar_prefix": "ALOE_BENCH", "token_normalize_func": _dashes})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML with a table a verb: [run] max-new-tokens = 64.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML, a table per command: [run] max-new-tokens = 64.")
 @click.version_option(__version__)
 @click.pass_context
 def cli(ctx: click.Context, debug: bool, config: Path | None) -> None:
     """Robustness benchmark for medical vision-language models.
 
-    Every option also reads ALOE_BENCH_<VERB>_<OPTION>; a flag beats the environment, which beats --config.
+    Every option also reads ALOE_BENCH_VERB_OPTION; a flag beats the environment, which beats --config.
     """
     if config is not None:
         ctx.default_map = _defaults(config)

@@ -53,6 +53,7 @@ class RunOptions:
     parser: str
     max_new_tokens: int
     temperature: float
+    extend_cut: int | None
     batch_size: int
     engine: str
     ray: str | None
@@ -112,6 +113,11 @@ class RunOptions:
 @click.option("--parser", type=click.Choice(list(registry.PARSERS)), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
+@click.option(
+    "--extend-cut",
+    type=click.IntRange(1),
+    help="Give replies that were cut so many tokens beyond --max-new-tokens, also in the finished run (greedy only).",
+)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option(
     "--engine",
@@ -161,6 +167,7 @@ def _run(wanted: RunOptions) -> None:
         chunk=chunk_of(wanted.batch_size),
         fresh=wanted.fresh,
         allow_partial=wanted.allow_partial,
+        extend_cut=wanted.extend_cut,
         controls=parse_controls(wanted.controls),
     )
     spec = _spec(wanted)

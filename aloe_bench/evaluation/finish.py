@@ -41,6 +41,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
     } | task_sections(header, records)
+    if told := header["task"].get("told"):
+        summary["told"] = told
     if "controls" in header:
         from aloe_bench.evaluation.reliance import controls_section
 
@@ -48,6 +50,9 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     if (header.get("decoding") or {}).get("temperature") and header["protocol"] == "generate":
         # A sampled reply without a seed cannot be had again, and another seed would not have changed it.
         summary["unseeded"] = sum(r.prediction.text is not None and r.prediction.seed is None for r in records)
+    if header.get("extended"):
+        count = sum(record.prediction.extended > 0 for record in records)
+        summary["extended"] = {"tokens": header["extended"], "replies": count}
     if done and not failed and not runlog.controls_missing(header, controls):
         write_json(folder / "summary.json", summary)
     return summary

@@ -95,6 +95,11 @@ def note_switched(folder: Path, settings: Mapping[str, Any]) -> None:
         write_json(folder / "run.json", header)
 
 
+def note(folder: Path, key: str, value: Any) -> None:
+    """Keep a fact in the header of a run that has begun."""
+    write_json(folder / "run.json", _read_header(folder / "run.json") | {key: value})
+
+
 def read_header(folder: Path) -> Header:
     """Return the header of a run folder; raises DataError if it is none or of a later schema.
 
@@ -289,6 +294,8 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     whole = headers[0]["n_total"]
     if len(merged) != whole:
         raise DataError(f"{len(merged)} of {whole} samples in {len(folders)} shards; a shard is missing.")
+    if len({header.get("extended") for header in headers}) > 1:
+        raise RunMismatchError("Cut replies were extended in some shards alone; give all the same --extend-cut.")
     ids = [header["run_id"] for header in headers]
     jury = next((header["judges"] for header in headers if header.get("judges")), None)
     header = {k: v for k, v in headers[0].items() if k != "judges"}
