@@ -26,6 +26,7 @@ from aloe_bench.boards.tables import (
     marks_of,
     percent,
     protocol_label,
+    unread_mark,
     with_marks,
 )
 from aloe_bench.heart.attacks import shipped
@@ -122,7 +123,7 @@ def _section_blocks(section: Section) -> list[str]:
         lines.append([row.name, *numbers, "<br>".join(row.notes)])
     blocks = [f"## {section.title}", _markdown(lines)]
     if section.results:
-        blocks += [EFFECTS, _markdown(_effects(section.results))]
+        blocks += [EFFECTS, _markdown(_effects(section.results)), *_worst(section.results)]
     return blocks
 
 
@@ -177,8 +178,8 @@ def _row(result: Result) -> Row:
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
-        if marks_of(result):
-            row.unranked[column] = marks_of(result)
+        if marks := marks_of(result) + unread_mark(numbers):
+            row.unranked[column] = marks
     failed = sum(numbers["failed"] for numbers in result["cells"].values())
     unread = sum(numbers["unread"] for numbers in result["cells"].values())
     row.notes.append(f"v{escape(str(result['task']['version']))}: unread {unread}, failed {failed}")
@@ -220,7 +221,8 @@ def _ties(results: Sequence[Result], columns: Sequence[str]) -> dict[tuple[str, 
     whole = [result for result in results if not marks_of(result)]
     ties: dict[tuple[str, str], bool] = {}
     for column in columns:
-        ranked = [result for result in whole if result["cells"].get(column, {}).get("exact") is not None]
+        cells = [(result, result["cells"][column]) for result in whole if column in result["cells"]]
+        ranked = [result for result, cell in cells if cell["exact"] is not None and not unread_mark(cell)]
         if len(ranked) < 2:
             continue
         best = max(ranked, key=lambda result: Fraction(result["cells"][column]["exact"]))
@@ -270,13 +272,19 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
                 measures = part["columns"][attack]
                 if attack != "baseline" and "robustness_gap" in measures:
                     lines.append([_run_name(result), _title(f"{task}/{attack}"), *_effect(measures)])
+    return lines
+
+
+def _worst(results: Sequence[Result]) -> list[str]:
+    """Return a sentence for each run and task: its accuracy where every item has the cue that hurts it most."""
+    said = []
+    for result in results:
+        for task, part in result["heart"].items():
             worst = part["columns"]["baseline"].get("worst_of_k")
             if worst:
-                cells = [_shown(worst["macro"]), *["–"] * 10]
-                lines.append(
-                    [_run_name(result), f"{task.capitalize()}: accuracy under the worst cue of each item", *cells]
-                )
-    return lines
+                shown = _shown(worst["macro"]).replace("<br><small>", " ").replace("</small>", "")
+                said.append(f"- {_run_name(result)}, {task}: {shown}")
+    return ["Accuracy under the worst cue of each item, in %:\n\n" + "\n".join(said)] if said else []
 
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:

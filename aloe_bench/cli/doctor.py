@@ -9,15 +9,7 @@ import platform
 
 import click
 
-EXTRAS = {
-    "hf": ("torch", "torchvision", "transformers", "accelerate"),
-    "train": ("trl", "datasets", "tensorboard"),
-    "cluster": ("deepspeed", "bitsandbytes"),
-    "dicom": ("pydicom",),
-    "report": ("matplotlib",),
-    "lm-eval": ("lm_eval",),
-    "dev": ("pytest", "ruff", "mypy"),
-}
+from aloe_bench.errors import EXTRAS
 
 
 @click.command()

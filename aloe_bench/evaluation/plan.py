@@ -30,10 +30,7 @@ from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a user may set of a run; written whole into its header.
-
-    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked.
-    """
+    """What a user may set of a run; written whole into its header."""
 
     output: Path = Path("runs")
     decoding: Decoding = field(default_factory=Decoding)
@@ -44,7 +41,6 @@ class Settings:
     shard: tuple[int, int] | None = None
     chunk: int = 32
     fresh: bool = False
-    go_on: bool = False
     allow_partial: bool = False
 
 
