@@ -70,8 +70,9 @@ MEASURES = {"heart": "aloe_bench.heart.measure.effects:MEASURE"}
 CELL_RULES = {
     "probmed pairs": "aloe_bench.tasks.probmed:pairs",
     "probmed official": "aloe_bench.tasks.probmed:official_units",
-    "slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match",
 }
+# Rules of cells that read replies again; the others make do with scores, tags and clusters.
+REGRADES = {"slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match"}
 # What a Task has (core.py).
 _TASK = ("name", "version", "source", "revision", "licence", "expected_rows", "load", "prompt")
 

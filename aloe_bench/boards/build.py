@@ -8,18 +8,23 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 from aloe_bench import registry
 from aloe_bench.boards import tables
+from aloe_bench.boards.compare import PROFILE
+from aloe_bench.boards.items import Items, items_of
+from aloe_bench.boards.letters import outcomes_of
 from aloe_bench.boards.pages import Board, board
 from aloe_bench.boards.prefer import preferred
+from aloe_bench.boards.published import numbers_of, read_all
 from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
 from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
+from aloe_bench.evaluation.cells import header_facts
+from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.verify import proof_of_run
 
@@ -48,29 +53,44 @@ class _Asked(TypedDict):
     left_out: NotRequired[list[str]]
 
 
+class Evidence(NamedTuple):
+    """What is published of a run: a result, and the items that its letters stand for."""
+
+    result: dict[str, Any]
+    items: Items
+
+
 def build(runs: Sequence[Path], output: Path) -> list[Path]:
-    """Write the evidence of `runs` under `output`/results, make every table anew; return what was written.
+    """Write the evidence of `runs` under `output`/results and /items, make every table anew; return what was written.
 
     All runs are read before anything is written. Of the runs of one model on one task the one that `preferred` names
-    counts.
+    counts. Items that no result names any more are deleted.
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
     results: dict[Path, dict[str, Any]] = {}
+    items: dict[Path, Items] = {}
     for folder in runs:
-        result = evidence(folder)
+        result, found = evidence(folder)
+        items[found.path(output)] = found
         path = _result_path(output, result)
         results[path] = preferred(results[path], result) if path in results else result
     results = {path: _beside(path, result) for path, result in results.items()}
+    for path, found in items.items():
+        write_atomic(path, found.text)
     for path, result in results.items():
         write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
-    made = _board(output)
+    published = read_all(output)
+    made = board(published)
     for name, text in made.pages.items():
         write_atomic(output / name, text)
+    named = {one.items.path(output) for one in published}
+    for path in set((output / "items").glob(f"{'[0-9a-f]' * 64}.json")) - named:
+        path.unlink()
     for remark in made.remarks:
         log.warning("%s", remark)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
-    return [*results, *(output / name for name in made.pages)]
+    return [*results, *sorted(items.keys() & named), *(output / name for name in made.pages)]
 
 
 def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
@@ -107,27 +127,37 @@ def check(output: Path) -> list[str]:
     return differences
 
 
-def evidence(folder: Path) -> dict[str, Any]:
-    """Return what results/<model>/<task>.json says of the run in `folder`.
+def evidence(folder: Path) -> Evidence:
+    """Return what results/<model>/<task>.json says of the run in `folder`, and its items.
 
+    Its numbers are computed from its letters, as anybody can compute them again.
     Raises DataError for an unfinished run, and for a header that lacks what a page needs.
     """
     header, records = runlog.read_run(folder)
     checked(header, _Header, f"{folder}: the run's header")
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    controls = runlog.read_controls(folder)
+    if missing := runlog.controls_missing(header, controls):
+        raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
     facts = header_facts(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
+    task["facts"] = {"cells": [asdict(spec) for spec in facts.cells], "measure": facts.measure}
+    if told := header["task"].get("told"):
+        task["told"] = told
+    items = items_of(header["task"], records)
+    outcomes = outcomes_of(items, records, facts)
     switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
-    return {
+    result = {
         "schema": SCHEMA,
         "run": header["run_id"],
-        "model": {key: header["model"][key] for key in MODEL_KEYS},
+        "model": {key: header["model"][key] for key in MODEL_KEYS} | {"profile": _profile(header)},
         "task": task,
         "protocol": header["protocol"],
         "engine": header.get("engine"),
+        "prompt_sha256": header.get("prompt_sha256"),
         "parser": header.get("parser"),
         "answer": header.get("answer", "letter"),
         "decoding": header.get("decoding"),
@@ -141,9 +171,18 @@ def evidence(folder: Path) -> dict[str, Any]:
         "verified": _verified(header["task"], records),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
-        "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
+        "outcomes": outcomes,
         **({"switched": switched} if switched else {}),
-    } | task_sections(header, records)
+        **({"extended": header["extended"]} if header.get("extended") else {}),
+    }
+    numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
+    return Evidence(result | numbers | controls_section(records, controls), items)
+
+
+def _profile(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a model was asked, as far as two runs are compared by it."""
+    profile = header["model"].get("profile") or {}
+    return {key: profile[key] for key in PROFILE if profile.get(key) is not None}
 
 
 def _verified(task: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any] | None:
@@ -164,4 +203,4 @@ def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
 
 
 def _board(output: Path) -> Board:
-    return board([read_result(path) for path in sorted((output / "results").glob("*/*.json"))])
+    return board(read_all(output))

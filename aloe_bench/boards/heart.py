@@ -10,8 +10,8 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
-import numpy as np
-
+from aloe_bench.boards.controls import controls_blocks
+from aloe_bench.boards.near import NONE, Near, key_of
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.tables import (
     FOOTNOTES,
@@ -30,9 +30,7 @@ from aloe_bench.boards.tables import (
     with_marks,
 )
 from aloe_bench.heart.attacks import shipped
-from aloe_bench.stats.family import holm, mde
-from aloe_bench.stats.intervals import ALPHA
-from aloe_bench.stats.paired import sign_flip
+from aloe_bench.stats.family import mde
 
 Result = Mapping[str, Any]
 
@@ -43,9 +41,11 @@ LEGEND = (
     f"Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. {_COLUMNS} Own rows are means "
     "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
-    "rows have no items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: "
-    "its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
-    f"whose own marks are wrong in four places (docs/robustness.md). {RANKED}"
+    "rows have no items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
+    "Under a number: its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from "
+    "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
+    "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
+    f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
 )
 EFFECTS = (
     "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p: score test, then by Holm over a "
@@ -54,6 +54,11 @@ EFFECTS = (
     "the cue turned to its own option. Excess: cue-following beyond what the baseline already answered so. Rescue: "
     "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
     "drop with a text that claims nothing. Unread: refusals and unreadable replies under attack."
+)
+
+WORST = (
+    "Accuracy under the worst cue, in %: an item is right if it is right under the adversarial cue of every attack. It "
+    "falls with the number of attacks, so only tables with the same ones compare."
 )
 
 
@@ -66,23 +71,25 @@ class Section:
     paper: bool = False
 
 
-def heart_page(results: Sequence[Result]) -> str:
+def heart_page(results: Sequence[Result], near: Near = NONE) -> str:
     """Return heart.md: Table 4's rows, and those of `results` that are no miniatures."""
     own = [result for result in results if not is_miniature(result)]
     found = _sections(own)
     if not any(section.paper for section in found):
         found.insert(0, Section("The published table", paper=True))
-    blocks = [block for section in found for block in _section_blocks(section)]
-    return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *_footnote(blocks)]) + "\n"
+    blocks = [block for section in found for block in _section_blocks(section, near)]
+    controls = controls_blocks([result for result in own if "heart" in result])
+    return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *controls, *_footnote(blocks)]) + "\n"
 
 
-def heart_blocks(results: Sequence[Result]) -> list[str]:
+def heart_blocks(results: Sequence[Result], near: Near = NONE) -> list[str]:
     """Return the blocks for miniature.md: the same tables without the paper's rows; empty if there are none."""
     blocks = []
     for section in _sections(results):
         section.paper = False
         blocks += [
-            block.replace("## ", "### ", 1) if block.startswith("## ") else block for block in _section_blocks(section)
+            block.replace("## ", "### ", 1) if block.startswith("## ") else block
+            for block in _section_blocks(section, near)
         ]
     return ["## HEART", LEGEND, *blocks, *_footnote(blocks)] if blocks else []
 
@@ -106,24 +113,26 @@ def _sections(results: Sequence[Result]) -> list[Section]:
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
 
 
-def _section_blocks(section: Section) -> list[str]:
+def _section_blocks(section: Section, near: Near) -> list[str]:
     random, rows = _paper_rows() if section.paper else (None, [])
     columns = [*rows[0].shown] if rows else []
     for result in section.results:
         columns += [name for name in result["cells"] if name not in columns]
     columns.sort(key=_place)
-    rows += [_row(result) for result in section.results]
+    rows += [_row(result, near) for result in section.results]
     random = random or _random(section.results, columns)
-    ties = _ties(section.results, columns)
     podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
     lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
     lines.append([random.name, *(str(random.shown.get(column) or "–") for column in columns), ""])
+    lines += _boxes_alone(section.results, columns)
     for row in rows:
-        numbers = [_number(row, column, podium[column], ties) for column in columns]
+        numbers = [_number(row, column, podium[column]) for column in columns]
         lines.append([row.name, *numbers, "<br>".join(row.notes)])
     blocks = [f"## {section.title}", _markdown(lines)]
     if section.results:
-        blocks += [EFFECTS, _markdown(_effects(section.results)), *_worst(section.results)]
+        blocks += [EFFECTS, _markdown(_effects(section.results))]
+        if worst := _worst(section.results):
+            blocks += [WORST, _markdown(worst)]
     return blocks
 
 
@@ -161,6 +170,19 @@ def _random(results: Sequence[Result], columns: Sequence[str]) -> Row:
     return row
 
 
+def _boxes_alone(results: Sequence[Result], columns: Sequence[str]) -> list[list[str]]:
+    """Return the row of what boxes alone give away, from a complete run where there is one; none without boxes."""
+    for result in sorted(results, key=lambda result: bool(result["partial"])):
+        if found := result["task"].get("told", {}).get("boxes_alone"):
+            shown = {
+                task: f"{percent(Fraction(one['value']), STEP)}<br>"
+                f"<small>{_interval(one['interval'])}, n {one['n']}</small>"
+                for task, one in found.items()
+            }
+            return [["Boxes alone *(computed)*", *(shown.get(c.partition("/")[0], "–") for c in columns), ""]]
+    return []
+
+
 def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
     """Return the macro entry that the cell of `column` shows."""
     task, _, attack = column.partition("/")
@@ -173,13 +195,15 @@ def _run_name(result: Result) -> str:
     return with_marks(f"{escape(str(result['model']['name']))}{protocol_label(result)}", marks_of(result))
 
 
-def _row(result: Result) -> Row:
+def _row(result: Result, near: Near) -> Row:
     row = Row(_run_name(result), None, "")
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
         if marks := marks_of(result) + unread_mark(numbers):
             row.unranked[column] = marks
+        if (key_of(result), column) in near:
+            row.near.add(column)
     failed = sum(numbers["failed"] for numbers in result["cells"].values())
     unread = sum(numbers["unread"] for numbers in result["cells"].values())
     row.notes.append(f"v{escape(str(result['task']['version']))}: unread {unread}, failed {failed}")
@@ -194,9 +218,17 @@ def _row(result: Result) -> Row:
 def _small_print(result: Result, column: str, numbers: Result) -> str:
     if numbers["exact"] is None:
         return f"not measured, {numbers['failed']} failed"
-    below = _accuracy(result, column)["below_chance"]
+    below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
     return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, n {numbers['n']}{clusters}"
+
+
+def _followed(result: Result, column: str) -> bool:
+    """Return whether the cue of a column was followed more often than guessing would: refusals are not."""
+    task, _, attack = column.partition("/")
+    following = result["heart"][task]["columns"][attack].get("cue_following", {}).get("macro", {})
+    interval = following.get("interval")
+    return bool(interval and interval[0] > _accuracy(result, column)["chance"])
 
 
 def _interval(interval: Sequence[float] | None) -> str:
@@ -206,47 +238,12 @@ def _interval(interval: Sequence[float] | None) -> str:
     return f"[{low}, {high}]"
 
 
-def _number(row: Row, column: str, podium: Sequence[Decimal], ties: Mapping[tuple[str, str], bool]) -> str:
+def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
     value, small = row.shown.get(column), row.small_print.get(column, "")
     if value is None:
         return small or "–"
     text = marked(str(value), row, column, podium)
-    if ties.get((row.name, column)):
-        text += " ≈"
     return f"{text}<br><small>{small}</small>" if small else text
-
-
-def _ties(results: Sequence[Result], columns: Sequence[str]) -> dict[tuple[str, str], bool]:
-    """Return (row, column) -> whether a test fails to separate the run from the best of these runs."""
-    whole = [result for result in results if not marks_of(result)]
-    ties: dict[tuple[str, str], bool] = {}
-    for column in columns:
-        cells = [(result, result["cells"][column]) for result in whole if column in result["cells"]]
-        ranked = [result for result, cell in cells if cell["exact"] is not None and not unread_mark(cell)]
-        if len(ranked) < 2:
-            continue
-        best = max(ranked, key=lambda result: Fraction(result["cells"][column]["exact"]))
-        others = [result for result in ranked if result is not best]
-        for other, p in zip(others, holm([_p(best, other, column) for other in others]), strict=True):
-            ties[_run_name(other), column] = p is not None and p >= ALPHA
-    return ties
-
-
-def _p(first: Result, second: Result, column: str) -> float:
-    """Return the p of no difference between two runs in one column, data sets counting the same."""
-    task, _, name = column.partition("/")
-    one, two = first["heart"][task]["outcomes"], second["heart"][task]["outcomes"]
-    found = [dataset for dataset in one if name in one[dataset]]
-    sums = []
-    for dataset in found:
-        there = np.array([letter != "." for letter in one[dataset][name]])
-        right = [np.array([letter == "1" for letter in part[dataset][name]], dtype=float) for part in (one, two)]
-        clusters = np.array(one[dataset]["clusters"].split(), dtype=int)[there]
-        sums.append(np.bincount(clusters, weights=(right[0] - right[1])[there]))
-    if len(found) > 1:
-        sizes = [sum(letter != "." for letter in one[dataset][name]) for dataset in found]
-        sums = [part / size / len(found) for part, size in zip(sums, sizes, strict=True)]
-    return sign_flip(np.concatenate(sums), column, first["run"], second["run"])[0]
 
 
 def _effects(results: Sequence[Result]) -> list[list[str]]:
@@ -275,16 +272,17 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
     return lines
 
 
-def _worst(results: Sequence[Result]) -> list[str]:
-    """Return a sentence for each run and task: its accuracy where every item has the cue that hurts it most."""
-    said = []
+def _worst(results: Sequence[Result]) -> list[list[str]]:
+    """Return the lines of the accuracies under each item's worst cue; empty where no item has two."""
+    lines = []
     for result in results:
         for task, part in result["heart"].items():
-            worst = part["columns"]["baseline"].get("worst_of_k")
-            if worst:
-                shown = _shown(worst["macro"]).replace("<br><small>", " ").replace("</small>", "")
-                said.append(f"- {_run_name(result)}, {task}: {shown}")
-    return ["Accuracy under the worst cue of each item, in %:\n\n" + "\n".join(said)] if said else []
+            baseline = part["columns"]["baseline"]
+            if "worst_of_k" in baseline:
+                shown = [_shown(baseline[name]["macro"]) for name in ("accuracy", "worst_of_k")]
+                lines.append([_run_name(result), task.capitalize(), *shown])
+    head = [["Model", "Task", "Accuracy", "Under the worst cue"], ["---", "---", "---:", "---:"]]
+    return [*head, *lines] if lines else []
 
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:

@@ -8,9 +8,12 @@ from typing import Any
 
 from aloe_bench import registry
 from aloe_bench.boards.careqa import CAREQA
+from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.heart import heart_page
 from aloe_bench.boards.medical import MEDICAL
 from aloe_bench.boards.miniature import Part, miniature_page, titled
+from aloe_bench.boards.near import near_best
+from aloe_bench.boards.published import Published
 from aloe_bench.boards.shapes import Entry, PageText, Shape, generic
 from aloe_bench.boards.tables import GENERATED, RANKED, is_miniature, page
 from aloe_bench.facts import Place, facts_of
@@ -37,8 +40,10 @@ class Board:
     remarks: tuple[str, ...]
 
 
-def board(results: Sequence[Result]) -> Board:
-    """Return every page made of `results`; each result stands on one at least, or a remark says why not."""
+def board(published: Sequence[Published]) -> Board:
+    """Return every page made of these results; each stands on one at least, or a remark says why not."""
+    results = [one.result for one in published]
+    near = near_best(published)
     remarks: list[str] = []
     places: dict[str, dict[str, Entry]] = {name: {} for name in TEXTS}
     for name in registry.TASKS:
@@ -66,13 +71,19 @@ def board(results: Sequence[Result]) -> Board:
     rest = [result for result in results if id(result) not in placed and result["cells"]]
     own = [result for result in results if not is_miniature(result)]
     small = [result for result in results if is_miniature(result)]
-    made = {f"{name}.md": page(shape, own) for name, shape in shapes.items()}
-    made["heart.md"] = heart_page(results)
+    made = {f"{name}.md": _with_controls(page(shape, own), shape, own) for name, shape in shapes.items()}
+    made["heart.md"] = heart_page(results, near)
     made["miniature.md"] = miniature_page(
-        list(shapes.values()), small, _others([result for result in rest if is_miniature(result)])
+        list(shapes.values()), small, _others([result for result in rest if is_miniature(result)]), near
     )
     made["other.md"] = _other_page([result for result in rest if not is_miniature(result)])
     return Board(dict(sorted(made.items())), tuple(dict.fromkeys(remarks)))
+
+
+def _with_controls(text: str, shape: Shape, results: Sequence[Result]) -> str:
+    """Return a page with the image controls of the runs that stand on it."""
+    blocks = controls_blocks([result for result in results if result["task"]["name"] in shape.entries])
+    return "\n\n".join([text.rstrip("\n"), *blocks]) + "\n" if blocks else text
 
 
 def _own_places(result: Result) -> tuple[Place, ...]:
@@ -120,4 +131,5 @@ def _others(results: Sequence[Result]) -> list[Part]:
 
 def _other_page(results: Sequence[Result]) -> str:
     parts = [block for shape, members in _others(results) for block in titled(shape, members)]
+    parts += controls_blocks(results)
     return "\n\n".join([GENERATED, "# Other tasks", OTHER, *(parts or ["No results yet."])]) + "\n"

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from aloe_bench import registry
+from aloe_bench.boards.letters import Outcomes
 from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
-from aloe_bench.facts import Place
+from aloe_bench.facts import CellSpec, Place
 from aloe_bench.heart.table.published import ROWS, SOURCE
 
-SCHEMA = 1
+SCHEMA = 2
 AGAIN = "Build it again from its run folder."
 
 
@@ -48,6 +49,32 @@ class TaskFacts(TypedDict):
     data_sha256: str
     source: NotRequired[str | None]
     places: NotRequired[tuple[Place, ...]]
+    told: NotRequired[Told]
+
+
+class BoxesAlone(TypedDict):
+    """What the best rule on boxes alone finds, without a picture."""
+
+    value: float
+    interval: tuple[float, float] | None
+    n: int
+
+
+class Told(TypedDict):
+    """What a task said of its data."""
+
+    boxes_alone: NotRequired[dict[str, BoxesAlone]]
+
+
+class PublishedFacts(TypedDict):
+    """Of a task's facts what its numbers follow from, as `facts.Facts` has them."""
+
+    cells: tuple[CellSpec, ...]
+    measure: str
+
+
+class PublishedTask(TaskFacts):
+    facts: PublishedFacts
 
 
 class JudgeFacts(TypedDict):
@@ -86,29 +113,54 @@ class Levels(TypedDict):
 
 
 class Attacked(TypedDict):
-    """One kind of question of an attacked table: attack -> measure -> levels, data set -> outcomes."""
+    """One kind of question of an attacked table: attack -> measure -> levels."""
 
     columns: dict[str, dict[str, Levels]]
-    outcomes: dict[str, dict[str, str]]
+
+
+class ControlMeasure(TypedDict):
+    """One measure of an image control."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    n: int
+    failed: int
+    p_adjusted: NotRequired[float | None]
+
+
+class Controlled(TypedDict):
+    """The image controls of one kind of question."""
+
+    baseline: NotRequired[ControlMeasure]
+    blank: NotRequired[ControlMeasure]
+    image_reliance: NotRequired[ControlMeasure]
+    swap_follows: NotRequired[ControlMeasure]
+    swap_stays: NotRequired[ControlMeasure]
+    shown_over_asked: NotRequired[ControlMeasure]
+    chance: NotRequired[float]
+    same_patient: NotRequired[bool]
 
 
 class Result(TypedDict):
     run: str
     model: ModelFacts
-    task: TaskFacts
+    task: PublishedTask
     protocol: str
     engine: NotRequired[EngineFacts | None]
     parser: NotRequired[str | None]
     answer: NotRequired[str | None]
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
+    extended: NotRequired[int]
     partial: bool
     verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]
     left_out: NotRequired[list[str]]
     passed_over: NotRequired[dict[str, str]]
     cells: dict[str, Numbers]
+    outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
+    controls: NotRequired[dict[str, Controlled]]
 
 
 def read_result(path: Path) -> Mapping[str, Any]:
@@ -161,17 +213,6 @@ def _check_numbers(result: Result, path: Path) -> None:
         levels = columns.get(attack, {}).get(measure)
         if levels is None or not {"chance", "below_chance"} <= levels["macro"].keys():
             raise DataError(f"{path}: heart has nothing, or no chance, for the cell {name!r}.")
-        _check_outcomes(result["heart"][task]["outcomes"], attack, name, path)
     for task, part in result["heart"].items() if "heart" in result else ():
         if "baseline" not in part["columns"]:
             raise DataError(f"{path}: heart.{task}.columns.baseline is missing.")
-
-
-def _check_outcomes(outcomes: Mapping[str, Mapping[str, str]], attack: str, name: str, path: Path) -> None:
-    found = [each for each in outcomes.values() if attack in each]
-    if not found:
-        raise DataError(f"{path}: heart has no outcomes for the cell {name!r}.")
-    for each in found:
-        clusters = each.get("clusters", "").split()
-        if len(clusters) != len(each[attack]) or not all(map(str.isdecimal, clusters)):
-            raise DataError(f"{path}: heart's outcomes of {name!r} are not one for each cluster named.")

@@ -58,6 +58,7 @@ class Row:
     shown: dict[str, Decimal | None] = field(default_factory=dict)
     small_print: dict[str, str] = field(default_factory=dict)
     unranked: dict[str, str] = field(default_factory=dict)
+    near: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     marks: set[str] = field(default_factory=set)
 
@@ -145,6 +146,7 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     marks += ["answers as text"] if result.get("answer") == "text" else []
     # It took no temperature: what it then does is its own affair, and need not be greedy.
     marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
+    marks += [f"cut replies extended by {result['extended']}"] if result.get("extended") else []
     marks += [f"{parser} parser"] if parser != "strict" and parser.replace("-", "").isalnum() else []
     return "".join(f" [{mark}]" for mark in marks)
 
@@ -270,13 +272,14 @@ def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
 
 
 def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
-    """Return `text` with the mark of its value: bold if best, underlined if second, why it is not ranked."""
+    """Return `text` with its marks: bold if best, underlined if second, ≈ if near the best, or why it is not ranked."""
     value = row.shown[column]
     if column in row.unranked:
         return text + row.unranked[column]
+    near = " ≈" if column in row.near else ""
     if podium and value == podium[0]:
-        return f"**{text}**"
-    return f"<u>{text}</u>" if value in podium else text
+        return f"**{text}**{near}"
+    return (f"<u>{text}</u>" if value in podium else text) + near
 
 
 def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:

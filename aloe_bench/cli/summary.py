@@ -41,7 +41,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
         value = missing if cell["value"] is None else f"{100 * cell['value']:.2f}"
         interval = cell["interval"]
         span = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-"
-        mark = " (partial)" if summary["partial"] else ""
+        mark = (" (partial)" if summary["partial"] else "") + (" (extended)" if summary.get("extended") else "")
         counts = (str(cell["n"]), str(cell["unread"]), str(cell["failed"]))
         lines.append((summary["task"] + mark, name, value, span, *counts))
     return lines
@@ -68,6 +68,9 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     for summary in summaries:
         if "heart" in summary:
             show_effects(console, summary["heart"])
+            show_told(console, summary.get("told", {}))
+        if "controls" in summary:
+            show_controls(console, summary)
     for summary in summaries:
         if caution := unread_caution(summary):
             console.print(caution, soft_wrap=True, markup=False, highlight=False)
@@ -122,6 +125,38 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
     console.print(f"Guessing gives {', '.join(guess)}{over}.", highlight=False, soft_wrap=True)
     for warning in warnings:
         console.print(f"Caution: {warning}", highlight=False)
+
+
+def show_told(console: Console, told: Mapping[str, Any]) -> None:
+    """Print what boxes alone give away of a table."""
+    for task, one in told.get("boxes_alone", {}).items():
+        rules = ", ".join(one["rules"])
+        console.print(
+            f"Boxes alone give {_points(one['value'])} ({_span(one['interval'])}) in {task}, guessing "
+            f"{_points(one['chance'])}; best rule, out of fold: {rules}.", highlight=False, soft_wrap=True
+        )  # fmt: skip
+
+
+def show_controls(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print what the image controls say, a line a measure, in percent and points."""
+    from rich.table import Table
+
+    from aloe_bench.evaluation.reliance import SAID
+
+    table = Table("image control", "%", "95 % interval", "p (Holm)", "n")
+    for group, entry in summary["controls"].items():
+        for name, said in SAID.items():
+            if name in entry:
+                one = entry[name]
+                value = f"{one['failed']} failed" if one["failed"] else _points(one["value"])
+                table.add_row(
+                    f"{group}: {said}", value, _span(one["interval"]), _p(one.get("p_adjusted")), str(one["n"])
+                )
+    console.print(table)
+    for arm, reason, n in summary["controls_left_out"]:
+        console.print(f"{arm}: not asked of {n} questions: {reason}.", highlight=False, soft_wrap=True, markup=False)
+    if any(entry.get("same_patient") for entry in summary["controls"].values()):
+        console.print("Caution: swapped pictures may be of the same patient: the data name none.", highlight=False)
 
 
 def _line(gap: Mapping[str, Any], measures: Mapping[str, Any]) -> list[str]:
