@@ -18,7 +18,7 @@ from aloe_bench.boards.near import key_of as near_key
 from aloe_bench.boards.near import near_best
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.shares import parts_of, points_of, points_text
-from aloe_bench.boards.tables import is_miniature, marks_of, percent, protocol_label
+from aloe_bench.boards.tables import is_miniature, marks_of, percent, protocol_label, unread_mark
 from aloe_bench.files import spreadsheet_safe
 
 SCHEMA = 1
@@ -78,7 +78,7 @@ def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[s
                 "failed": numbers["failed"],
                 "unread": numbers["unread"],
                 "unjudged": numbers["unjudged"],
-                "marks": marks_of(result),
+                "marks": marks_of(result) + unread_mark(numbers),
                 "near_best": (near_key(result), name) in near,
                 "miniature": is_miniature(result),
                 "result": path.relative_to(folder).as_posix(),
