@@ -26,6 +26,7 @@ from aloe_bench.boards.tables import (
     marks_of,
     percent,
     protocol_label,
+    unread_mark,
     with_marks,
 )
 from aloe_bench.heart.attacks import shipped
@@ -201,8 +202,8 @@ def _row(result: Result) -> Row:
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
-        if marks_of(result):
-            row.unranked[column] = marks_of(result)
+        if marks := marks_of(result) + unread_mark(numbers):
+            row.unranked[column] = marks
         if column in result.get("near", ()):
             row.near.add(column)
     failed = sum(numbers["failed"] for numbers in result["cells"].values())

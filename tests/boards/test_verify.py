@@ -13,8 +13,9 @@ import pytest
 
 from aloe_bench.boards.build import build
 from aloe_bench.boards.exports import latex
+from aloe_bench.boards.published import read_all
 from aloe_bench.boards.tables import escape
-from aloe_bench.boards.verify import derived, read_all, verify
+from aloe_bench.boards.verify import derived, verify
 from aloe_bench.errors import AloeError, DataError
 from aloe_bench.seeds import rng_for
 from tests.boards.test_leaderboard import record, run_folder
