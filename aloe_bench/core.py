@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -125,6 +125,13 @@ class Fetchable(Protocol):
     def data_sets(self, root: Path) -> Sequence[DataSet]: ...
 
 
+@runtime_checkable
+class Telling(Protocol):
+    """A task that says something of its data once they are loaded, which stands in a run's header and on its page."""
+
+    def told(self) -> Mapping[str, Any]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn. The images of a request stand before the text of its first user turn."""
@@ -231,6 +238,16 @@ class OptionScorer(Protocol):
     """A model that can also give the log-probability of each of a request's `options`."""
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
+
+
+@runtime_checkable
+class ReplyExtender(Protocol):
+    """A model that can go on with replies it has given, from their own tokens."""
+
+    def extend(
+        self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
+    ) -> Iterator[Prediction]:
+        """Yield one whole reply a request, greedily: that of `replies` and up to `max_new_tokens` more."""
 
 
 def capabilities(model: Model) -> frozenset[str]:

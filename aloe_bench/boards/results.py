@@ -49,6 +49,21 @@ class TaskFacts(TypedDict):
     data_sha256: str
     source: NotRequired[str | None]
     places: NotRequired[tuple[Place, ...]]
+    told: NotRequired[Told]
+
+
+class BoxesAlone(TypedDict):
+    """What the best rule on boxes alone finds, without a picture."""
+
+    value: float
+    interval: tuple[float, float] | None
+    n: int
+
+
+class Told(TypedDict):
+    """What a task said of its data."""
+
+    boxes_alone: NotRequired[dict[str, BoxesAlone]]
 
 
 class PublishedFacts(TypedDict):
@@ -136,6 +151,7 @@ class Result(TypedDict):
     answer: NotRequired[str | None]
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
+    extended: NotRequired[int]
     partial: bool
     verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]

@@ -53,6 +53,7 @@ class RunOptions:
     parser: str
     max_new_tokens: int
     temperature: float
+    extend_cut: int | None
     batch_size: int
     engine: str
     ray: str | None
@@ -112,6 +113,11 @@ class RunOptions:
 @click.option("--parser", type=click.Choice(list(registry.PARSERS)), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
+@click.option(
+    "--extend-cut",
+    type=click.IntRange(1),
+    help="Give replies that were cut so many tokens beyond --max-new-tokens, also in the finished run (greedy only).",
+)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option(
     "--engine",
@@ -131,13 +137,13 @@ class RunOptions:
     "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
 )
 @click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True)
-@click.option("--fresh", is_flag=True, help="Start another run instead of resuming.")
+@click.option("--fresh", is_flag=True, help="Start another run, instead of resuming one or taking a finished one.")
 @click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
 @click.option("--allow-missing", is_flag=True, help="Leave out tasks that have no data; every table is marked.")
 @click.option("--dry-run", is_flag=True, help="Load and check the data, print one prompt a task, ask nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
-    """Ask a model the questions of one or more tasks; run again to resume."""
+    """Ask a model the questions of one or more tasks; run again to resume. A finished run is not asked again."""
     _run(RunOptions(**options))
 
 
@@ -161,6 +167,7 @@ def _run(wanted: RunOptions) -> None:
         chunk=chunk_of(wanted.batch_size),
         fresh=wanted.fresh,
         allow_partial=wanted.allow_partial,
+        extend_cut=wanted.extend_cut,
         controls=parse_controls(wanted.controls),
     )
     spec = _spec(wanted)
@@ -175,6 +182,12 @@ def _run(wanted: RunOptions) -> None:
     asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(vars(wanted)), "left_out": left_out}
     progress = partial(progress_of, quiet=wanted.as_json)
     summaries = evaluate_plans(plans, model, facts, settings, engines, asked, jury, progress)
+    for summary in summaries:
+        summary["left_out"] = left_out  # a finished run may be of a command that left out nothing
+        if summary.get("already_finished"):
+            click.echo(
+                f"Already finished, and not asked again: {summary['run']}. --fresh starts another run.", err=True
+            )
     if wanted.as_json:
         click.echo(json.dumps(summaries, indent=2))
     else:

@@ -7,7 +7,7 @@ from typing import Any
 
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import tally, task_cells, task_sections
+from aloe_bench.evaluation.cells import is_unread, tally, task_cells, task_sections
 from aloe_bench.files import write_json
 
 
@@ -31,6 +31,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "first_failure": next(
             (f"{r.sample_id}: {r.prediction.error}" for r in every if r.prediction.finish == "error"), None
         ),
+        "first_unread": next((r.prediction.text for r in records if is_unread(r) and r.prediction.text), None),
         "unjudged": sum(record.score.rule == "unjudged" for record in records),
         "partial": bool(header["partial"] or header["limit"] is not None or header["shard"]),
         "seconds": sum(record.prediction.seconds or 0.0 for record in every),
@@ -41,6 +42,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
     } | task_sections(header, records)
+    if told := header["task"].get("told"):
+        summary["told"] = told
     if "controls" in header:
         from aloe_bench.evaluation.reliance import controls_section
 
@@ -48,6 +51,9 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     if (header.get("decoding") or {}).get("temperature") and header["protocol"] == "generate":
         # A sampled reply without a seed cannot be had again, and another seed would not have changed it.
         summary["unseeded"] = sum(r.prediction.text is not None and r.prediction.seed is None for r in records)
+    if header.get("extended"):
+        count = sum(record.prediction.extended > 0 for record in records)
+        summary["extended"] = {"tokens": header["extended"], "replies": count}
     if done and not failed and not runlog.controls_missing(header, controls):
         write_json(folder / "summary.json", summary)
     return summary

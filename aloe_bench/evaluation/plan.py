@@ -20,6 +20,7 @@ from aloe_bench.core import (
     Fetchable,
     Sample,
     Task,
+    Telling,
 )
 from aloe_bench.errors import DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
@@ -33,7 +34,7 @@ from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
 class Settings:
     """What a user may set of a run; written whole into its header.
 
-    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked.
+    `extend_cut` grants cut replies so many tokens beyond the limit.
     """
 
     output: Path = Path("runs")
@@ -45,8 +46,8 @@ class Settings:
     shard: tuple[int, int] | None = None
     chunk: int = 32
     fresh: bool = False
-    go_on: bool = False
     allow_partial: bool = False
+    extend_cut: int | None = None
     controls: tuple[Arm, ...] = ()
 
 
@@ -56,7 +57,8 @@ class Plan:
 
     `absent` counts, by group, what the data names and does not hold; `absent_sentence` says it in words. `commits`
     are those of the fetched data sets by hub id, empty for a copy of the user's own; `proof` says whether the data are
-    known to be the benchmark's, None of a task that is none. `controls` are asked beside the samples.
+    known to be the benchmark's, None of a task that is none. `controls` are asked beside the samples. `told` is what
+    the task says of its data.
     """
 
     task: Task
@@ -70,6 +72,7 @@ class Plan:
     commits: Mapping[str, str] = field(default_factory=dict)
     proof: Proof | None = None
     controls: Controls = field(default_factory=Controls)
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def asked(self) -> tuple[tuple[int, Sample], ...]:
@@ -125,6 +128,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         commits(data_sets),
         proof_of_data(task.name, data_sets, samples) if data_sets else None,
         controls_of(task, samples, chosen, settings.controls) if settings.controls else Controls(),
+        task.told() if isinstance(task, Telling) else {},
     )
 
 
