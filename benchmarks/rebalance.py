@@ -53,8 +53,8 @@ def main() -> None:
     off = max(abs(shares[name] - SHARES[name]) for name in SHARES)
     print(
         f"{len(code):,} samples: {seconds:.2f} CPU s (goal < {GOAL_S:g}: {'met' if seconds < GOAL_S else 'NOT met'}), "
-        f"{seconds / peer_seconds:.2f} of pandas ({peer_seconds:.2f}), {'the same' if same else 'OTHER'} samples; shares "
-        f"{', '.join(f'{name} {share:.2f}' for name, share in shares.items())}: off Table 1 by at most {off:.2f}"
+        f"{seconds / peer_seconds:.2f} of pandas ({peer_seconds:.2f}), {'the same' if same else 'OTHER'} samples; "
+        f"shares {', '.join(f'{name} {share:.2f}' for name, share in shares.items())}: off Table 1 by at most {off:.2f}"
     )
 
 
