@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -55,7 +55,7 @@ class Sample:
     """One question about one or more images, with its answer.
 
     `target` is a letter for `choice`, "yes" or "no" for `yes_no`, the reference text for `open`.
-    `cluster` names the source image or patient; every interval resamples by it.
+    `cluster` names the source image or patient; every interval resamples by it. `arm` names the control that it is.
     """
 
     id: str
@@ -68,6 +68,7 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     cue: Cue | None = None
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +123,13 @@ class Fetchable(Protocol):
     """A task whose data `data fetch` brings, and which so can be known to be the benchmark's."""
 
     def data_sets(self, root: Path) -> Sequence[DataSet]: ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A task that says something of its data once they are loaded, which stands in a run's header and on its page."""
+
+    def told(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +238,16 @@ class OptionScorer(Protocol):
     """A model that can also give the log-probability of each of a request's `options`."""
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
+
+
+@runtime_checkable
+class ReplyExtender(Protocol):
+    """A model that can go on with replies it has given, from their own tokens."""
+
+    def extend(
+        self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
+    ) -> Iterator[Prediction]:
+        """Yield one whole reply a request, greedily: that of `replies` and up to `max_new_tokens` more."""
 
 
 def capabilities(model: Model) -> frozenset[str]:

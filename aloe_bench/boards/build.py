@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,19 +9,21 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, NotRequired, TypedDict
 
+from aloe_bench import registry
 from aloe_bench.boards import tables
 from aloe_bench.boards.compare import PROFILE
 from aloe_bench.boards.items import Items, items_of
 from aloe_bench.boards.letters import outcomes_of
-from aloe_bench.boards.pages import Board, board
 from aloe_bench.boards.prefer import preferred
 from aloe_bench.boards.published import numbers_of, read_all
 from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
+from aloe_bench.boards.verify import derived, result_text
 from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import header_facts
+from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.verify import proof_of_run
 
@@ -77,18 +78,18 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
     for path, found in items.items():
         write_atomic(path, found.text)
     for path, result in results.items():
-        write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
+        write_atomic(path, result_text(result))
     published = read_all(output)
-    made = board(published)
-    for name, text in made.pages.items():
+    texts, remarks = derived(output, published)
+    for name, text in texts.items():
         write_atomic(output / name, text)
-    named = {one.items.path(output) for one in published}
+    named = {one.items.path(output) for one in published.values()}
     for path in set((output / "items").glob(f"{'[0-9a-f]' * 64}.json")) - named:
         path.unlink()
-    for remark in made.remarks:
+    for remark in remarks:
         log.warning("%s", remark)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
-    return [*results, *sorted(items.keys() & named), *(output / name for name in made.pages)]
+    return [*results, *sorted(items.keys() & named), *(output / name for name in texts)]
 
 
 def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
@@ -110,21 +111,6 @@ def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     return preferred(json.loads(path.read_text(encoding="utf-8")), result)
 
 
-def check(output: Path) -> list[str]:
-    """Return the differences between the tables on disk and what the results give; empty if none."""
-    differences: list[str] = []
-    for name, text in _board(output).pages.items():
-        path = output / name
-        if not path.is_file():
-            differences.append(f"{path.name}: missing")
-            continue
-        found = path.read_text(encoding="utf-8")
-        if found != text:
-            old, new = f"{path.name} on disk", f"{path.name} from results"
-            differences += difflib.unified_diff(found.split("\n"), text.split("\n"), old, new, n=0, lineterm="")
-    return differences
-
-
 def evidence(folder: Path) -> Evidence:
     """Return what results/<model>/<task>.json says of the run in `folder`, and its items.
 
@@ -135,10 +121,15 @@ def evidence(folder: Path) -> Evidence:
     checked(header, _Header, f"{folder}: the run's header")
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    controls = runlog.read_controls(folder)
+    if missing := runlog.controls_missing(header, controls):
+        raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
     facts = header_facts(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
     task["facts"] = {"cells": [asdict(spec) for spec in facts.cells], "measure": facts.measure}
+    if told := header["task"].get("told"):
+        task["told"] = told
     items = items_of(header["task"], records)
     outcomes = outcomes_of(items, records, facts)
     switched = (header["model"].get("settings") or {}).get("switched")
@@ -166,8 +157,10 @@ def evidence(folder: Path) -> Evidence:
         "left_out": header.get("asked", {}).get("left_out", []),
         "outcomes": outcomes,
         **({"switched": switched} if switched else {}),
+        **({"extended": header["extended"]} if header.get("extended") else {}),
     }
-    return Evidence(result | numbers_of(header["run_id"], task["name"], facts, items, outcomes), items)
+    numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
+    return Evidence(result | numbers | controls_section(records, controls), items)
 
 
 def _profile(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,10 +181,6 @@ def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
     mark = f"\0{label}" if label else ""
     model = safe_name(str(result["model"]["name"]) + mark) or "unnamed"
     task = str(result["task"]["name"])
-    if "heart" in result:  # a data set may be attacked in many ways, each a table of its own
+    if task not in registry.TASKS:  # what users bring may be other data under the same name, each a table of its own
         task += f"-{result['task']['data_sha256'][:8]}"
     return output / "results" / model / f"{safe_name(task)}.json"
-
-
-def _board(output: Path) -> Board:
-    return board(read_all(output))

@@ -10,8 +10,10 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
+from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.near import NONE, Near, key_of
 from aloe_bench.boards.results import doubt, is_published_heart
+from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
     FOOTNOTES,
     GENERATED,
@@ -25,6 +27,7 @@ from aloe_bench.boards.tables import (
     marks_of,
     percent,
     protocol_label,
+    unread_mark,
     with_marks,
 )
 from aloe_bench.heart.attacks import shipped
@@ -39,9 +42,12 @@ LEGEND = (
     f"Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. {_COLUMNS} Own rows are means "
     "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
-    "rows have no items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: "
-    "its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
-    f"whose own marks are wrong in four places (docs/robustness.md). {RANKED}"
+    "rows have no items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
+    "Under a number: its 95 % interval over images or patients, and k/n; of a mean over data sets n, and k/n of each "
+    "below. Rows marked *(paper)* are copied from "
+    "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
+    "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
+    f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
 )
 EFFECTS = (
     "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p: score test, then by Holm over a "
@@ -50,6 +56,11 @@ EFFECTS = (
     "the cue turned to its own option. Excess: cue-following beyond what the baseline already answered so. Rescue: "
     "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
     "drop with a text that claims nothing. Unread: refusals and unreadable replies under attack."
+)
+
+WORST = (
+    "Accuracy under the worst cue, in %: an item is right if it is right under the adversarial cue of every attack. It "
+    "falls with the number of attacks, so only tables with the same ones compare."
 )
 
 
@@ -69,7 +80,8 @@ def heart_page(results: Sequence[Result], near: Near = NONE) -> str:
     if not any(section.paper for section in found):
         found.insert(0, Section("The published table", paper=True))
     blocks = [block for section in found for block in _section_blocks(section, near)]
-    return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *_footnote(blocks)]) + "\n"
+    controls = controls_blocks([result for result in own if "heart" in result])
+    return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *controls, *_footnote(blocks)]) + "\n"
 
 
 def heart_blocks(results: Sequence[Result], near: Near = NONE) -> list[str]:
@@ -114,12 +126,17 @@ def _section_blocks(section: Section, near: Near) -> list[str]:
     podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
     lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
     lines.append([random.name, *(str(random.shown.get(column) or "–") for column in columns), ""])
+    lines += _boxes_alone(section.results, columns)
     for row in rows:
         numbers = [_number(row, column, podium[column]) for column in columns]
         lines.append([row.name, *numbers, "<br>".join(row.notes)])
     blocks = [f"## {section.title}", _markdown(lines)]
     if section.results:
         blocks += [EFFECTS, _markdown(_effects(section.results))]
+        if worst := _worst(section.results):
+            blocks += [WORST, _markdown(worst)]
+        if parts := _parts(section.results):
+            blocks.append(parts)
     return blocks
 
 
@@ -157,6 +174,19 @@ def _random(results: Sequence[Result], columns: Sequence[str]) -> Row:
     return row
 
 
+def _boxes_alone(results: Sequence[Result], columns: Sequence[str]) -> list[list[str]]:
+    """Return the row of what boxes alone give away, from a complete run where there is one; none without boxes."""
+    for result in sorted(results, key=lambda result: bool(result["partial"])):
+        if found := result["task"].get("told", {}).get("boxes_alone"):
+            shown = {
+                task: f"{percent(Fraction(one['value']), STEP)}<br>"
+                f"<small>{_interval(one['interval'])}, n {one['n']}</small>"
+                for task, one in found.items()
+            }
+            return [["Boxes alone *(computed)*", *(shown.get(c.partition("/")[0], "–") for c in columns), ""]]
+    return []
+
+
 def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
     """Return the macro entry that the cell of `column` shows."""
     task, _, attack = column.partition("/")
@@ -174,8 +204,8 @@ def _row(result: Result, near: Near) -> Row:
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
-        if marks_of(result):
-            row.unranked[column] = marks_of(result)
+        if marks := marks_of(result) + unread_mark(numbers):
+            row.unranked[column] = marks
         if (key_of(result), column) in near:
             row.near.add(column)
     failed = sum(numbers["failed"] for numbers in result["cells"].values())
@@ -192,9 +222,17 @@ def _row(result: Result, near: Near) -> Row:
 def _small_print(result: Result, column: str, numbers: Result) -> str:
     if numbers["exact"] is None:
         return f"not measured, {numbers['failed']} failed"
-    below = _accuracy(result, column)["below_chance"]
+    below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, n {numbers['n']}{clusters}"
+    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, {share_text(result, column)}{clusters}"
+
+
+def _followed(result: Result, column: str) -> bool:
+    """Return whether the cue of a column was followed more often than guessing would: refusals are not."""
+    task, _, attack = column.partition("/")
+    following = result["heart"][task]["columns"][attack].get("cue_following", {}).get("macro", {})
+    interval = following.get("interval")
+    return bool(interval and interval[0] > _accuracy(result, column)["chance"])
 
 
 def _interval(interval: Sequence[float] | None) -> str:
@@ -235,13 +273,32 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
                 measures = part["columns"][attack]
                 if attack != "baseline" and "robustness_gap" in measures:
                     lines.append([_run_name(result), _title(f"{task}/{attack}"), *_effect(measures)])
-            worst = part["columns"]["baseline"].get("worst_of_k")
-            if worst:
-                cells = [_shown(worst["macro"]), *["–"] * 10]
-                lines.append(
-                    [_run_name(result), f"{task.capitalize()}: accuracy under the worst cue of each item", *cells]
-                )
     return lines
+
+
+def _worst(results: Sequence[Result]) -> list[list[str]]:
+    """Return the lines of the accuracies under each item's worst cue; empty where no item has two."""
+    lines = []
+    for result in results:
+        for task, part in result["heart"].items():
+            baseline = part["columns"]["baseline"]
+            if "worst_of_k" in baseline:
+                shown = [_shown(baseline[name]["macro"]) for name in ("accuracy", "worst_of_k")]
+                lines.append([_run_name(result), task.capitalize(), *shown])
+    head = [["Model", "Task", "Accuracy", "Under the worst cue"], ["---", "---", "---:", "---:"]]
+    return [*head, *lines] if lines else []
+
+
+def _parts(results: Sequence[Result]) -> str:
+    """Return k/n in each data set of the accuracies that are means over several, "" where none is."""
+    lines = [
+        [_run_name(result), _title(name), escape(dataset), f"{points_text(k)}/{n}"]
+        for result in results
+        for name in sorted(result["cells"], key=_place)
+        for dataset, (k, n) in parts_of(result, name).items()
+    ]
+    head = [["Model", "Accuracy", "Data set", "Right"], ["---", "---", "---", "---:"]]
+    return _markdown([*head, *lines]) if lines else ""
 
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:

@@ -49,6 +49,21 @@ class TaskFacts(TypedDict):
     data_sha256: str
     source: NotRequired[str | None]
     places: NotRequired[tuple[Place, ...]]
+    told: NotRequired[Told]
+
+
+class BoxesAlone(TypedDict):
+    """What the best rule on boxes alone finds, without a picture."""
+
+    value: float
+    interval: tuple[float, float] | None
+    n: int
+
+
+class Told(TypedDict):
+    """What a task said of its data."""
+
+    boxes_alone: NotRequired[dict[str, BoxesAlone]]
 
 
 class PublishedFacts(TypedDict):
@@ -103,6 +118,29 @@ class Attacked(TypedDict):
     columns: dict[str, dict[str, Levels]]
 
 
+class ControlMeasure(TypedDict):
+    """One measure of an image control."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    n: int
+    failed: int
+    p_adjusted: NotRequired[float | None]
+
+
+class Controlled(TypedDict):
+    """The image controls of one kind of question."""
+
+    baseline: NotRequired[ControlMeasure]
+    blank: NotRequired[ControlMeasure]
+    image_reliance: NotRequired[ControlMeasure]
+    swap_follows: NotRequired[ControlMeasure]
+    swap_stays: NotRequired[ControlMeasure]
+    shown_over_asked: NotRequired[ControlMeasure]
+    chance: NotRequired[float]
+    same_patient: NotRequired[bool]
+
+
 class Result(TypedDict):
     run: str
     model: ModelFacts
@@ -113,6 +151,7 @@ class Result(TypedDict):
     answer: NotRequired[str | None]
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
+    extended: NotRequired[int]
     partial: bool
     verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]
@@ -121,6 +160,7 @@ class Result(TypedDict):
     cells: dict[str, Numbers]
     outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
+    controls: NotRequired[dict[str, Controlled]]
 
 
 def read_result(path: Path) -> Mapping[str, Any]:

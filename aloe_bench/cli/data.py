@@ -8,16 +8,16 @@ from pathlib import Path
 import click
 
 from aloe_bench import registry
-from aloe_bench.cli import mixture
+from aloe_bench.cli import mixture, questions
 from aloe_bench.errors import DataError, UsageError
 
 
 @click.group()
 def data() -> None:
-    """Fetch the data sets of tasks, and make training mixtures (docs/data.md)."""
+    """Fetch the data sets of tasks, check questions of your own, and make training mixtures (docs/data.md)."""
 
 
-for command in (mixture.sniff, mixture.clean):
+for command in (questions.template, questions.check, *mixture.COMMANDS):
     data.add_command(command)
 
 

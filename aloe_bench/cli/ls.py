@@ -9,7 +9,12 @@ import click
 
 from aloe_bench import registry
 
-FOLDERS = {"heart:FOLDER": "the rows its manifest counts, a folder that `attack` wrote or the published HEART table"}
+FOLDERS = {
+    "heart:FOLDER": "the rows its manifest counts, a folder that `attack` wrote or the published HEART table",
+    "mcq:FILE": "multiple-choice questions of your own, every row of the file; `data template mcq` writes an example",
+    "yesno:FILE": "yes/no questions of your own",
+    "open:FILE": "open questions of your own, for a jury to grade",
+}
 TABLES: dict[str, Callable[[], Mapping[str, object]]] = {
     "tasks": lambda: {name: _task_line(name) for name in registry.TASKS} | FOLDERS,
     "suites": lambda: {name: ", ".join(tasks) for name, tasks in registry.SUITES.items()},
