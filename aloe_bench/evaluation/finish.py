@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import is_unread, tally, task_cells, task_sections
+from aloe_bench.evaluation.corrected import corrected_cells, read_labels
 from aloe_bench.files import write_json
 
 
@@ -20,6 +22,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     controls = runlog.read_controls(folder)
     every = [*records, *controls]
     cells = task_cells(header, records)
+    corrected = corrected_cells(header, records, read_labels(folder))
     failed = sum(record.prediction.finish == "error" for record in every)
     summary = {
         "run": str(folder),
@@ -40,7 +43,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "jury": tally(records) if any(record.score.verdicts for record in records) else None,
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
-        "cells": {name: _plain(cell) for name, cell in cells.items()},
+        "cells": {name: _plain(cell, corrected.get(name)) for name, cell in cells.items()},
     } | task_sections(header, records)
     if told := header["task"].get("told"):
         summary["told"] = told
@@ -59,7 +62,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     return summary
 
 
-def _plain(cell: Cell) -> dict[str, Any]:
+def _plain(cell: Cell, corrected: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "value": cell.value,
         "interval": cell.interval,
@@ -68,4 +71,5 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "failed": cell.failed,
         "unread": cell.unread,
         "unjudged": cell.unjudged,
+        **({"corrected": corrected} if corrected else {}),
     }

@@ -30,7 +30,7 @@ class Study:
     """Grades in tables of (raters, items), nan where missing; items and names are sorted.
 
     `jury` and `chars` (the answer's length in characters) have one value an item, nan where the run
-    has none. `votes` is None without a run.
+    has none. `votes` is None without a run; `samples` are the items' ids in the run, None of those it lacks.
     """
 
     items: tuple[str, ...]
@@ -46,6 +46,7 @@ class Study:
     unmatched: tuple[str, ...]
     removed: tuple[str, ...]
     n_ambiguous: int
+    samples: tuple[str | None, ...] = ()
 
 
 def study_of(
@@ -97,6 +98,7 @@ def study_of(
         unmatched=tuple(item for item in items if item not in matched) if records is not None else (),
         removed=annotations.removed,
         n_ambiguous=annotations.n_ambiguous,
+        samples=tuple(matched[item].sample_id if item in matched else None for item in items),
     )
 
 
