@@ -33,7 +33,7 @@ from aloe_bench.heart.pictures import SeenPictures
 from aloe_bench.heart.places import Elsewhere, Places
 from aloe_bench.heart.plan import ItemKey
 from aloe_bench.heart.problems import Problems
-from aloe_bench.heart.sources.source import Source
+from aloe_bench.heart.sources.source import MAX_OPTIONS, Source
 from aloe_bench.heart.survey import FILE as PLACES
 from aloe_bench.heart.survey import places_text, survey
 from aloe_bench.heart.table.write import TableWriter, item_boxes
@@ -44,6 +44,7 @@ Report = Callable[[int, int], None]
 # One item in so many is held against the picture it was drawn on, pixel by pixel; all of them in a small table.
 CHECK_EVERY, CHECK_ALL_BELOW = 16, 200
 _FILES = ("heart.parquet", "dropped.csv", PLACES)
+NOTHING = "the image has neither a class nor a box"
 DROPPED_COLUMNS = ("dataset", "task", "source_id", "true_class", "true_class_name", "reason")
 
 
@@ -55,7 +56,7 @@ class Work:
     """
 
     jobs: tuple[HeartJob, ...]
-    empty: tuple[tuple[str, str], ...]  # (dataset, image id)
+    empty: tuple[tuple[str, str, str], ...]  # (dataset, image id, why)
     places: Mapping[str, Places] = field(default_factory=dict)
     given: bool = False
 
@@ -84,7 +85,7 @@ def plan_work(
     if twice:
         raise DataError(f"two sources are called {twice[0]!r}; give each its own name in dataset.toml.")
     jobs: list[HeartJob] = []
-    empty: list[tuple[str, str]] = []
+    empty: list[tuple[str, str, str]] = []
     used: dict[str, Places] = {}
     for source in sources:
         facts = replace(source, images=())
@@ -100,7 +101,7 @@ def plan_work(
         for image in source.images:
             keys = tuple(chosen[image.image_id])
             if not item_keys(source, image):
-                empty.append((source.name, image.image_id))
+                empty.append((source.name, image.image_id, image.left_out or NOTHING))
             if keys:
                 elsewhere = tuple(_elsewhere(key, own, used, recipe.seed) for key in keys)
                 jobs.append(HeartJob(facts, image, keys, checked=False, elsewhere=elsewhere))
@@ -200,7 +201,8 @@ def build(
     with NewFolder(output, overwrite=overwrite, known_by="manifest.json") as folder:
         pictures = folder / "images"
         pictures.mkdir()
-        table = TableWriter(folder / "heart.parquet", images=pictures if embed else None)
+        many = any(job.image.asked and len(job.image.asked.options) > MAX_OPTIONS for job in work.jobs)
+        table = TableWriter(folder / "heart.parquet", images=pictures if embed else None, many_options=many)
         tally = _Tally(work)
         outcomes = workers.ordered(partial(run_job, recipe, pictures), work.jobs, n_workers)
         for done, outcome in enumerate(outcomes, start=1):
@@ -260,8 +262,7 @@ class _Tally:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(DROPPED_COLUMNS)
         lines = [(*_cells(d.key), d.class_name, d.reason) for d in self.dropped]
-        nothing = "the image has neither a class nor a box"
-        lines += [(dataset, "", image_id, "", "", nothing) for dataset, image_id in self._empty]
+        lines += [(dataset, "", image_id, "", "", why) for dataset, image_id, why in self._empty]
         for line in sorted(lines):
             writer.writerow([spreadsheet_safe(cell) for cell in line])
         return file.getvalue()
@@ -286,6 +287,7 @@ def _manifest(
     parts = {part.name: part for attack in recipe.attacks for part in attack.parts}
     own = {name: part.origin.sha256 for name, part in sorted(parts.items()) if part.origin}
     items = sum(n for (_, _, attack, _), n in tally.counts.items() if not attack)
+    left_out = {name: why for _, name, why in work.empty if why != NOTHING}
     return {
         "schema": 1,
         "generator_version": GENERATOR,
@@ -293,6 +295,7 @@ def _manifest(
         "items": items,
         "pictures": len(tally.pictures),
         "dropped": len(tally.dropped),
+        **({"left_out": left_out} if left_out else {}),
         "same_picture": tally.seen.twins(),
         "picture_notes": tally.seen.notes(),
         "medoid_share": medoid_share(tally.boxes),
