@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,21 +22,21 @@ def recipe(
     seed: int = 0,
     strength: Sequence[str] = (),
     parity: bool = False,
-    questions: bool = False,
+    tasks: Collection[str] | None = None,
 ) -> HeartRecipe:
     """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b".
 
-    Of `questions` of one's own "all" are those that need no boxes, and the usual templates name an answer.
+    "all" means all that fit one of `tasks`, where these are given. The usual templates are "clinical".
     """
     from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import HeartRecipe
-    from aloe_bench.heart.sources.questions import ATTACKS, TEMPLATES
     from aloe_bench.heart.strength import parse_strength
     from aloe_bench.heart.wordings import DEFAULT_SET, load_templates
 
-    made = parse_attacks(ATTACKS if questions and attacks == "all" else attacks)
-    wordings = load_templates(templates or (TEMPLATES if questions else DEFAULT_SET), made)
-    return HeartRecipe(made, wordings, seed, parse_strength(tuple(strength), made), parity)
+    made = parse_attacks(attacks, tasks)
+    return HeartRecipe(
+        made, load_templates(templates or DEFAULT_SET, made), seed, parse_strength(tuple(strength), made), parity
+    )
 
 
 def attack(
@@ -64,17 +64,19 @@ def attack(
     """
     from aloe_bench.files import NewFolder
     from aloe_bench.heart.make import build, check_pictures, plan_work
-    from aloe_bench.heart.sources.questions import is_questions, opened
+    from aloe_bench.heart.sources.questions import TEMPLATES, is_questions, opened
     from aloe_bench.heart.survey import read_places
 
     named = [sources] if isinstance(sources, Path | str) else list(sources)
     own = any(map(is_questions, named))
     if own and not all(map(is_questions, named)):
         raise UsageError("sources: either folders, or files of questions; not both in one table.")
-    made = recipe(attacks, templates, seed, strength, parity, own)
+    wordings = templates or (TEMPLATES if own else None)
     known = None if places is None else read_places(Path(places))
     place = Path(output)
     with opened(named) as loaded:
+        tasks = {task for source in loaded for task in source.tasks}
+        made = recipe(attacks, wordings, seed, strength, parity, tasks)
         work = plan_work(loaded, made, limit=limit, places=known, n_workers=workers)
         NewFolder(place, overwrite=overwrite, known_by="manifest.json").check()
         check_pictures(work, workers, lambda done, total: None)

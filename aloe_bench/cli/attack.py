@@ -83,11 +83,14 @@ def attack(**options: Any) -> None:
     if wanted.output is None and not wanted.dry_run:
         raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
     from aloe_bench.api.tables import recipe
-    from aloe_bench.heart.sources.questions import opened
+    from aloe_bench.heart.sources.questions import TEMPLATES, opened
 
     named: list[Path | str] = [*wanted.source, *map(_question_file, wanted.questions)]
-    made = recipe(wanted.type, wanted.templates, wanted.seed, wanted.strength, wanted.parity, bool(wanted.questions))
+    templates = wanted.templates or (TEMPLATES if wanted.questions else None)
     with opened(named) as sources:
+        tasks = {task for source in sources for task in source.tasks}
+        made = recipe(wanted.type, templates, wanted.seed, wanted.strength, wanted.parity, tasks)
+        _caution_sources(sources, wanted.type)
         _act(sources, made, wanted)
 
 
@@ -137,6 +140,21 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
     _say(output, manifest, as_json=quiet)
 
 
+def _caution_sources(sources: list[Source], asked: str) -> None:
+    """Say what the sources hold that is not used, or not as it stands, and which attacks fit none of them."""
+    from aloe_bench.heart.attacks import unfit
+    from aloe_bench.heart.sources.leftovers import sentences
+
+    for source in sources:
+        for sentence in (*sentences(source.left_over), *source.notes):
+            click.echo(f"Caution: {source.name}: {sentence}.", err=True)
+    others = unfit({task for source in sources for task in source.tasks})
+    if others and "all" in (word.strip() for word in asked.split(",")):
+        click.echo(
+            f"Left out of --type all: {', '.join(others)} (needs boxes, and no source has [detection]).", err=True
+        )
+
+
 def _caution_pictures(seen: SeenPictures) -> None:
     from aloe_bench.joins import first_ten
 
@@ -182,11 +200,8 @@ def _say(output: Path, manifest: dict[str, Any], *, as_json: bool) -> None:
         return
     for sentence in above_chance(manifest["medoid_share"]):
         click.echo(f"Caution: the boxes give the answer away: {sentence}. See docs/heart.md.", err=True)
-    dropped = f"; {manifest['dropped']} items dropped, see {output / 'dropped.csv'}" if manifest["dropped"] else ""
+    many = f"{manifest['dropped']} {'entry' if manifest['dropped'] == 1 else 'entries'} left out or changed"
+    dropped = f"; {many}, see {output / 'dropped.csv'}" if manifest["dropped"] else ""
     made = f"{manifest['rows']} rows of {manifest['items']} items, {manifest['pictures']} pictures"
-    left_out = manifest.get("left_out", {})
-    left = f"; {len(left_out)} of {len(left_out) + manifest['items']} questions left out" if left_out else ""
-    for name, why in list(left_out.items())[:10]:
-        click.echo(f"Left out: {name}: {why}.", err=True)
-    click.echo(f"{output}: {made}{dropped}{left}")
+    click.echo(f"{output}: {made}{dropped}")
     click.echo(f"Measure a model on it: aloe-bench run --model MODEL --tasks heart:{output}")

@@ -33,6 +33,7 @@ from aloe_bench.heart.pictures import SeenPictures
 from aloe_bench.heart.places import Elsewhere, Places
 from aloe_bench.heart.plan import ItemKey
 from aloe_bench.heart.problems import Problems
+from aloe_bench.heart.sources.leftovers import sentences
 from aloe_bench.heart.sources.source import MAX_OPTIONS, Source
 from aloe_bench.heart.survey import FILE as PLACES
 from aloe_bench.heart.survey import places_text, survey
@@ -44,7 +45,6 @@ Report = Callable[[int, int], None]
 # One item in so many is held against the picture it was drawn on, pixel by pixel; all of them in a small table.
 CHECK_EVERY, CHECK_ALL_BELOW = 16, 200
 _FILES = ("heart.parquet", "dropped.csv", PLACES)
-NOTHING = "the image has neither a class nor a box"
 DROPPED_COLUMNS = ("dataset", "task", "source_id", "true_class", "true_class_name", "reason")
 
 
@@ -56,7 +56,7 @@ class Work:
     """
 
     jobs: tuple[HeartJob, ...]
-    empty: tuple[tuple[str, str, str], ...]  # (dataset, image id, why)
+    empty: tuple[tuple[str, str], ...]  # (dataset, image id)
     places: Mapping[str, Places] = field(default_factory=dict)
     given: bool = False
 
@@ -85,7 +85,7 @@ def plan_work(
     if twice:
         raise DataError(f"two sources are called {twice[0]!r}; give each its own name in dataset.toml.")
     jobs: list[HeartJob] = []
-    empty: list[tuple[str, str, str]] = []
+    empty: list[tuple[str, str]] = []
     used: dict[str, Places] = {}
     for source in sources:
         facts = replace(source, images=())
@@ -101,7 +101,7 @@ def plan_work(
         for image in source.images:
             keys = tuple(chosen[image.image_id])
             if not item_keys(source, image):
-                empty.append((source.name, image.image_id, image.left_out or NOTHING))
+                empty.append((source.name, image.image_id))
             if keys:
                 elsewhere = tuple(_elsewhere(key, own, used, recipe.seed) for key in keys)
                 jobs.append(HeartJob(facts, image, keys, checked=False, elsewhere=elsewhere))
@@ -203,7 +203,7 @@ def build(
         pictures.mkdir()
         many = any(job.image.asked and len(job.image.asked.options) > MAX_OPTIONS for job in work.jobs)
         table = TableWriter(folder / "heart.parquet", images=pictures if embed else None, many_options=many)
-        tally = _Tally(work)
+        tally = _Tally(work, sources)
         outcomes = workers.ordered(partial(run_job, recipe, pictures), work.jobs, n_workers)
         for done, outcome in enumerate(outcomes, start=1):
             tally.add(work.jobs[done - 1], outcome)
@@ -233,7 +233,7 @@ def _cells(key: ItemKey) -> tuple[str, str, str, str]:
 class _Tally:
     """Counts of what was made."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, sources: Sequence[Source]) -> None:
         self.problems = Problems()
         self.dropped: list[DroppedItem] = []
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
@@ -241,6 +241,7 @@ class _Tally:
         self.seen = SeenPictures()
         self.boxes: list[ItemBoxes] = []
         self._empty = work.empty
+        self._left_over = [(source.name, entry) for source in sources for entry in source.left_over]
 
     @property
     def rows(self) -> int:
@@ -256,14 +257,20 @@ class _Tally:
             if not cells["attack"] and cells["box_info"]:
                 self.boxes.append(item_boxes(cells))
 
+    def dropped_lines(self) -> list[tuple[str, ...]]:
+        """Return a line an item that could not be made, a listed picture that gives none, and an entry left over."""
+        lines = [(*_cells(d.key), d.class_name, d.reason) for d in self.dropped]
+        nothing = "the image has neither a class nor a box"
+        lines += [(dataset, "", image_id, "", "", nothing) for dataset, image_id in self._empty]
+        lines += [(name, e.task, e.name, "", e.class_name, f"{e.what}: {e.reason}") for name, e in self._left_over]
+        return sorted(lines)
+
     def dropped_csv(self) -> str:
-        """Return a line an item that could not be made, and one a listed picture that gives none."""
+        """Return `dropped_lines` as CSV."""
         file = io.StringIO()
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(DROPPED_COLUMNS)
-        lines = [(*_cells(d.key), d.class_name, d.reason) for d in self.dropped]
-        lines += [(dataset, "", image_id, "", "", why) for dataset, image_id, why in self._empty]
-        for line in sorted(lines):
+        for line in self.dropped_lines():
             writer.writerow([spreadsheet_safe(cell) for cell in line])
         return file.getvalue()
 
@@ -287,15 +294,15 @@ def _manifest(
     parts = {part.name: part for attack in recipe.attacks for part in attack.parts}
     own = {name: part.origin.sha256 for name, part in sorted(parts.items()) if part.origin}
     items = sum(n for (_, _, attack, _), n in tally.counts.items() if not attack)
-    left_out = {name: why for _, name, why in work.empty if why != NOTHING}
     return {
         "schema": 1,
         "generator_version": GENERATOR,
         "rows": tally.rows,
         "items": items,
         "pictures": len(tally.pictures),
-        "dropped": len(tally.dropped),
-        **({"left_out": left_out} if left_out else {}),
+        "dropped": len(tally.dropped_lines()),
+        "left_over": {source.name: sentences(source.left_over) for source in ordered if source.left_over},
+        "notes": {source.name: list(source.notes) for source in ordered if source.notes},
         "same_picture": tally.seen.twins(),
         "picture_notes": tally.seen.notes(),
         "medoid_share": medoid_share(tally.boxes),

@@ -40,10 +40,12 @@ def test_each_question_keeps_its_words_and_options_and_every_cue_names_an_option
     done = quick("attack", "--from", place, "--output", "att", "--workers", "1")
 
     assert done.returncode == 0, done.stderr
-    assert "20 rows of 2 items" in done.stdout and "3 of 5 questions left out" in done.stdout
-    for why in ("two: it has 2 pictures", "none: it has no picture", "gone: its picture is not there"):
-        assert f"Left out: {why}" in done.stderr and why.split(": ")[1] in (tmp_path / "att/dropped.csv").read_text()
-    assert set(json.loads((tmp_path / "att/manifest.json").read_text())["left_out"]) == {"two", "none", "gone"}
+    assert "20 rows of 2 items" in done.stdout and "3 entries left out or changed" in done.stdout
+    reasons = {"two": "it has 2 pictures", "none": "it has no picture", "gone": "its picture is not there"}
+    for name, why in reasons.items():
+        assert f"1 question, {why}" in done.stderr and f": {name}." in done.stderr
+        assert f"question: {why}" in (tmp_path / "att/dropped.csv").read_text()
+    assert len(json.loads((tmp_path / "att/manifest.json").read_text())["left_over"]["mcq-q"]) == 3
 
     asked = {row.id.partition("/")[2]: row for row in open_questions("mcq", place[4:]).rows if isinstance(row, Sample)}
     samples = list(open_task(str(tmp_path / "att")).load(tmp_path))
@@ -93,7 +95,7 @@ def _without_index(row: dict) -> dict:
         (("--from", "open:q.csv"), "expected mcq:FILE"),
         (("--from", "mcq:q.csv", "--source", "s"), "either --source or --from, not both"),
         (("--from", "mcq:gone.csv"), "no such file"),
-        (("--from", "mcq:t.csv"), "no question with one picture; the first: it has no picture"),
+        (("--from", "mcq:t.csv"), "it has no picture"),
         (("--from", "mcq:q.csv", "--type", "legend"), "needs boxes"),
     ],
 )

@@ -12,13 +12,12 @@ from tempfile import TemporaryDirectory
 from aloe_bench.core import LETTERS, Absent, ImageRef, Sample
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.draw.overlays import Rendering
+from aloe_bench.heart.sources.leftovers import LeftOver
 from aloe_bench.heart.sources.source import Asked, Classes, Source, SourceImage, load_source
 from aloe_bench.images import FileImage
 from aloe_bench.tasks.own import OwnTask, open_questions
 
 KIND = "mcq"
-# Cues that any question can have; a legend explains boxes.
-ATTACKS = "caption,prompt,sycophancy"
 TEMPLATES = "answers"
 
 
@@ -47,9 +46,11 @@ def question_source(place: str, folder: Path) -> Source:
     out. Raises DataError with all faults of the file, UsageError if no question is left.
     """
     task = open_questions(KIND, place)
-    images = [_image(row, task, folder) for row in task.rows]
-    if all(image.left_out for image in images):
-        raise UsageError(f"{place}: no question with one picture; the first: {images[0].left_out}.")
+    whys = {row.id: _why_not(row) for row in task.rows}
+    images = [_image(row, task, folder) for row in task.rows if isinstance(row, Sample) and not whys[row.id]]
+    left_over = [LeftOver("question", _name(row.id, task), why) for row in task.rows if (why := whys[row.id])]
+    if not images:
+        raise UsageError(f"{place}: no question to attack; {left_over[0].name}: {left_over[0].reason}.")
     letters = tuple(LETTERS)
     return Source(
         root=Path(place).parent,
@@ -63,18 +64,25 @@ def question_source(place: str, folder: Path) -> Source:
         window=None,
         rendering=Rendering(),
         sha256=_digest(task),
+        left_over=tuple(sorted(left_over)),
     )
 
 
-def _image(row: Sample | Absent, task: OwnTask, folder: Path) -> SourceImage:
-    name = row.id.removeprefix(f"{task.name}/")
+def _why_not(row: Sample | Absent) -> str:
+    """Return why no cue can be put to a question, "" if one can."""
     if isinstance(row, Absent):
-        return SourceImage(name, Path(), None, "", task.source, left_out="its picture is not there")
-    if len(row.images) != 1:
-        why = (
-            "it has no picture" if not row.images else f"it has {len(row.images)} pictures, and a cue is drawn into one"
-        )
-        return SourceImage(name, Path(), None, "", task.source, left_out=why)
+        return "its picture is not there"
+    if len(row.images) == 1:
+        return ""
+    return f"it has {len(row.images)} pictures, and a cue is drawn into one" if row.images else "it has no picture"
+
+
+def _name(sample_id: str, task: OwnTask) -> str:
+    return sample_id.removeprefix(f"{task.name}/")
+
+
+def _image(row: Sample, task: OwnTask, folder: Path) -> SourceImage:
+    name = _name(row.id, task)
     return SourceImage(
         image_id=name,
         path=_on_disk(row.images[0], folder),
