@@ -11,6 +11,7 @@ from typing import Any
 
 from aloe_bench.boards.results import doubt
 from aloe_bench.boards.shapes import Shape, key_of
+from aloe_bench.boards.shares import share_text
 from aloe_bench.facts import MANY_UNREAD
 
 GROUP_TITLES = {
@@ -176,20 +177,21 @@ def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
         if numbers is None:
             continue
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
-        row.small_print[column] = _small_print(numbers)
+        row.small_print[column] = _small_print(result, each.cell)
         if marks := marks_of(result) + unread_mark(numbers):
             row.unranked[column] = marks
     row.notes.append(_note(shape, result))
 
 
-def _small_print(numbers: Mapping[str, Any]) -> str:
-    """Return what stands under a number: its interval and n; or why there is none."""
+def _small_print(result: Mapping[str, Any], cell: str) -> str:
+    """Return what stands under a number: k/n (n alone of other means) and its interval; or why there is none."""
+    numbers = result["cells"][cell]
     if numbers["exact"] is None:
         return ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
     low_high = ", ".join(str(percent(Fraction(bound))) for bound in numbers["interval"] or ())
     bounds = f"[{low_high}]" if low_high else "no interval"
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{bounds}, n {numbers['n']}{clusters}"
+    return f"{bounds}, {share_text(result, cell)}{clusters}"
 
 
 def _note(shape: Shape, result: Mapping[str, Any]) -> str:

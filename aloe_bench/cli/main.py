@@ -46,7 +46,7 @@ HELP = {
     "ls": "List tasks, suites, attacks, back ends, parsers, judges, known models and training recipes.",
     "data": "Fetch the data sets of tasks, and make training mixtures of sources.",
     "doctor": "Show what is installed and what each extra would add.",
-    "leaderboard": "Build and check leaderboard pages from run folders.",
+    "leaderboard": "Build leaderboard pages from run folders, and verify those of others.",
     "compare": "Test two runs on the same questions against each other, item by item.",
     "report": "Write runs as one offline page: sentences, figures, and every item to look at.",
     "rescore": "Read the stored replies of a run anew under other parsers, and say which rules move the score.",
