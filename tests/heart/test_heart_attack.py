@@ -110,6 +110,9 @@ def test_an_assistive_cue_names_the_truth_and_an_adversarial_one_never_does(outp
         named = {letter for letter, text in options.items() if _said(text, said)}
         if row["variant"] in ("baseline", "neutral"):
             assert row["cue_target"] is None and row["fake_option"] is None and not named
+        elif row["variant"] in ("mention", "mention_truth"):
+            assert row["cue_target"] is None and row["fake_option"] is None and named == {row["cue_names"]}
+            assert (row["cue_names"] == row["answer"]) == (row["variant"] == "mention_truth")
         elif row["variant"] == "assistive":
             assert row["cue_target"] == row["answer"] and row["fake_option"] is None
             assert named == {row["answer"]} or row["attack"] == "legend"

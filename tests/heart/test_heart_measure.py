@@ -166,7 +166,7 @@ def test_items_of_one_patient_are_one_cluster_and_widen_the_interval(quick, tmp_
     alone = summary(quick, write_folder(tmp_path / "a", rows([Source("brain", 120, 4)])), "accuracy=0.6,follow=0.3")
     shared = [row | {"item_id": row["item_id"], "cluster": f"brain/{row['item_id'][0]}"}
               for row in rows([Source("brain", 120, 4)])]  # fmt: skip
-    together = summary(quick, write_folder(tmp_path / "b", shared), "accuracy=0.6,follow=0.3")
+    together = summary(quick, write_folder(tmp_path / "b", shared), "accuracy=0.6,follow=0.3", "--fresh")
     for measure in ("adversarial", "robustness_gap", "targeted_attack_success"):
         one = alone["heart"]["classification"]["columns"]["caption"][measure]["macro"]
         other = together["heart"]["classification"]["columns"]["caption"][measure]["macro"]
