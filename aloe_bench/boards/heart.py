@@ -13,6 +13,7 @@ from typing import Any
 from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.near import NONE, Near, key_of
 from aloe_bench.boards.results import doubt, is_published_heart
+from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
     FOOTNOTES,
     GENERATED,
@@ -26,6 +27,7 @@ from aloe_bench.boards.tables import (
     marks_of,
     percent,
     protocol_label,
+    unread_mark,
     with_marks,
 )
 from aloe_bench.heart.attacks import shipped
@@ -41,7 +43,8 @@ LEGEND = (
     "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
     "rows have no items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
-    "Under a number: its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from "
+    "Under a number: its 95 % interval over images or patients, and k/n; of a mean over data sets n, and k/n of each "
+    "below. Rows marked *(paper)* are copied from "
     "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
     "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
     f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
@@ -132,6 +135,8 @@ def _section_blocks(section: Section, near: Near) -> list[str]:
         blocks += [EFFECTS, _markdown(_effects(section.results))]
         if worst := _worst(section.results):
             blocks += [WORST, _markdown(worst)]
+        if parts := _parts(section.results):
+            blocks.append(parts)
     return blocks
 
 
@@ -199,8 +204,8 @@ def _row(result: Result, near: Near) -> Row:
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
-        if marks_of(result):
-            row.unranked[column] = marks_of(result)
+        if marks := marks_of(result) + unread_mark(numbers):
+            row.unranked[column] = marks
         if (key_of(result), column) in near:
             row.near.add(column)
     failed = sum(numbers["failed"] for numbers in result["cells"].values())
@@ -219,7 +224,7 @@ def _small_print(result: Result, column: str, numbers: Result) -> str:
         return f"not measured, {numbers['failed']} failed"
     below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, n {numbers['n']}{clusters}"
+    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, {share_text(result, column)}{clusters}"
 
 
 def _followed(result: Result, column: str) -> bool:
@@ -282,6 +287,18 @@ def _worst(results: Sequence[Result]) -> list[list[str]]:
                 lines.append([_run_name(result), task.capitalize(), *shown])
     head = [["Model", "Task", "Accuracy", "Under the worst cue"], ["---", "---", "---:", "---:"]]
     return [*head, *lines] if lines else []
+
+
+def _parts(results: Sequence[Result]) -> str:
+    """Return k/n in each data set of the accuracies that are means over several, "" where none is."""
+    lines = [
+        [_run_name(result), _title(name), escape(dataset), f"{points_text(k)}/{n}"]
+        for result in results
+        for name in sorted(result["cells"], key=_place)
+        for dataset, (k, n) in parts_of(result, name).items()
+    ]
+    head = [["Model", "Accuracy", "Data set", "Right"], ["---", "---", "---", "---:"]]
+    return _markdown([*head, *lines]) if lines else ""
 
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from aloe_bench.boards.published import Published
-from aloe_bench.boards.tables import marks_of, protocol_label
+from aloe_bench.boards.tables import marks_of, protocol_label, unread_mark
 
 Key = tuple[str, ...]
 # (result, cell) of every number that is near the best one.
@@ -31,7 +31,8 @@ def near_best(published: Sequence[Published]) -> Near:
     found: set[tuple[Key, str]] = set()
     for members in groups.values():
         for column in dict.fromkeys(name for one in members for name in one.result["cells"]):
-            ranked = [one for one in members if one.result["cells"].get(column, {}).get("exact") is not None]
+            found_in = [(one, one.result["cells"][column]) for one in members if column in one.result["cells"]]
+            ranked = [one for one, cell in found_in if cell["exact"] is not None and not unread_mark(cell)]
             found |= {(key_of(one.result), column) for one in _near(ranked, column)}
     return frozenset(found)
 

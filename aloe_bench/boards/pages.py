@@ -27,7 +27,8 @@ TEXTS = {"careqa_vision": CAREQA, "medical": MEDICAL}
 RESERVED = ("heart", "miniature", "other")
 OWN = (
     "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; a mark does "
-    f"not say that a test separates the models. Under a number: its 95 % interval and the number of questions. {RANKED}"
+    "not say that a test separates the models. Under a number: its 95 % interval and k/n (of other means n). "
+    f"{RANKED}"
 )
 OTHER = f"Tasks that have no page of their own. {OWN} Runs on other data have a table of their own."
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from aloe_bench.boards.results import doubt
 from aloe_bench.boards.shapes import Shape, key_of
+from aloe_bench.boards.shares import share_text
+from aloe_bench.facts import MANY_UNREAD
 
 GROUP_TITLES = {
     "small": "Small models (<10B)",
@@ -21,8 +23,8 @@ GROUP_TITLES = {
 # The paper's Table 3 names no best among closed models: it has one of them.
 UNRANKED_GROUPS = ("closed",)
 MAX_NAME_CHARS = 100
-# A part of the task; data that are not known to be the task's.
-MARKS = ("†", "§")
+# A part of the task; data that are not known to be the task's; many replies that name no option.
+MARKS = ("†", "§", "◊")
 RANKED = "Only complete runs on verified data are ranked."
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
 FOOTNOTES = {
@@ -31,6 +33,10 @@ FOOTNOTES = {
         "§ Data not verified, and not ranked: the note says why. Data are verified if `aloe-bench data fetch` brought "
         "them at a commit, `run` computed every checksum again, and all rows are on the list of the benchmark's rows, "
         "where this package has one."
+    ),
+    "◊": (
+        f"◊ More than {MANY_UNREAD:.0%} of the replies name no option: the number tells how answers were read, and is "
+        "not ranked."
     ),
     "passed over: ": (
         "Passed over: of several runs of one model on one task one on verified data is shown, of these a complete one, "
@@ -121,7 +127,12 @@ def is_miniature(result: Mapping[str, Any]) -> bool:
 
 def marks_of(result: Mapping[str, Any]) -> str:
     """Return the marks of a result that is not ranked, "" of one that is."""
-    return "".join(mark for mark, has in zip(MARKS, (result["partial"], doubt(result)), strict=True) if has)
+    return "".join(mark for mark, has in zip(MARKS, (result["partial"], doubt(result)), strict=False) if has)
+
+
+def unread_mark(numbers: Mapping[str, Any]) -> str:
+    """Return the mark of a cell so many of whose replies name no option that it is not ranked, "" of any other."""
+    return MARKS[2] if numbers["unread"] > MANY_UNREAD * numbers["n"] else ""
 
 
 def protocol_label(result: Mapping[str, Any]) -> str:
@@ -159,33 +170,36 @@ def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
-    task, marks = result["task"]["name"], marks_of(result)
-    row.marks |= set(marks)
+    task = result["task"]["name"]
+    row.marks |= set(marks_of(result))
     for each in shape.entries[task].place.columns:
         column, numbers = key_of(task, each), result["cells"].get(each.cell)
         if numbers is None:
             continue
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
-        row.small_print[column] = _small_print(numbers)
-        if marks:
+        row.small_print[column] = _small_print(result, each.cell)
+        if marks := marks_of(result) + unread_mark(numbers):
             row.unranked[column] = marks
     row.notes.append(_note(shape, result))
 
 
-def _small_print(numbers: Mapping[str, Any]) -> str:
-    """Return what stands under a number: its interval and n; or why there is none."""
+def _small_print(result: Mapping[str, Any], cell: str) -> str:
+    """Return what stands under a number: k/n (n alone of other means) and its interval; or why there is none."""
+    numbers = result["cells"][cell]
     if numbers["exact"] is None:
         return ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
     low_high = ", ".join(str(percent(Fraction(bound))) for bound in numbers["interval"] or ())
     bounds = f"[{low_high}]" if low_high else "no interval"
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{bounds}, n {numbers['n']}{clusters}"
+    return f"{bounds}, {share_text(result, cell)}{clusters}"
 
 
 def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     """Return the line on one task of a row: its version, counts, jury and run."""
     task, overall = result["task"], _first_cell(result)
     counts = f"n {overall['n']}, unread {overall['unread']}, failed {overall['failed']}"
+    if any(unread_mark(numbers) for numbers in result["cells"].values()):
+        counts += "; many unread◊"
     if overall["unjudged"]:
         counts += f", not judged {overall['unjudged']}"
     if result.get("judges"):

@@ -9,17 +9,28 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench.cli.common import same_command
+from aloe_bench.facts import MANY_UNREAD
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Column
 
     from aloe_bench.judges.jury.seats import Jury
 
 
 MAX_CELLS = 8
+NARROW_COLUMNS = 120
 COLUMNS = (
     "cue", "drop", "95 % interval", "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive", "unread",
 )  # fmt: skip
+NARROW = ("cue", "drop", "95 % interval", "p (Holm)", "led", "unread")
+
+
+def kept(title: str) -> Column:
+    """Return a column that a narrow terminal does not cut: others wrap for it."""
+    from rich.table import Column
+
+    return Column(title, no_wrap=True)
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -43,7 +54,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
 
     from aloe_bench.cli.summary import show_effects
 
-    table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
+    table = Table("task", kept("cell"), kept("score"), "95 % interval", "n", "unread", "failed")
     for summary in summaries:
         lines = rows(summary)
         for row in lines[:MAX_CELLS]:
@@ -61,7 +72,25 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
         if "controls" in summary:
             show_controls(console, summary)
     for summary in summaries:
+        if caution := unread_caution(summary):
+            console.print(caution, soft_wrap=True, markup=False, highlight=False)
+    for summary in summaries:
         console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)
+
+
+def unread_caution(summary: Mapping[str, Any]) -> str:
+    """Return what to say of a run many of whose replies name no option, with the first of these; "" of others."""
+    cells = summary["cells"]
+    name = max(cells, key=lambda name: cells[name]["unread"] / max(1, cells[name]["n"]), default="")
+    worst = cells.get(name, {"unread": 0, "n": 0})
+    if worst["unread"] <= MANY_UNREAD * worst["n"]:
+        return ""
+    first = summary.get("first_unread")
+    shown = f", the first: {' '.join(first.split())[:80]!r}" if first else ""
+    return (
+        f"Caution: {summary['task']}, {name}: {worst['unread']} of {worst['n']} replies name no option{shown}. They "
+        "count as wrong, and the row is not ranked. Try --max-new-tokens, --answer text or --protocol logprob."
+    )
 
 
 def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
@@ -71,17 +100,23 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
 
     flipped = any("p_flip" in m.get("robustness_gap", {}).get("macro", {}) for part in heart.values()
                   for m in part["columns"].values())  # fmt: skip
-    table = Table(*(f"{name} (sign flip)" if name == "p" and flipped else name for name in COLUMNS))
+    wide = Wide(width=None if sys.stdout.isatty() else 170)
+    shown = COLUMNS if wide.width >= NARROW_COLUMNS else NARROW
+    titles = [f"{name} (sign flip)" if name == "p" and flipped else name for name in shown]
+    table = Table(kept(titles[0]), *titles[1:])
     warnings: dict[str, None] = {}
     for task, part in heart.items():
         for attack, measures in part["columns"].items():
             gap = measures.get("robustness_gap", {}).get("macro")
             if gap is None:
                 continue
-            table.add_row(f"{task}/{attack}", *_line(gap, measures))
+            line = dict(zip(COLUMNS, [f"{task}/{attack}", *_line(gap, measures)], strict=True))
+            table.add_row(*(line[name] for name in shown))
             if "warning" in gap:
                 warnings[f"{task}: {gap['warning']}."] = None
-    Wide(width=None if sys.stdout.isatty() else 170).print(table)
+    wide.print(table)
+    if lacking := [name for name in COLUMNS if name not in shown]:
+        console.print(f"A terminal of {NARROW_COLUMNS} columns also shows {', '.join(lacking)}.", highlight=False)
     guess = [f"{task} {100 * part['chance']['macro']:.2f}" for task, part in heart.items()]
     sets = [len(part["chance"]["datasets"]) for part in heart.values()]
     if max(sets) > 1:

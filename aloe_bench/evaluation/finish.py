@@ -7,7 +7,7 @@ from typing import Any
 
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import tally, task_cells, task_sections
+from aloe_bench.evaluation.cells import is_unread, tally, task_cells, task_sections
 from aloe_bench.files import write_json
 
 
@@ -31,6 +31,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "first_failure": next(
             (f"{r.sample_id}: {r.prediction.error}" for r in every if r.prediction.finish == "error"), None
         ),
+        "first_unread": next((r.prediction.text for r in records if is_unread(r) and r.prediction.text), None),
         "unjudged": sum(record.score.rule == "unjudged" for record in records),
         "partial": bool(header["partial"] or header["limit"] is not None or header["shard"]),
         "seconds": sum(record.prediction.seconds or 0.0 for record in every),
