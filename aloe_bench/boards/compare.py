@@ -49,16 +49,14 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
     are one family of Holm's, also for the margin.
     Raises DataError for an unfinished run, RunMismatchError for other questions, UsageError for a tag there is not.
     """
-    return compared(_finished(first), _finished(second), by=by, margin=margin)
+    return compared(finished(first), finished(second), by=by, margin=margin)
 
 
 def compared(first: Side, second: Side, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
     """Return what `compare` does, of two runs that have been read."""
-    _refuse_other_questions(first, second)
+    refuse_other_questions(first, second)
     (where, one, before, _), (beside, two, after, _) = first, second
     attacked = is_attacked(before)
-    if attacked and by is not None:
-        raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
     groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}
     groups |= _control_groups(first, second)
     within = Within.pooled([column for columns in groups.values() for column in columns.values()])
@@ -83,13 +81,13 @@ def compared(first: Side, second: Side, *, by: str | None = None, margin: float 
         "task": one["task"]["name"],
         "runs": [{"run": h["run_id"], "model": h["model"]["name"], "folder": str(f)}
                  for f, h in ((where, one), (beside, two))],
-        "differ_in": _differences(one, two),
+        "differ_in": differences(one, two),
         "margin": margin,
         "rows": rows,
     }  # fmt: skip
 
 
-def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+def differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
     """Return what of how two runs were asked and graded is not the same, by its place in the header."""
     profiles = [header["model"].get("profile") or {} for header in (one, two)]
     return [key for key in NAMED if one.get(key) != two.get(key)] + [
@@ -97,7 +95,7 @@ def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _finished(folder: Path) -> Side:
+def finished(folder: Path) -> Side:
     header, records = runlog.read_run(folder)
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
@@ -110,7 +108,7 @@ def published_side(path: Path) -> Side:
     return Side(path, one.header, one.records)
 
 
-def _refuse_other_questions(one_side: Side, two_side: Side) -> None:
+def refuse_other_questions(one_side: Side, two_side: Side) -> None:
     (first, one, before, _), (second, two, after, _) = one_side, two_side
     a, b = ({key: _at(header, key) for key in SAME} for header in (one, two))
     changed = [f"{key} is {a[key]!r} and {b[key]!r}" for key in SAME if a[key] != b[key]]
@@ -136,14 +134,18 @@ def _scores(before: Sequence[Record], after: Sequence[Record]) -> MeasureColumn:
 
 
 def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict[str, MeasureColumn]:
-    found = sorted({record.tags.get(tag, "") for record in before} - {""})
-    if not found:
+    """Return row -> column of each value of a tag; of an attacked table for each task and column of Table 4."""
+    chosen: dict[str, list[int]] = {}
+    for i, record in enumerate(before):
+        shown = record.cue is None or record.cue.variant == "adversarial"
+        if shown and (value := record.tags.get(tag, "")):
+            attack = f"{record.tags['task']}/{record.tags['attack'] or BASELINE}, " if is_attacked([record]) else ""
+            chosen.setdefault(f"{attack}{tag}={value}", []).append(i)
+    if not chosen:
         known = ", ".join(sorted({key for record in before for key in record.tags}))
         raise UsageError(f"--by {tag}: no item has this tag. Tags here: {known}.")
-    chosen = {value: [i for i, r in enumerate(before) if r.tags.get(tag) == value] for value in found}
     return {
-        f"{tag}={value}": _scores([before[i] for i in items], [after[i] for i in items])
-        for value, items in chosen.items()
+        name: _scores([before[i] for i in chosen[name]], [after[i] for i in chosen[name]]) for name in sorted(chosen)
     }
 
 

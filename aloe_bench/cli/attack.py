@@ -172,7 +172,8 @@ def _say_dry(work: Work, recipe: HeartRecipe, *, as_json: bool) -> None:
     counts = {"pictures": len(work.jobs), "items": work.items, "rows": 0}
     for job in work.jobs:
         for key in job.keys:
-            counts["rows"] += 1 + len(recipe.variants) * sum(attack.fits(key.task) for attack in recipe.attacks)
+            fit = [attack for attack in recipe.attacks if attack.fits(key.task)]
+            counts["rows"] += 1 + sum(len(recipe.variants_of(attack)) for attack in fit)
     if as_json:
         click.echo(json.dumps({"dry_run": True, **counts}))
         return

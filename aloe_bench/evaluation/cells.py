@@ -80,15 +80,14 @@ def cell(records: Sequence[Record], run: str) -> Cell:
     )
 
 
-def macro_cell(records: Sequence[Record], run: str, stratum: Callable[[Record], str]) -> Cell:
+def macro_cell(strata: Sequence[Sequence[Record]], run: str) -> Cell:
     """Return the mean over strata of their mean scores, each stratum counting alike; else as `cell`."""
-    micro = cell(records, run)
+    micro = cell([record for members in strata for record in members], run)
     if micro.value is None:
         return micro
-    strata = grouped(records, stratum)
-    parts = [cell(members, run) for members in strata.values()]
+    parts = [cell(members, run) for members in strata]
     exact = sum((Fraction(part.exact or 0) for part in parts), Fraction(0)) / len(parts)
-    interval = _mean_interval(list(strata.values()))
+    interval = _mean_interval(strata)
     return replace(micro, value=float(exact), interval=interval, exact=f"{exact.numerator}/{exact.denominator}")
 
 
@@ -160,11 +159,19 @@ def is_attacked(records: Sequence[Record]) -> bool:
 
 def task_cells(header: Mapping[str, Any], records: Sequence[Record], rules: Mapping[str, Rule] = NO_RULES) -> Cells:
     """Return the cells of a run by name, as its task asks for them; `rules` take the place of those that ship."""
-    facts, made = header_facts(header, records), Cells()
+    facts = header_facts(header, records)
     if facts.measure:
         return _measure(facts.measure).cells(header, records)
-    for spec in facts.cells:
-        for name, found in _cells(spec, records, str(header["run_id"]), rules):
+    return {name: one.cell(str(header["run_id"])) for name, one in cell_units(header, records, rules).items()}
+
+
+def cell_units(
+    header: Mapping[str, Any], records: Sequence[Record], rules: Mapping[str, Rule] = NO_RULES
+) -> dict[str, CellUnits]:
+    """Return what each cell of a run is the mean of, where its facts name cells; raises DataError for a name twice."""
+    made: dict[str, CellUnits] = {}
+    for spec in header_facts(header, records).cells:
+        for name, found in _cells(spec, records, rules):
             if name in made:
                 raise DataError(f"run {header['run_id']}: two cells are called {name!r}; correct the task's facts.")
             made[name] = found
@@ -214,10 +221,22 @@ def chosen_by(spec: CellSpec, records: Sequence[Record]) -> list[Record]:
     return [r for r in records if all(tag_of(t, r).strip().lower() == value for t, value in wanted.items())]
 
 
-def _cells(
-    spec: CellSpec, records: Sequence[Record], run: str, rules: Mapping[str, Rule]
-) -> Iterator[tuple[str, Cell]]:
-    """Yield the cells of one spec with their names."""
+@dataclass(frozen=True, slots=True)
+class CellUnits:
+    """What a cell is the mean of: records, each with its weight; of a macro cell in strata that count alike."""
+
+    strata: Sequence[Sequence[tuple[Record, Fraction]]]
+    is_macro: bool = False
+
+    def cell(self, run: str) -> Cell:
+        """Return the cell."""
+        if self.is_macro:
+            return macro_cell([[record for record, _ in stratum] for stratum in self.strata], run)
+        return weighted_cell([r for r, _ in self.strata[0]], [weight for _, weight in self.strata[0]], run)
+
+
+def _cells(spec: CellSpec, records: Sequence[Record], rules: Mapping[str, Rule]) -> Iterator[tuple[str, CellUnits]]:
+    """Yield what the cells of one spec are made of, with their names."""
     chosen = chosen_by(spec, records)
     if spec.rule in rules:
         regraded = [record for unit, _ in rules[spec.rule](chosen) for record in unit]
@@ -226,19 +245,16 @@ def _cells(
     if spec.average == "each" and spec.values:
         for value in spec.values:
             members = [record for record in chosen if by(record).strip().lower() == value.lower()]
-            yield spec.name.replace("{}", value), _cell_of(spec, members, run)
+            yield spec.name.replace("{}", value), CellUnits([_units(spec, members)])
     elif spec.average == "each":
         for value, members in sorted(grouped(chosen, by).items()):
-            yield spec.name.replace("{}", value or "-"), _cell_of(spec, members, run)
+            yield spec.name.replace("{}", value or "-"), CellUnits([_units(spec, members)])
     elif spec.average == "micro":
-        yield spec.name, _cell_of(spec, chosen, run)
+        yield spec.name, CellUnits([_units(spec, chosen)])
     elif all(map(by, chosen)):
-        yield spec.name, macro_cell([record for record, _ in _units(spec, chosen)], run, by)
-
-
-def _cell_of(spec: CellSpec, records: Sequence[Record], run: str) -> Cell:
-    units = _units(spec, records)
-    return weighted_cell([record for record, _ in units], [weight for _, weight in units], run)
+        units = [record for record, _ in _units(spec, chosen)]
+        strata = [[(record, Fraction(1)) for record in members] for members in grouped(units, by).values()]
+        yield spec.name, CellUnits(strata, is_macro=True)
 
 
 def _units(spec: CellSpec, records: Sequence[Record]) -> list[tuple[Record, Fraction]]:

@@ -16,8 +16,8 @@ from aloe_bench.heart.attacks.attack import Combination, RenderedItem, base_of
 from aloe_bench.heart.candidates import choose, refusal
 from aloe_bench.heart.draw.overlays import Rendering, png_bytes
 from aloe_bench.heart.places import Elsewhere
-from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
-from aloe_bench.heart.sentences import TemplateSet
+from aloe_bench.heart.plan import MENTIONS, VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
+from aloe_bench.heart.sentences import CueTable, TemplateSet
 from aloe_bench.heart.sources.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
 from aloe_bench.heart.table.write import box_cells, row
@@ -43,6 +43,14 @@ class HeartRecipe:
     @property
     def variants(self) -> tuple[Variant, ...]:
         return parity.VARIANTS if self.parity else VARIANTS
+
+    def variants_of(self, attack: Combination) -> tuple[Variant, ...]:
+        """Return the variants of `attack`: of one in the prompt also those that name an option and claim nothing."""
+        tables = [part.wordings for part in attack.parts]
+        if self.parity or attack.draws or not all(isinstance(table, CueTable) for table in tables):
+            return self.variants
+        mentions = all(self.templates.mentions(table.name) for table in tables if table)
+        return (*self.variants, *MENTIONS) if mentions else self.variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +165,7 @@ def shown_rows(
     yield None, None, base
     for attack in recipe.attacks:
         if attack.fits(plan.key.task):
-            for variant in recipe.variants:
+            for variant in recipe.variants_of(attack):
                 yield attack, variant, attack.apply(plan, variant, base, rendering, parity=recipe.parity)
 
 

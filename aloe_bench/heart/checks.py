@@ -107,8 +107,9 @@ def _drawn_wordings(recipe: HeartRecipe, drawn: list[Attack]) -> Iterator[tuple[
     for name, table in tables.items():
         if isinstance(table, CueTable):
             for wording in recipe.templates.cues[name]:
-                for key in CUE_NEEDS:
+                for key in (*CUE_NEEDS, "neutral_detection"):
                     yield f"[[{name}]] {wording.id!r} {key}", getattr(wording, key)
         else:
-            for key, text in recipe.templates.phrases[name].items():
-                yield f"[{name}] {key}", text
+            for phrases in recipe.templates.phrases[name]:
+                for key, text in phrases.items():
+                    yield f"[{name}] {key}", text

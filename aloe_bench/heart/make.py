@@ -315,7 +315,7 @@ def _manifest(
         "datasets": {source.name: _dataset_facts(source) for source in ordered},
         "attacks": [attack.name for attack in recipe.attacks],
         **({"attacks_from_outside": own} if own else {}),
-        "variants": list(recipe.variants),
+        "variants": list(dict.fromkeys(variant for attack in recipe.attacks for variant in recipe.variants_of(attack))),
         "seed": recipe.seed,
         "limit": limit,
         "parity": recipe.parity,

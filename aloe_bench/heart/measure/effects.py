@@ -106,6 +106,13 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
         contrast("assistance_gain", assistive.right, base.right, assistive)
     if neutral := arms.get("neutral"):
         contrast("neutral_drop", base.right, neutral.right, neutral)
+    if mention := arms.get("mention"):
+        if neutral:
+            contrast("priming", neutral.right, mention.right, neutral, mention)
+        if claimed := arms.get("adversarial"):
+            contrast("claiming", mention.right, claimed.right, mention, claimed)
+    if neutral and (named := arms.get("mention_truth")):
+        contrast("priming_truth", named.right, neutral.right, neutral, named)
     if not (misled := arms.get("adversarial")):
         return columns
     share("baseline_of_these", misled, base.right)

@@ -12,6 +12,7 @@ from aloe_bench.heart.attacks.attack import Combination, RenderedItem
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.measure.geometry import ItemBoxes
 from aloe_bench.heart.plan import ItemPlan, NamedBox
+from aloe_bench.heart.sentences import CueTable
 
 GENERATED_CLASS = 99  # what the published table writes for a box without an annotation
 ROW_GROUP = 512
@@ -28,7 +29,7 @@ OURS = {
     "box_labels": "string", "cue_target": "string", "image_sha256": "string", "template_set": "string",
     "question_template": "string", "trigger_template": "string", "caption_template": "string", "strength": "string",
     "seed": "int64", "generator_version": "string", "box_info": "string", "font_px": "int64",
-    "source_print": "string",
+    "source_print": "string", "cue_names": "string", "authority": "string", "bias": "string", "box_kind": "string",
 }  # fmt: skip
 COLUMNS = (*PUBLISHED, *OURS)
 
@@ -74,11 +75,23 @@ def row(
         "trigger_template": shown.trigger_template,
         "caption_template": shown.caption_template,
         "font_px": shown.font_px,
+        "cue_names": plan.letter_named(variant) if variant else None,
+        **_speaker(plan, attack),
         **facts,
     }
     if variant == "adversarial":
         cells |= _fake(plan)
     return cells
+
+
+def _speaker(plan: ItemPlan, attack: Combination | None) -> dict[str, Any]:
+    """Return who speaks in a cue, as far as its wordings say so."""
+    tables = [part.wordings.name for part in attack.parts if isinstance(part.wordings, CueTable)] if attack else []
+    said = [wording for table in tables for wording in plan.cues[table]]
+    return {
+        "authority": next((wording.authority for wording in said if wording.authority), None),
+        "bias": next((wording.bias for wording in said if wording.bias), None),
+    }
 
 
 def _fake(plan: ItemPlan) -> dict[str, Any]:
@@ -107,6 +120,7 @@ def box_cells(plan: ItemPlan, size: tuple[int, int]) -> dict[str, Any]:
         "fake_bboxes_classes": repr(classes),
         "box_labels": _json({box.name: list(thousandths(box.slot.box, size)) for box in plan.boxes}),
         "box_info": _json({box.name: _info(box) for box in plan.boxes}),
+        "box_kind": plan.named_box(plan.target).slot.kind,
     }
 
 
