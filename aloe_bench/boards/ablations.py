@@ -10,7 +10,8 @@ from aloe_bench.boards.tables import GENERATED, escape
 TEXT = (
     "Copied from Aloe-Vision, Tables 7 to 9: accuracy in %, of SLAKE the judges' score. All are of Aloe-Vision-7B, "
     "trained as its Table 6 says on what the row names. The paper gives neither counts nor intervals, and no run of "
-    "ours stands here. Their first rows are one model, whose Table 3 has other values in three columns (docs/paper-notes.md)."
+    "ours stands here. Their first rows are one model, of which Table 3 has other values in three columns "
+    "(docs/paper-notes.md)."
 )
 TABLES = {
     "table7_mixtures.csv": "Table 7: mixtures",
