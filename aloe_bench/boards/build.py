@@ -18,6 +18,7 @@ from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
+from aloe_bench.evaluation.outcomes import cautions
 from aloe_bench.files import safe_name, write_atomic
 
 log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ def evidence(folder: Path) -> dict[str, Any]:
     checked(header, _Header, f"{folder}: the run's header")
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
-    facts = header_facts(header, records)
+    facts, cells = header_facts(header, records), task_cells(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
     switched = (header["model"].get("settings") or {}).get("switched")
@@ -137,7 +138,8 @@ def evidence(folder: Path) -> dict[str, Any]:
         or bool(known and header["n"] not in known),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
-        "cells": {name: asdict(numbers) for name, numbers in task_cells(header, records).items()},
+        "cells": {name: asdict(numbers) for name, numbers in cells.items()},
+        "cautions": cautions(cells, records),
         **({"switched": switched} if switched else {}),
     } | task_sections(header, records)
 

@@ -15,14 +15,21 @@ import numpy as np
 from aloe_bench.boards.tables import (
     FOOTNOTES,
     GENERATED,
+    NO_RANK,
+    OFTEN_CUT,
+    PARTIAL,
     Row,
     best_two,
+    cautioned,
+    ended,
     escape,
     is_miniature,
     marked,
+    open_between,
     percent,
     protocol_label,
 )
+from aloe_bench.evaluation.outcomes import MOST_UNREAD, OUTCOMES, is_ranked, shares_not_answered
 from aloe_bench.heart.attacks import shipped
 from aloe_bench.heart.table.published import ROWS, SOURCE
 from aloe_bench.stats.family import holm, mde
@@ -39,7 +46,8 @@ LEGEND = (
     "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
     "rows have no items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: "
-    "its 95 % interval over images or patients, and n. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
+    "its 95 % interval over images or patients, n and, where replies were filtered, cut or failed, the accuracy had "
+    "they all been wrong, and right. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
     "whose own marks are wrong in four places (docs/robustness.md). Only complete runs are ranked."
 )
 EFFECTS = (
@@ -48,7 +56,9 @@ EFFECTS = (
     "as many answers change as stands beside it. Led: of answers right at the baseline, those "
     "the cue turned to its own option. Excess: cue-following beyond what the baseline already answered so. Rescue: "
     "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
-    "drop with a text that claims nothing. Unread: refusals and unreadable replies under attack."
+    "drop with a text that claims nothing. Not answered: the replies under attack that ended otherwise. A drop with "
+    f"over {MOST_UNREAD} % unread on a side is not shown. Bounds: the least and the most that it can be, whatever was "
+    "filtered, cut or failed would have said."
 )
 
 
@@ -83,7 +93,8 @@ def heart_blocks(results: Sequence[Result]) -> list[str]:
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    return [FOOTNOTES[mark] for mark in ("†", "passed over: ") if any(mark in block for block in blocks)]
+    marks = (PARTIAL, "passed over: ", OFTEN_CUT, NO_RANK)
+    return [FOOTNOTES[mark] for mark in marks if any(mark in block for block in blocks)]
 
 
 def _sections(results: Sequence[Result]) -> list[Section]:
@@ -174,23 +185,27 @@ def _row(result: Result) -> Row:
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
-        if result["partial"]:
-            row.unranked.add(column)
-    failed = sum(numbers["failed"] for numbers in result["cells"].values())
-    unread = sum(numbers["unread"] for numbers in result["cells"].values())
-    row.notes.append(f"v{escape(str(result['task']['version']))}: unread {unread}, failed {failed}")
-    row.notes.append(f"run {escape(str(result['run']))}")
+        row.place(column, numbers, bool(result["partial"]))
+    row.notes.append(f"v{escape(str(result['task']['version']))}: {ended(_sums(result['cells']))}")
+    row.notes.append(f"run {escape(str(result['run']))}{cautioned(result)}")
     for run, why in sorted(result.get("passed_over", {}).items()):
         row.notes.append(f"passed over: run {escape(run)}, {escape(why)}")
     return row
 
 
+def _sums(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counts of all of a run's cells together."""
+    known = [key for key in ("n", *OUTCOMES) if all(key in numbers for numbers in cells.values())]
+    return {key: sum(numbers[key] for numbers in cells.values()) for key in known}
+
+
 def _small_print(result: Result, column: str, numbers: Result) -> str:
     if numbers["exact"] is None:
-        return f"not measured, {numbers['failed']} failed"
+        return f"not measured, {numbers['failed']} failed{open_between(numbers, STEP)}"
     below = _accuracy(result, column)["below_chance"]
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, n {numbers['n']}{clusters}"
+    interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}"
+    return f"{interval}, n {numbers['n']}{clusters}{open_between(numbers, STEP)}"
 
 
 def _interval(interval: Sequence[float] | None) -> str:
@@ -215,7 +230,8 @@ def _ties(results: Sequence[Result], columns: Sequence[str]) -> dict[tuple[str, 
     whole = [result for result in results if not result["partial"]]
     ties: dict[tuple[str, str], bool] = {}
     for column in columns:
-        ranked = [result for result in whole if result["cells"].get(column, {}).get("exact") is not None]
+        there = [result for result in whole if result["cells"].get(column, {}).get("exact") is not None]
+        ranked = [result for result in there if is_ranked(result["cells"][column])]
         if len(ranked) < 2:
             continue
         best = max(ranked, key=lambda result: Fraction(result["cells"][column]["exact"]))
@@ -256,7 +272,7 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
         "Assistive",
         "Reliance",
         "Neutral",
-        "Unread",
+        "Not answered",
     )
     lines = [list(titles), ["---", "---", *["---:"] * 11]]
     for result in results:
@@ -276,21 +292,26 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:
     gap = measures["robustness_gap"]["macro"]
-    names = ("targeted_attack_success", "excess_cue_following", "rescue", "assistive", "cue_reliance", "neutral_drop",
-             "unread_adversarial")  # fmt: skip
+    names = (
+        "targeted_attack_success", "excess_cue_following", "rescue", "assistive", "cue_reliance", "neutral_drop",
+    )  # fmt: skip
     return [
-        _shown(gap),
+        gap.get("withheld") or _shown(gap),
         _p_text(gap.get("p")),
         f"{_p_text(gap.get('p_adjusted'))}<br><small>{_interval(gap.get('interval_family'))}</small>",
         mde(gap),
         *(_shown(measures.get(n, {}).get("macro")) for n in names),
+        shares_not_answered(measures) or "–",
     ]
 
 
 def _shown(entry: Mapping[str, Any] | None) -> str:
     if entry is None or entry["value"] is None:
         return "–"
-    return f"{percent(Fraction(entry['value']), STEP)}<br><small>{_interval(entry['interval'])}</small>"
+    small = _interval(entry["interval"])
+    if entry.get("bounds"):
+        small += f"; bounds {_interval(entry['bounds'])}"
+    return f"{percent(Fraction(entry['value']), STEP)}<br><small>{small}</small>"
 
 
 def _p_text(p: float | None) -> str:

@@ -28,6 +28,12 @@ class Numbers(TypedDict):
     unread: int
     unjudged: int
     split: NotRequired[float | None]
+    answered: NotRequired[int]
+    refused: NotRequired[int]
+    filtered: NotRequired[int]
+    cut: NotRequired[int]
+    bounds: NotRequired[tuple[float, float] | None]
+    unread_by: NotRequired[dict[str, int]]
 
 
 class ModelFacts(TypedDict):
@@ -70,6 +76,8 @@ class AttackMeasure(TypedDict):
     below_chance: NotRequired[bool]
     p_adjusted: NotRequired[float | None]
     detectable: NotRequired[float | None]
+    bounds: NotRequired[tuple[float, float] | None]
+    withheld: NotRequired[str]
 
 
 class Levels(TypedDict):
@@ -98,6 +106,7 @@ class Result(TypedDict):
     left_out: NotRequired[list[str]]
     passed_over: NotRequired[dict[str, str]]
     cells: dict[str, Numbers]
+    cautions: NotRequired[list[str]]
     heart: NotRequired[dict[str, Attacked]]
 
 

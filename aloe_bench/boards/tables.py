@@ -10,6 +10,14 @@ from fractions import Fraction
 from typing import Any
 
 from aloe_bench.boards.shapes import Shape, key_of
+from aloe_bench.evaluation.outcomes import (
+    MARKED_CUT,
+    MOST_CUT,
+    MOST_UNREAD,
+    is_cut_often,
+    is_ranked,
+    not_answered,
+)
 
 GROUP_TITLES = {
     "small": "Small models (<10B)",
@@ -19,21 +27,27 @@ GROUP_TITLES = {
 }
 # The paper's Table 3 names no best among closed models: it has one of them.
 UNRANKED_GROUPS = ("closed",)
-MAX_NAME_CHARS = 100
+MAX_NAME_CHARS, MAX_CAUTION_CHARS = 100, 800
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
+PARTIAL, NO_RANK, OFTEN_CUT = "†", "§", "°"
 FOOTNOTES = {
-    "†": "† A limited or partial run: not the whole task, and not ranked.",
+    PARTIAL: "† A limited or partial run: not the whole task, and not ranked.",
     "passed over: ": (
         "Passed over: of several runs of one model on one task a complete one is shown, of these a graded one, of "
         "these the newest."
     ),
+    OFTEN_CUT: f"° Over {MARKED_CUT} % of these replies ended at the token limit before an answer, and so wrong.",
+    NO_RANK: f"§ Not ranked: over {MOST_CUT} % of these replies were cut, or over {MOST_UNREAD} % unread.",
     "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
 }
 
 
 @dataclass(slots=True)
 class Row:
-    """One line of a table; `shown` holds the printed percentages, None where there is none."""
+    """One line of a table; `shown` holds the printed percentages, None where there is none.
+
+    `marks` stand behind the numbers of columns; of these `unranked` have no rank.
+    """
 
     name: str
     size_group: str | None
@@ -41,7 +55,16 @@ class Row:
     shown: dict[str, Decimal | None] = field(default_factory=dict)
     small_print: dict[str, str] = field(default_factory=dict)
     unranked: set[str] = field(default_factory=set)
+    marks: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def place(self, column: str, numbers: Mapping[str, Any], partial: bool) -> None:
+        """Say by marks whether the cell with these counts has a rank."""
+        ranked, often_cut = is_ranked(numbers), is_cut_often(numbers)
+        marks = ((PARTIAL, partial), (NO_RANK, not ranked), (OFTEN_CUT, often_cut and ranked))
+        self.marks[column] = "".join(mark for mark, holds in marks if holds)
+        if partial or not ranked:
+            self.unranked.add(column)
 
 
 def percent(value: Fraction, step: str = "0.01") -> Decimal:
@@ -50,16 +73,16 @@ def percent(value: Fraction, step: str = "0.01") -> Decimal:
     return exact.quantize(Decimal(step), rounding=ROUND_HALF_UP)
 
 
-def escape(text: str) -> str:
-    """Return `text` as it may stand in one cell of a Markdown table, whatever it holds.
+def escape(text: str, longest: int = MAX_NAME_CHARS) -> str:
+    """Return `text`, cut to `longest` characters, as it may stand in one cell of a Markdown table, whatever it holds.
 
     Control and format characters become U+FFFD, line breaks spaces; a leading =, +, - or @ gets an
     apostrophe, so that a spreadsheet does not take it for a formula.
     """
     flat = " ".join(text.split())
     visible = "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in flat)
-    if len(visible) > MAX_NAME_CHARS:
-        visible = visible[: MAX_NAME_CHARS - 1] + "…"
+    if len(visible) > longest:
+        visible = visible[: longest - 1] + "…"
     if visible.startswith(("=", "+", "-", "@")):
         visible = "'" + visible
     for character in "\\`*_[]~#":
@@ -136,8 +159,7 @@ def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
             continue
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
         row.small_print[column] = _small_print(numbers)
-        if result["partial"]:
-            row.unranked.add(column)
+        row.place(column, numbers, bool(result["partial"]))
     row.notes.append(_note(shape, result))
     if result["partial"] and not row.name.endswith("†"):
         row.name += " †"
@@ -146,17 +168,33 @@ def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
 def _small_print(numbers: Mapping[str, Any]) -> str:
     """Return what stands under a number: its interval and n; or why there is none."""
     if numbers["exact"] is None:
-        return ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
+        why = ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
+        return why + open_between(numbers)
     low_high = ", ".join(str(percent(Fraction(bound))) for bound in numbers["interval"] or ())
-    bounds = f"[{low_high}]" if low_high else "no interval"
+    interval = f"[{low_high}]" if low_high else "no interval"
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{bounds}, n {numbers['n']}{clusters}"
+    return f"{interval}, n {numbers['n']}{clusters}{open_between(numbers)}"
+
+
+def open_between(numbers: Mapping[str, Any], step: str = "0.01") -> str:
+    """Return what a cell would be had all that was filtered, cut or failed been wrong, and right; "" if nothing was."""
+    if not numbers.get("bounds"):
+        return ""
+    low, high = (percent(Fraction(bound), step) for bound in numbers["bounds"])
+    return f"; all wrong {low}, all right {high}"
+
+
+def ended(numbers: Mapping[str, Any]) -> str:
+    """Return in words how the replies of a cell ended; results of before all six were counted say two of them."""
+    if "answered" not in numbers:
+        return f"unread {numbers['unread']}, failed {numbers['failed']}"
+    return f"answered {numbers['answered']}" + "".join(f", {words(part)}" for part in [not_answered(numbers)] if part)
 
 
 def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     """Return the line on one task of a row: its version, counts, jury and run."""
     task, overall = result["task"], _first_cell(result)
-    counts = f"n {overall['n']}, unread {overall['unread']}, failed {overall['failed']}"
+    counts = f"n {overall['n']}, {ended(overall)}"
     if overall["unjudged"]:
         counts += f", not judged {overall['unjudged']}"
     if result.get("judges"):
@@ -175,7 +213,12 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
         counts += f"; passed over: run {escape(run)}, {escape(why)}"
     partial = "partial† " if result["partial"] else ""
     label = f"{escape(shape.label(task['name']))} {partial}v{escape(str(task['version']))}"
-    return f"{label}: {counts}; run {escape(str(result['run']))}"
+    return f"{label}: {counts}; run {escape(str(result['run']))}{cautioned(result)}"
+
+
+def cautioned(result: Mapping[str, Any]) -> str:
+    """Return the cautions of a run, each on a line of its own within a cell of a table."""
+    return "".join(f"<br>Caution: {escape(text, MAX_CAUTION_CHARS)}" for text in result.get("cautions", ()))
 
 
 def _first_cell(result: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -202,8 +245,8 @@ def tables(shape: Shape, rows: Sequence[Row]) -> list[str]:
         if members:
             title = group_title.replace("<", "&lt;").replace(">", "&gt;")
             blocks += [f"## {title}", _table(shape, members, ranked=group not in UNRANKED_GROUPS)]
-    notes = "".join(note for row in rows for note in row.notes)
-    blocks += [text for mark, text in FOOTNOTES.items() if mark in notes]
+    said = "".join(part for row in rows for part in (*row.notes, *row.marks.values()))
+    blocks += [text for mark, text in FOOTNOTES.items() if mark in said]
     return blocks
 
 
@@ -229,10 +272,11 @@ def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
 
 
 def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
-    """Return `text` with the mark of its value: bold if best, underlined if second, a dagger if it is not ranked."""
+    """Return `text` with the marks of its value: bold if best, underlined if second, others behind it."""
     value = row.shown[column]
+    text += row.marks.get(column, "")
     if column in row.unranked:
-        return text + "†"
+        return text
     if podium and value == podium[0]:
         return f"**{text}**"
     return f"<u>{text}</u>" if value in podium else text

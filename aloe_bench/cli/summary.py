@@ -17,22 +17,25 @@ if TYPE_CHECKING:
 
 
 MAX_CELLS = 8
-COLUMNS = (
-    "cue", "drop", "95 % interval", "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive", "unread",
+LOST, BOUNDS = "all wrong to all right", "bounds"
+TITLES = ("task", "cell", "score", "95 % interval", LOST, "n", "answered", "not answered")
+EFFECTS = (
+    "cue", "drop", "95 % interval", BOUNDS, "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive",
+    "not answered",
 )  # fmt: skip
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return task, cell, value, interval, n, unread, failed as text, one row a cell."""
+    """Return task, cell, value, interval, bounds, n, answered and what was not as text, one row a cell."""
+    from aloe_bench.evaluation.outcomes import not_answered
+
     lines: list[tuple[str, ...]] = []
     for name, cell in summary["cells"].items():
         missing = "not judged" if cell["unjudged"] else "-"
         value = missing if cell["value"] is None else f"{100 * cell['value']:.2f}"
-        interval = cell["interval"]
-        span = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-"
         mark = " (partial)" if summary["partial"] else ""
-        counts = (str(cell["n"]), str(cell["unread"]), str(cell["failed"]))
-        lines.append((summary["task"] + mark, name, value, span, *counts))
+        counts = (str(cell["n"]), str(cell["answered"]), not_answered(cell) or "-")
+        lines.append((summary["task"] + mark, name, value, _span(cell["interval"]), _span(cell["bounds"]), *counts))
     return lines
 
 
@@ -43,22 +46,33 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
 
     from aloe_bench.cli.summary import show_effects
 
-    table = Table("task", "cell", "score", "95 % interval", "n", "unread", "failed")
-    for summary in summaries:
-        lines = rows(summary)
-        for row in lines[:MAX_CELLS]:
-            table.add_row(*row)
-        if len(lines) > MAX_CELLS:
-            table.add_row("", f"... {len(lines) - MAX_CELLS} more in summary.json")
+    lines = [(rows(summary)[:MAX_CELLS], len(summary["cells"]) - MAX_CELLS) for summary in summaries]
+    titles, shown = _as_needed(TITLES, [row for some, _ in lines for row in some])
+    table = Table(*titles)
+    for some, more in lines:
+        for _ in some:
+            table.add_row(*shown.pop(0))
+        if more > 0:
+            table.add_row("", f"... {more} more in summary.json")
     for task in dict.fromkeys(task for summary in summaries for task in summary["left_out"]):
-        table.add_row(f"{task} (left out)", "no data", *["-"] * 5)
-    console = Console(width=None if sys.stdout.isatty() else 110)
+        table.add_row(f"{task} (left out)", "no data", *["-"] * (len(titles) - 2))
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
+    for text in dict.fromkeys(f"{summary['task']}: {text}" for summary in summaries for text in summary["cautions"]):
+        console.print(f"Caution: {text}", soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
         if "heart" in summary:
             show_effects(console, summary["heart"])
     for summary in summaries:
         console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _as_needed(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return titles and lines, without the column of what lost replies leave open where none was lost."""
+    place = next(i for i, title in enumerate(titles) if title in (LOST, BOUNDS))
+    if any(line[place] != "-" for line in lines):
+        return list(titles), list(map(list, lines))
+    return [*titles[:place], *titles[place + 1 :]], [[*line[:place], *line[place + 1 :]] for line in lines]
 
 
 def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
@@ -68,17 +82,21 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
 
     flipped = any("p_flip" in m.get("robustness_gap", {}).get("macro", {}) for part in heart.values()
                   for m in part["columns"].values())  # fmt: skip
-    table = Table(*(f"{name} (sign flip)" if name == "p" and flipped else name for name in COLUMNS))
+    lines: list[list[str]] = []
     warnings: dict[str, None] = {}
     for task, part in heart.items():
         for attack, measures in part["columns"].items():
             gap = measures.get("robustness_gap", {}).get("macro")
             if gap is None:
                 continue
-            table.add_row(f"{task}/{attack}", *_line(gap, measures))
+            lines.append([f"{task}/{attack}", *_line(gap, measures)])
             if "warning" in gap:
                 warnings[f"{task}: {gap['warning']}."] = None
-    Wide(width=None if sys.stdout.isatty() else 170).print(table)
+    titles, lines = _as_needed(EFFECTS, lines)
+    table = Table(*(f"{name} (sign flip)" if name == "p" and flipped else name for name in titles))
+    for line in lines:
+        table.add_row(*line)
+    Wide(width=None if sys.stdout.isatty() else 190).print(table)
     guess = [f"{task} {100 * part['chance']['macro']:.2f}" for task, part in heart.items()]
     sets = [len(part["chance"]["datasets"]) for part in heart.values()]
     if max(sets) > 1:
@@ -90,17 +108,20 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
 
 
 def _line(gap: Mapping[str, Any], measures: Mapping[str, Any]) -> list[str]:
+    from aloe_bench.evaluation.outcomes import shares_not_answered
     from aloe_bench.stats.family import mde
 
-    names = ("targeted_attack_success", "excess_cue_following", "assistive", "unread_adversarial")
+    names = ("targeted_attack_success", "excess_cue_following", "assistive")
     return [
-        _points(gap["value"]),
+        gap.get("withheld") or _points(gap["value"]),
         _span(gap["interval"]),
+        _span(gap.get("bounds")),
         _p(gap["p"]) + (f" ({_p(gap['p_flip'])})" if "p_flip" in gap else ""),
         _p(gap["p_adjusted"]),
         _span(gap["interval_family"]),
         mde(gap),
         *(_points(measures.get(name, {}).get("macro", {}).get("value")) for name in names),
+        shares_not_answered(measures) or "-",
     ]
 
 

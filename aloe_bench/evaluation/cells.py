@@ -10,9 +10,11 @@ from statistics import median
 from typing import Any, TypeVar
 
 from aloe_bench import registry
+from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.checked import checked
 from aloe_bench.core import Cell, Record, Sample, Score
 from aloe_bench.errors import DataError, UsageError
+from aloe_bench.evaluation.outcomes import as_if, counts, unread_by
 from aloe_bench.facts import CellSpec, Facts, facts_of
 from aloe_bench.stats.intervals import Interval, clustered_mean, clustered_share, weighted_mean
 from aloe_bench.stats.macro import DataSetShare, macro_interval
@@ -26,16 +28,6 @@ Rule = Callable[[Sequence[Record]], Units]
 ATTACKED = frozenset({"task", "dataset", "attack", "variant", "n_options"})
 
 
-def is_failed(record: Record) -> bool:
-    """The model's call failed, or a judge was asked and left no grade."""
-    return record.prediction.finish == "error" or (record.score.value is None and bool(record.score.verdicts))
-
-
-def is_unread(record: Record) -> bool:
-    """The reply names no option; it counts as wrong."""
-    return record.score.parsed is None and record.score.rule.startswith("unread")
-
-
 def exact_mean(records: Sequence[Record]) -> Fraction | None:
     """Return the mean score without rounding; None without records or if one was not measured."""
     values = [record.score.value for record in records if record.score.value is not None]
@@ -46,7 +38,7 @@ def exact_mean(records: Sequence[Record]) -> Fraction | None:
 
 def unjudged(records: Sequence[Record]) -> int:
     """Return how many records have no score although nothing failed."""
-    return sum(record.score.value is None and not is_failed(record) for record in records)
+    return sum(record.score.value is None and outcome_of(record) != "failed" for record in records)
 
 
 def split_share(records: Sequence[Record]) -> float | None:
@@ -63,18 +55,23 @@ def cell(records: Sequence[Record], run: str) -> Cell:
     values = [record.score.value for record in records if record.score.value is not None]
     clusters = [record.cluster for record in records]
     value, interval = clustered_mean(values, clusters) if values and len(values) == len(records) else (None, None)
-    exact = exact_mean(records)
+    exact, found = exact_mean(records), counts(records)
     return Cell(
         value=value,
         n=len(records),
         n_clusters=len(set(clusters)),
         interval=interval,
-        failed=sum(map(is_failed, records)),
-        unread=sum(map(is_unread, records)),
+        failed=found["failed"],
+        unread=found["unread"],
         run=run,
         exact=None if exact is None else f"{exact.numerator}/{exact.denominator}",
         unjudged=unjudged(records),
         split=split_share(records),
+        answered=found["answered"],
+        refused=found["refused"],
+        filtered=found["filtered"],
+        cut=found["cut"],
+        unread_by=unread_by(records),
     )
 
 
@@ -114,13 +111,16 @@ def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: s
 
 
 def all_right(records: Sequence[Record]) -> Record:
-    """Return a record that stands for several questions: right if all are, without a score if one has none."""
+    """Return a record that stands for several questions: right if all are, without a score if one has none.
+
+    Its outcome is that of the first which is not answered, failed ones before all others.
+    """
     failed = [record for record in records if record.score.value is None]
-    unread = [record for record in records if is_unread(record)]
-    first = (failed or unread or records)[0]
+    first = min(records, key=lambda record: (record.score.value is not None, outcome_of(record) == "answered"))
     values = [record.score.value for record in records if record.score.value is not None]
-    value = None if failed else min(values)
-    return replace(first, score=Score(value, None, first.score.rule if failed or unread else f"all of {len(records)}"))
+    outcome = outcome_of(first)
+    rule = f"all of {len(records)}" if outcome == "answered" and not failed else first.score.rule
+    return replace(first, score=Score(None if failed else min(values), None, rule, outcome=outcome))
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,21 +219,39 @@ def _cells(spec: CellSpec, records: Sequence[Record], run: str) -> Iterator[tupl
     elif spec.average == "micro":
         yield spec.name, _cell_of(spec, chosen, run)
     elif all(map(by, chosen)):
-        yield spec.name, macro_cell([record for record, _ in _units(spec, chosen)], run, by)
+        yield spec.name, _bounded(lambda units: macro_cell([record for record, _ in units], run, by), spec, chosen)
 
 
 def _cell_of(spec: CellSpec, records: Sequence[Record], run: str) -> Cell:
-    units = _units(spec, records)
-    return weighted_cell([record for record, _ in units], [weight for _, weight in units], run)
+    return _bounded(lambda units: weighted_cell([r for r, _ in units], [w for _, w in units], run), spec, records)
 
 
-def _units(spec: CellSpec, records: Sequence[Record]) -> list[tuple[Record, Fraction]]:
-    """Return what is averaged: the records, or one for each unit of them, each with its weight."""
+def _bounded(
+    make: Callable[[Sequence[tuple[Record, Fraction]]], Cell], spec: CellSpec, records: Sequence[Record]
+) -> Cell:
+    """Return the cell that `make` gives, with what it would be had all that was lost been wrong, and right."""
+    found = make(_units(spec, records))
+    if found.filtered + found.cut + found.failed == 0 or found.unjudged:
+        return found
+    low, high = (float(Fraction(make(_units(spec, records, lost)).exact or 0)) for lost in (0.0, 1.0))
+    return replace(found, bounds=(low, high))
+
+
+def _units(spec: CellSpec, records: Sequence[Record], lost: float | None = None) -> list[tuple[Record, Fraction]]:
+    """Return what is averaged: the records, or one for each unit of them, each with its weight.
+
+    With `lost` this is the score of what was filtered, cut or failed.
+    """
     if spec.rule:
-        return [(all_right(unit), weight) for unit, weight in _rule(spec.rule)(records)]
+        return [(all_right(_as_if(unit, lost)), weight) for unit, weight in _rule(spec.rule)(records)]
+    records = _as_if(records, lost)
     if spec.unit:
         records = list(map(all_right, grouped(records, lambda r: tuple(tag_of(t, r) for t in spec.unit)).values()))
     return [(record, _weight(spec, record)) for record in records]
+
+
+def _as_if(records: Sequence[Record], lost: float | None) -> Sequence[Record]:
+    return records if lost is None else [as_if(record, lost) for record in records]
 
 
 def _weight(spec: CellSpec, record: Record | Sample) -> Fraction:

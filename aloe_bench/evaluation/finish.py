@@ -8,6 +8,7 @@ from typing import Any
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import tally, task_cells, task_sections
+from aloe_bench.evaluation.outcomes import cautions, numbers_of_outcomes
 from aloe_bench.files import write_json
 
 
@@ -38,6 +39,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
+        "cautions": cautions(cells, records),
     } | task_sections(header, records)
     if (header.get("decoding") or {}).get("temperature") and header["protocol"] == "generate":
         # A sampled reply without a seed cannot be had again, and another seed would not have changed it.
@@ -53,7 +55,5 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "interval": cell.interval,
         "n": cell.n,
         "n_clusters": cell.n_clusters,
-        "failed": cell.failed,
-        "unread": cell.unread,
         "unjudged": cell.unjudged,
-    }
+    } | numbers_of_outcomes(cell)

@@ -38,7 +38,7 @@ class HeartTask:
     revision: str
     licence: str
     modality: str
-    version: int = 1
+    version: int = 2
     facts: Facts = FACTS
 
     def load(self, root: Path) -> Iterator[Sample]:
