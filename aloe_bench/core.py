@@ -110,11 +110,19 @@ class Task(Protocol):
     def prompt(self, sample: Sample) -> str: ...
 
 
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """A hub data set that a task reads, and the folder it is read from."""
+
+    hub: str
+    folder: Path
+
+
 @runtime_checkable
 class Fetchable(Protocol):
-    """A task whose data may have been fetched, which then says from which commits."""
+    """A task whose data `data fetch` brings, and which so can be known to be the benchmark's."""
 
-    def commits(self, root: Path) -> Mapping[str, str]: ...
+    def data_sets(self, root: Path) -> Sequence[DataSet]: ...
 
 
 @dataclass(frozen=True, slots=True)

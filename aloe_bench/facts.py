@@ -25,7 +25,8 @@ class CellSpec:
     "each": one cell for each value of `over`, whose name is `name` with the value for {}: `values` in this order and in
     any case of letters, else those that occur.
     `unit` names tags ("cluster" is the sample's own): questions that agree in all of them are one unit, right only if
-    all of them are. `rule` is one of `registry.CELL_RULES`, which regrades or groups the records in its own way.
+    all of them are. `rule` is one of `registry.CELL_RULES`, which groups the records in its own way, or of
+    `registry.REGRADES`, which reads their replies again.
     """
 
     name: str
@@ -85,7 +86,8 @@ class Facts:
     """What a task says of itself; a task without facts has these defaults, and a row of its own on other.md.
 
     `measure` names one of `registry.MEASURES`, which takes the place of `cells`; `engine` one of `registry.ENGINES`,
-    which asks in place of our own loop.
+    which asks in place of our own loop. `pictures` says whether they may be passed on: "share", "keep", or as the
+    task's licence says.
     """
 
     cells: tuple[CellSpec, ...] = (CellSpec("overall"),)
@@ -93,6 +95,7 @@ class Facts:
     engine: str = "native"
     places: tuple[Place, ...] = ()
     paper: Paper = Paper()
+    pictures: Literal["licence", "share", "keep"] = "licence"
 
 
 DEFAULTS = Facts()

@@ -22,8 +22,15 @@ TASKS = {
     "mmlu": "aloe_bench.bridges.lmeval.text:MMLU",
     "mmlu_5shot": "aloe_bench.bridges.lmeval.text:MMLU_5SHOT",
 }
-# A task that is a folder of the user's: `heart:FOLDER`.
-FOLDER_TASKS = {"heart": "aloe_bench.heart.task:open_task"}
+# A task that is a folder or a file of the user's: `heart:FOLDER`, `mcq:FILE`.
+FOLDER_TASKS = {
+    "heart": "aloe_bench.heart.task:open_task",
+    "mcq": "aloe_bench.tasks.own:open_mcq",
+    "yesno": "aloe_bench.tasks.own:open_yes_no",
+    "open": "aloe_bench.tasks.own:open_open",
+}
+# What `data fetch` brings beside the tasks: the published table, to be run as heart:data/heart.
+PUBLISHED = {"heart": "aloe_bench.heart.task:PUBLISHED"}
 _WITH_IMAGES = (
     "careqa_vision_mcq", "careqa_vision_open", "omnimedvqa", "gmai_mmbench", "pathmmu", "probmed", "slake", "mmmu",
 )  # fmt: skip
@@ -46,14 +53,26 @@ BACKENDS = {
     "openai": "aloe_bench.models.http:OpenAIModel",
     "mock": "aloe_bench.models.mock:MockModel",
 }
+# Who reads the option out of a reply: ours, and the published rules of others.
+PARSERS = {
+    "strict": "aloe_bench.answers.parsers:STRICT",
+    "strict2": "aloe_bench.answers.parsers:STRICT2",
+    "vlmeval": "aloe_bench.answers.parsers:VLMEVAL",
+    "probmed": "aloe_bench.answers.parsers:PROBMED",
+    "mmmu": "aloe_bench.answers.parsers:MMMU",
+    "lm-eval": "aloe_bench.answers.parsers:LMEVAL",
+    "first-letter": "aloe_bench.answers.parsers:FIRST_LETTER",
+    "exact-match": "aloe_bench.answers.parsers:EXACT_MATCH",
+}
 # What a task's facts may name: who asks in place of our own loop, what takes the place of cells, and rules of cells.
 ENGINES = {"lm-eval": "aloe_bench.bridges.lmeval.engine:lmeval_engine"}
 MEASURES = {"heart": "aloe_bench.heart.measure.effects:MEASURE"}
 CELL_RULES = {
     "probmed pairs": "aloe_bench.tasks.probmed:pairs",
     "probmed official": "aloe_bench.tasks.probmed:official_units",
-    "slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match",
 }
+# Rules of cells that read replies again; the others make do with scores, tags and clusters.
+REGRADES = {"slake exact match": "aloe_bench.answers.compat.slake:closed_by_exact_match"}
 # What a Task has (core.py).
 _TASK = ("name", "version", "source", "revision", "licence", "expected_rows", "load", "prompt")
 
@@ -118,14 +137,26 @@ def task(name: str) -> Any:
     try:
         found = resolve("task", TASKS, name)
     except UsageError as error:
-        kinds = ", ".join(f"{each}:FOLDER" for each in FOLDER_TASKS) if colon else ""
-        raise UsageError(f"{error} A folder of yours is {kinds}." if colon else str(error)) from error
+        raise UsageError(_instead(name) or f"{error}{' ' + _YOURS if colon else ''}") from error
     lacking = [part for part in _TASK if not hasattr(found, part)]
     if lacking:
         raise UsageError(f"{name}: a {type(found).__name__} without {', '.join(lacking)}; expected a Task.")
     if origin(found) is not None and find(TASKS, str(found.name)) is not None:
         raise UsageError(f"{name}: a task called {found.name!r} ships with aloe-bench. Give this one another name.")
     return found
+
+
+_YOURS = f"Yours are heart:FOLDER, {', '.join(f'{kind}:FILE' for kind in FOLDER_TASKS if kind != 'heart')}."
+
+
+def _instead(name: str) -> str:
+    """Return what somebody meant who asked for a task called like a suite or a kind of task; "" for any other name."""
+    suite = next((each for each in SUITES if folded(each) == folded(name)), None)
+    if suite:
+        return f"{name!r} is a suite, not a task: use --suite {suite}."
+    if name in FOLDER_TASKS:
+        return f"{name!r} alone names no task: give yours as {name}:{'FOLDER' if name == 'heart' else 'FILE'}."
+    return ""
 
 
 def task_names(tasks: str | None, suite: str | None) -> list[str]:

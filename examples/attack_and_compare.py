@@ -2,7 +2,7 @@
 
 import sys
 
-from aloe_bench import attack, compare, evaluate, leaderboard
+from aloe_bench import attack, compare, evaluate, leaderboard, report
 
 source, first, second = sys.argv[1:]
 manifest = attack(source, "attacked", attacks="caption,sycophancy")
@@ -10,4 +10,4 @@ print(f"{manifest['rows']} rows of {manifest['items']} items")
 runs = [evaluate(model, "heart:attacked") for model in (first, second)]
 for row in compare(*runs)["rows"]:
     print(row["row"], row["value"], row["interval"], row["p_adjusted"])
-print(leaderboard(runs, "leaderboards"))
+print(leaderboard(runs, "leaderboards"), report(runs, "report.html"))

@@ -3,64 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 
-from aloe_bench.answers.compat.probmed import BOTH, parse_yes_no_probmed
-from aloe_bench.answers.compat.vlmeval import parse_choice_vlmeval
+from aloe_bench import registry
+from aloe_bench.answers.compat.probmed import BOTH
 from aloe_bench.answers.outcome import UNREAD, is_filtered, outcome_of_unread, refusal
-from aloe_bench.answers.strict.choice import VERSION, Parsed, parse_choice, parse_yes_no, without_reasoning
+from aloe_bench.answers.parsers import Asked, Parser
+from aloe_bench.answers.strict.choice import without_reasoning
 from aloe_bench.core import LETTERS, Finish, Kind, Prediction, Sample, Score
 from aloe_bench.errors import UsageError
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a parser may know beside the reply: the question, its options, and how the reply ended."""
-
-    question: str
-    choices: Sequence[str]
-    finish: str
-
-
-Parser = Callable[[str, Asked], Parsed]
-
-
-def _strict2(kind: Kind) -> Parser:
-    """Return version 2 of the strict parser, which knew neither the question nor how the reply ended."""
-
-    def read(reply: str, asked: Asked) -> Parsed:
-        from aloe_bench.answers.compat.strict2.choice import parse_choice, parse_yes_no
-
-        found = parse_choice(reply, asked.choices) if kind == "choice" else parse_yes_no(reply)
-        return Parsed(found.letter, found.rule)
-
-    return read
-
-
-# A compat parser reads only the kind of question that its benchmark has.
-PARSERS: dict[str, Mapping[Kind, Parser]] = {
-    "strict": {
-        "choice": lambda reply, asked: parse_choice(reply, asked.choices, finish=asked.finish),
-        "yes_no": lambda reply, asked: parse_yes_no(reply, asked.question, finish=asked.finish),
-    },
-    "strict2": {"choice": _strict2("choice"), "yes_no": _strict2("yes_no")},
-    "vlmeval": {"choice": lambda reply, asked: parse_choice_vlmeval(reply, asked.choices)},
-    "probmed": {"yes_no": lambda reply, asked: parse_yes_no_probmed(reply)},
-}
+def shipped_parser(name: str) -> Parser:
+    """Return the parser of this name; raises UsageError with the closest match."""
+    found: Parser = registry.shipped("parser", registry.PARSERS, name)
+    return found
 
 
 def parser_id(name: str) -> str:
     """Return the name and version written into the header; "strict2" is version 2, whatever comes after."""
-    return "strict2-2" if name == "strict2" else f"{name}-{VERSION}"
+    return shipped_parser(name).id
 
 
 def refuse_unreadable(parser: str, kinds: Iterable[Kind], task: str) -> None:
     """Raise UsageError if `parser` cannot read questions of one of `kinds`; a jury reads the open ones."""
-    lacking = sorted(set(kinds) - set(PARSERS[parser]) - {"open"})
+    reads = shipped_parser(parser).reads
+    lacking = sorted(set(kinds) - set(reads) - {"open"})
     if lacking:
         raise UsageError(
-            f"{task}: --parser {parser} reads {', '.join(PARSERS[parser])} questions, and the task has "
+            f"{task}: --parser {parser} reads {', '.join(reads)} questions, and the task has "
             f"{', '.join(lacking)} ones. Run it with --parser strict."
         )
 
@@ -100,7 +72,8 @@ def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Sco
     if prediction.option_logprobs:
         likeliest = _likeliest(sample, prediction)
         return Score(float(likeliest == sample.target), likeliest, "logprob", outcome="answered")
-    parsed = PARSERS[parser][sample.kind](prediction.text, Asked(sample.question, sample.choices, prediction.finish))
+    asked = Asked(sample.question, sample.choices, prediction.finish)
+    parsed = shipped_parser(parser).reads[sample.kind](prediction.text, asked)
     if parsed.letter is None:
         outcome = outcome_of_unread(prediction, parsed.rule)
         why = refusal(prediction.text) if outcome == "refused" else None

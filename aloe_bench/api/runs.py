@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack, overload
 
 from aloe_bench import registry
 from aloe_bench.core import AnswerForm, AnswerProtocol, Cell, Decoding, Model, Record, Task
+from aloe_bench.errors import UsageError
 from aloe_bench.evaluation import loop, runlog
 from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.evaluation.finish import finish
@@ -86,6 +87,10 @@ class Options(TypedDict, total=False):
     judges: Jury | None
     fresh: bool
     allow_partial: bool
+    engine: Literal["native", "vlmeval"]
+    ray: str | None
+    replicas: int
+    gpus_per_replica: float
     progress: Bar
 
 
@@ -113,13 +118,19 @@ def evaluate(
     judges: Jury | None = None,
     fresh: bool = False,
     allow_partial: bool = False,
+    engine: Literal["native", "vlmeval"] = "native",
+    ray: str | None = None,
+    replicas: int = 2,
+    gpus_per_replica: float = 0.0,
     progress: Bar = silent,
 ) -> Run | list[Run]:
     """Return the finished run of `model` on one task, or one run for each of a sequence of tasks.
 
     `model` is a checkpoint folder or hub id, "mock", a ModelSpec (a server, another back end, its options), or any
     object that is a Model. A task is a name, "heart:FOLDER", or any object that is a Task. As with `aloe-bench run`, an
-    unfinished run is resumed, and a failed call has no score; `fresh` starts another run.
+    unfinished run is resumed, and a failed call has no score; `fresh` starts another run. `engine` "vlmeval" lets
+    VLMEvalKit's runner ask; `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both
+    build the model themselves, so they take a name or a ModelSpec.
     Raises UsageError for what does not fit together, DataError for data, ModelError for a model that cannot be used;
     all of it before anything is written.
     """
@@ -138,8 +149,9 @@ def evaluate(
         allow_partial=allow_partial,
     )
     plans, _ = load_plans(found, Path(data_root), settings)
-    engines = engines_of(found, Path(data_root), Path(output))
     spec = ModelSpec(model, batch_size=batch_size) if isinstance(model, str) else model
+    where = Where(engine, ray, replicas, gpus_per_replica)
+    engines = engines_of(found, Path(data_root), Path(output), where, spec)
     if isinstance(spec, ModelSpec):
         asked, facts = model_of(spec, plans, engines, name)
     else:
@@ -149,13 +161,38 @@ def evaluate(
     return runs[0] if one else runs
 
 
-def engines_of(tasks: Sequence[Task], data_root: Path, output: Path, chosen: bool = False) -> Engines | None:
-    """Return who asks in place of our own loop; None if nobody does: no task's own engine, and none is `chosen`."""
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where questions are asked: by our own loop here, by VLMEvalKit's runner, or by replicas on a Ray cluster."""
+
+    engine: str = "native"
+    ray: str | None = None
+    replicas: int = 2
+    gpus_per_replica: float = 0.0
+
+
+def engines_of(
+    tasks: Sequence[Task], data_root: Path, output: Path, where: Where, model: ModelSpec | Model
+) -> Engines | None:
+    """Return who asks in place of our own loop; None if nobody does: no task's own engine, and none is wanted.
+
+    Raises UsageError if two would, or if another engine would have to build a model that is already an object.
+    """
+    chosen = where.ray is not None or where.engine != "native"
     if not chosen and not any(map(other_engine, tasks)):
         return None
     from aloe_bench.api.engines import Engines
 
-    return Engines.of(tasks, data_root, output)
+    if where.engine not in ("native", "vlmeval"):
+        raise UsageError(f"engine {where.engine!r}: expected native or vlmeval.")
+    engines = Engines.of(tasks, data_root, output)
+    if chosen and not isinstance(model, ModelSpec):
+        raise UsageError("Ray and VLMEvalKit build the model themselves; give its folder or a ModelSpec.")
+    if where.ray is not None:
+        engines.take_cluster(tasks, where.ray, where.replicas, where.gpus_per_replica)
+    if where.engine == "vlmeval" and isinstance(model, ModelSpec):
+        engines.take_upstream(tasks, model.model, model.options)
+    return engines
 
 
 def chunk_of(batch_size: int) -> int:

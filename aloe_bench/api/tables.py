@@ -42,23 +42,27 @@ def attack(
     strength: Sequence[str] = (),
     parity: bool = False,
     limit: int | None = None,
+    places: Path | str | None = None,
     workers: int = 1,
     overwrite: bool = False,
     progress: Report = lambda done, total: None,
 ) -> Mapping[str, Any]:
     """Return the manifest of the attacked table made of source folders in `output`, which appears whole or not at all.
 
-    Ask it as task "heart:OUTPUT". `workers` processes give the same bytes as one. Raises DataError, naming every
+    Ask it as task "heart:OUTPUT". `places` is the table of a larger part of the same sources, for the same wrong boxes
+    as there. `workers` processes give the same bytes as one. Raises DataError, naming every
     fault of a source, before anything is written.
     """
     from aloe_bench.files import NewFolder
     from aloe_bench.heart.make import build, check_pictures, plan_work
     from aloe_bench.heart.sources.source import load_source
+    from aloe_bench.heart.survey import read_places
 
     named = [sources] if isinstance(sources, Path | str) else list(sources)
     loaded = [load_source(Path(source)) for source in named]
     made = recipe(attacks, templates, seed, strength, parity)
-    work = plan_work(loaded, made, limit=limit)
+    known = None if places is None else read_places(Path(places))
+    work = plan_work(loaded, made, limit=limit, places=known, n_workers=workers)
     NewFolder(Path(output), overwrite=overwrite, known_by="manifest.json").check()
     check_pictures(work, workers, lambda done, total: None)
     return build(loaded, work, made, Path(output), n_workers=workers, overwrite=overwrite, limit=limit, report=progress)

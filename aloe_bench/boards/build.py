@@ -8,18 +8,25 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
+from aloe_bench import registry
 from aloe_bench.boards import tables
+from aloe_bench.boards.compare import PROFILE
+from aloe_bench.boards.items import Items, items_of
+from aloe_bench.boards.letters import outcomes_of
 from aloe_bench.boards.pages import Board, board
 from aloe_bench.boards.prefer import preferred
-from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, read_result
+from aloe_bench.boards.published import numbers_of, read_all
+from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
 from aloe_bench.checked import checked
+from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
+from aloe_bench.evaluation.cells import header_facts, task_cells
 from aloe_bench.evaluation.outcomes import cautions
 from aloe_bench.files import safe_name, write_atomic
+from aloe_bench.tasks.data.verify import proof_of_run
 
 log = logging.getLogger(__name__)
 
@@ -46,29 +53,44 @@ class _Asked(TypedDict):
     left_out: NotRequired[list[str]]
 
 
+class Evidence(NamedTuple):
+    """What is published of a run: a result, and the items that its letters stand for."""
+
+    result: dict[str, Any]
+    items: Items
+
+
 def build(runs: Sequence[Path], output: Path) -> list[Path]:
-    """Write the evidence of `runs` under `output`/results, make every table anew; return what was written.
+    """Write the evidence of `runs` under `output`/results and /items, make every table anew; return what was written.
 
     All runs are read before anything is written. Of the runs of one model on one task the one that `preferred` names
-    counts.
+    counts. Items that no result names any more are deleted.
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
     results: dict[Path, dict[str, Any]] = {}
+    items: dict[Path, Items] = {}
     for folder in runs:
-        result = evidence(folder)
+        result, found = evidence(folder)
+        items[found.path(output)] = found
         path = _result_path(output, result)
         results[path] = preferred(results[path], result) if path in results else result
     results = {path: _beside(path, result) for path, result in results.items()}
+    for path, found in items.items():
+        write_atomic(path, found.text)
     for path, result in results.items():
         write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
-    made = _board(output)
+    published = read_all(output)
+    made = board(published)
     for name, text in made.pages.items():
         write_atomic(output / name, text)
+    named = {one.items.path(output) for one in published}
+    for path in set((output / "items").glob(f"{'[0-9a-f]' * 64}.json")) - named:
+        path.unlink()
     for remark in made.remarks:
         log.warning("%s", remark)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
-    return [*results, *(output / name for name in made.pages)]
+    return [*results, *sorted(items.keys() & named), *(output / name for name in made.pages)]
 
 
 def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +103,7 @@ def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
         if result["partial"]:
             raise
         return result  # a complete run mends a broken result
-    if result["partial"] and not there["partial"]:
+    if result["partial"] and not there["partial"] and (doubt(result) or not doubt(there)):
         raise DataError(
             f"{result['run']}: a partial run, but {path} holds a complete one. "
             "Delete that file first if it is to go, or finish the run; nothing was written."
@@ -105,9 +127,10 @@ def check(output: Path) -> list[str]:
     return differences
 
 
-def evidence(folder: Path) -> dict[str, Any]:
-    """Return what results/<model>/<task>.json says of the run in `folder`.
+def evidence(folder: Path) -> Evidence:
+    """Return what results/<model>/<task>.json says of the run in `folder`, and its items.
 
+    Its numbers are computed from its letters, as anybody can compute them again.
     Raises DataError for an unfinished run, and for a header that lacks what a page needs.
     """
     header, records = runlog.read_run(folder)
@@ -117,15 +140,19 @@ def evidence(folder: Path) -> dict[str, Any]:
     facts, cells = header_facts(header, records), task_cells(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
+    task["facts"] = {"cells": [asdict(spec) for spec in facts.cells], "measure": facts.measure}
+    items = items_of(header["task"], records)
+    outcomes = outcomes_of(items, records, facts)
     switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
-    return {
+    result = {
         "schema": SCHEMA,
         "run": header["run_id"],
-        "model": {key: header["model"][key] for key in MODEL_KEYS},
+        "model": {key: header["model"][key] for key in MODEL_KEYS} | {"profile": _profile(header)},
         "task": task,
         "protocol": header["protocol"],
         "engine": header.get("engine"),
+        "prompt_sha256": header.get("prompt_sha256"),
         "parser": header.get("parser"),
         "answer": header.get("answer", "letter"),
         "decoding": header.get("decoding"),
@@ -136,12 +163,27 @@ def evidence(folder: Path) -> dict[str, Any]:
         or header["limit"] is not None
         or header.get("shard") is not None
         or bool(known and header["n"] not in known),
+        "verified": _verified(header["task"], records),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
-        "cells": {name: asdict(numbers) for name, numbers in cells.items()},
+        "outcomes": outcomes,
         "cautions": cautions(cells, records),
+        "unread_by": {name: dict(cell.unread_by) for name, cell in cells.items() if cell.unread_by},
         **({"switched": switched} if switched else {}),
-    } | task_sections(header, records)
+    }
+    return Evidence(result | numbers_of(header["run_id"], task["name"], facts, items, outcomes), items)
+
+
+def _profile(header: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a model was asked, as far as two runs are compared by it."""
+    profile = header["model"].get("profile") or {}
+    return {key: profile[key] for key in PROFILE if profile.get(key) is not None}
+
+
+def _verified(task: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any] | None:
+    """Return whether a run's data are its benchmark's; None where its header says nothing of it."""
+    said = task.get("verified")
+    return None if said is None else asdict(proof_of_run(str(task["name"]), said, records))
 
 
 def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
@@ -150,10 +192,10 @@ def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
     mark = f"\0{label}" if label else ""
     model = safe_name(str(result["model"]["name"]) + mark) or "unnamed"
     task = str(result["task"]["name"])
-    if "heart" in result:  # a data set may be attacked in many ways, each a table of its own
+    if task not in registry.TASKS:  # what users bring may be other data under the same name, each a table of its own
         task += f"-{result['task']['data_sha256'][:8]}"
     return output / "results" / model / f"{safe_name(task)}.json"
 
 
 def _board(output: Path) -> Board:
-    return board([read_result(path) for path in sorted((output / "results").glob("*/*.json"))])
+    return board(read_all(output))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from aloe_bench.answers.outcome import outcome_of
+from aloe_bench.boards.published import read_one
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
@@ -42,6 +43,14 @@ FEW_ITEMS = 200
 Columns = Mapping[str, MeasureColumn]
 
 
+class Side(NamedTuple):
+    """One of two runs that are compared: where it is, its header and its records."""
+
+    place: Path
+    header: Mapping[str, Any]
+    records: Sequence[Record]
+
+
 def compare(first: Path, second: Path, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
     """Return the rows of a paired comparison of two run folders: second minus first.
 
@@ -50,8 +59,13 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
     are one family of Holm's, also for the margin.
     Raises DataError for an unfinished run, RunMismatchError for other questions, UsageError for a tag there is not.
     """
-    (one, before), (two, after) = (_finished(folder) for folder in (first, second))
-    _refuse_other_questions(first, one, before, second, two, after)
+    return compared(_finished(first), _finished(second), by=by, margin=margin)
+
+
+def compared(first: Side, second: Side, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
+    """Return what `compare` does, of two runs that have been read."""
+    _refuse_other_questions(first, second)
+    (_, one, before), (_, two, after) = first, second
     attacked = is_attacked(before)
     if attacked and by is not None:
         raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
@@ -76,16 +90,28 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
         rows += subgroups
     return {
         "task": one["task"]["name"],
-        "runs": [{"run": h["run_id"], "model": h["model"]["name"], "folder": str(f), "outcomes": counts(r),
-                  "unread_by": unread_by(r), "cautions": cautions(task_cells(h, r), r)}
-                 for f, h, r in ((first, one, before), (second, two, after))],
+        "runs": [_run(first), _run(second)],
         "differ_in": _differences(one, two),
         "margin": margin,
         "rows": rows,
     }  # fmt: skip
 
 
-def _differences(one: runlog.Header, two: runlog.Header) -> list[str]:
+def _run(side: Side) -> dict[str, Any]:
+    """Return what is said of one run: which it is, and how its replies ended; a published one says it itself."""
+    header, records = side.header, side.records
+    said = header.get("cautions")
+    return {
+        "run": header["run_id"],
+        "model": header["model"]["name"],
+        "folder": str(side.place),
+        "outcomes": counts(records),
+        "unread_by": unread_by(records),
+        "cautions": cautions(task_cells(header, records), records) if said is None else said,
+    }
+
+
+def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
     """Return what of how two runs were asked and graded is not the same, by its place in the header."""
     profiles = [header["model"].get("profile") or {} for header in (one, two)]
     return [key for key in NAMED if one.get(key) != two.get(key)] + [
@@ -93,16 +119,21 @@ def _differences(one: runlog.Header, two: runlog.Header) -> list[str]:
     ]
 
 
-def _finished(folder: Path) -> tuple[dict[str, Any], list[Record]]:
+def _finished(folder: Path) -> Side:
     header, records = runlog.read_run(folder)
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
-    return header, records
+    return Side(folder, header, records)
 
 
-def _refuse_other_questions(
-    first: Path, one: runlog.Header, before: Sequence[Record], second: Path, two: runlog.Header, after: Sequence[Record]
-) -> None:
+def published_side(path: Path) -> Side:
+    """Return a result of a leaderboard, which is below its folder's results/<model>/, as one side of a comparison."""
+    one = read_one(path)
+    return Side(path, one.header, one.records)
+
+
+def _refuse_other_questions(one_side: Side, two_side: Side) -> None:
+    (first, one, before), (second, two, after) = one_side, two_side
     a, b = ({key: _at(header, key) for key in SAME} for header in (one, two))
     changed = [f"{key} is {a[key]!r} and {b[key]!r}" for key in SAME if a[key] != b[key]]
     if changed:

@@ -10,14 +10,15 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
-import numpy as np
-
+from aloe_bench.boards.near import NONE, Near, key_of
+from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.tables import (
     FOOTNOTES,
     GENERATED,
+    MARKS,
     NO_RANK,
     OFTEN_CUT,
-    PARTIAL,
+    RANKED,
     Row,
     best_two,
     cautioned,
@@ -25,16 +26,15 @@ from aloe_bench.boards.tables import (
     escape,
     is_miniature,
     marked,
+    marks_of,
     open_between,
     percent,
     protocol_label,
+    with_marks,
 )
-from aloe_bench.evaluation.outcomes import MOST_UNREAD, OUTCOMES, is_ranked, shares_not_answered
+from aloe_bench.evaluation.outcomes import MOST_UNREAD, OUTCOMES, shares_not_answered
 from aloe_bench.heart.attacks import shipped
-from aloe_bench.heart.table.published import ROWS, SOURCE
-from aloe_bench.stats.family import holm, mde
-from aloe_bench.stats.intervals import ALPHA
-from aloe_bench.stats.paired import sign_flip
+from aloe_bench.stats.family import mde
 
 Result = Mapping[str, Any]
 
@@ -48,7 +48,7 @@ LEGEND = (
     "rows have no items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: "
     "its 95 % interval over images or patients, n and, where replies were filtered, cut or failed, the accuracy had "
     "they all been wrong, and right. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
-    "whose own marks are wrong in four places (docs/robustness.md). Only complete runs are ranked."
+    f"whose own marks are wrong in four places (docs/robustness.md). {RANKED}"
 )
 EFFECTS = (
     "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p: score test, then by Holm over a "
@@ -71,29 +71,30 @@ class Section:
     paper: bool = False
 
 
-def heart_page(results: Sequence[Result]) -> str:
+def heart_page(results: Sequence[Result], near: Near = NONE) -> str:
     """Return heart.md: Table 4's rows, and those of `results` that are no miniatures."""
     own = [result for result in results if not is_miniature(result)]
     found = _sections(own)
     if not any(section.paper for section in found):
         found.insert(0, Section("The published table", paper=True))
-    blocks = [block for section in found for block in _section_blocks(section)]
+    blocks = [block for section in found for block in _section_blocks(section, near)]
     return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *_footnote(blocks)]) + "\n"
 
 
-def heart_blocks(results: Sequence[Result]) -> list[str]:
+def heart_blocks(results: Sequence[Result], near: Near = NONE) -> list[str]:
     """Return the blocks for miniature.md: the same tables without the paper's rows; empty if there are none."""
     blocks = []
     for section in _sections(results):
         section.paper = False
         blocks += [
-            block.replace("## ", "### ", 1) if block.startswith("## ") else block for block in _section_blocks(section)
+            block.replace("## ", "### ", 1) if block.startswith("## ") else block
+            for block in _section_blocks(section, near)
         ]
     return ["## HEART", LEGEND, *blocks, *_footnote(blocks)] if blocks else []
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    marks = (PARTIAL, "passed over: ", OFTEN_CUT, NO_RANK)
+    marks = (*MARKS, NO_RANK, OFTEN_CUT, "passed over: ")
     return [FOOTNOTES[mark] for mark in marks if any(mark in block for block in blocks)]
 
 
@@ -107,26 +108,24 @@ def _sections(results: Sequence[Result]) -> list[Section]:
         key = (str(task["name"]), str(task["data_sha256"]))
         section = found.setdefault(key, Section(f"{escape(task['name'])}, data {escape(key[1][:8])}"))
         section.results.append(result)
-        hub = task["name"] == "heart" and task.get("source") == SOURCE and task["expected_rows"] == ROWS
-        if hub and not result["partial"]:
+        if is_published_heart(task) and not marks_of(result):
             section.title, section.paper = "The published table", True
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
 
 
-def _section_blocks(section: Section) -> list[str]:
+def _section_blocks(section: Section, near: Near) -> list[str]:
     random, rows = _paper_rows() if section.paper else (None, [])
     columns = [*rows[0].shown] if rows else []
     for result in section.results:
         columns += [name for name in result["cells"] if name not in columns]
     columns.sort(key=_place)
-    rows += [_row(result) for result in section.results]
+    rows += [_row(result, near) for result in section.results]
     random = random or _random(section.results, columns)
-    ties = _ties(section.results, columns)
     podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
     lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
     lines.append([random.name, *(str(random.shown.get(column) or "–") for column in columns), ""])
     for row in rows:
-        numbers = [_number(row, column, podium[column], ties) for column in columns]
+        numbers = [_number(row, column, podium[column]) for column in columns]
         lines.append([row.name, *numbers, "<br>".join(row.notes)])
     blocks = [f"## {section.title}", _markdown(lines)]
     if section.results:
@@ -177,17 +176,21 @@ def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
 
 
 def _run_name(result: Result) -> str:
-    return f"{escape(str(result['model']['name']))}{protocol_label(result)}" + (" †" if result["partial"] else "")
+    return with_marks(f"{escape(str(result['model']['name']))}{protocol_label(result)}", marks_of(result))
 
 
-def _row(result: Result) -> Row:
+def _row(result: Result, near: Near) -> Row:
     row = Row(_run_name(result), None, "")
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
-        row.place(column, numbers, bool(result["partial"]))
+        row.rank(column, numbers, marks_of(result))
+        if (key_of(result), column) in near:
+            row.near.add(column)
     row.notes.append(f"v{escape(str(result['task']['version']))}: {ended(_sums(result['cells']))}")
     row.notes.append(f"run {escape(str(result['run']))}{cautioned(result)}")
+    if why := doubt(result):
+        row.notes.append(f"data not verified: {escape(why)}§")
     for run, why in sorted(result.get("passed_over", {}).items()):
         row.notes.append(f"passed over: run {escape(run)}, {escape(why)}")
     return row
@@ -215,47 +218,12 @@ def _interval(interval: Sequence[float] | None) -> str:
     return f"[{low}, {high}]"
 
 
-def _number(row: Row, column: str, podium: Sequence[Decimal], ties: Mapping[tuple[str, str], bool]) -> str:
+def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
     value, small = row.shown.get(column), row.small_print.get(column, "")
     if value is None:
         return small or "–"
     text = marked(str(value), row, column, podium)
-    if ties.get((row.name, column)):
-        text += " ≈"
     return f"{text}<br><small>{small}</small>" if small else text
-
-
-def _ties(results: Sequence[Result], columns: Sequence[str]) -> dict[tuple[str, str], bool]:
-    """Return (row, column) -> whether a test fails to separate the run from the best of these runs."""
-    whole = [result for result in results if not result["partial"]]
-    ties: dict[tuple[str, str], bool] = {}
-    for column in columns:
-        there = [result for result in whole if result["cells"].get(column, {}).get("exact") is not None]
-        ranked = [result for result in there if is_ranked(result["cells"][column])]
-        if len(ranked) < 2:
-            continue
-        best = max(ranked, key=lambda result: Fraction(result["cells"][column]["exact"]))
-        others = [result for result in ranked if result is not best]
-        for other, p in zip(others, holm([_p(best, other, column) for other in others]), strict=True):
-            ties[_run_name(other), column] = p is not None and p >= ALPHA
-    return ties
-
-
-def _p(first: Result, second: Result, column: str) -> float:
-    """Return the p of no difference between two runs in one column, data sets counting the same."""
-    task, _, name = column.partition("/")
-    one, two = first["heart"][task]["outcomes"], second["heart"][task]["outcomes"]
-    found = [dataset for dataset in one if name in one[dataset]]
-    sums = []
-    for dataset in found:
-        there = np.array([letter != "." for letter in one[dataset][name]])
-        right = [np.array([letter == "1" for letter in part[dataset][name]], dtype=float) for part in (one, two)]
-        clusters = np.array(one[dataset]["clusters"].split(), dtype=int)[there]
-        sums.append(np.bincount(clusters, weights=(right[0] - right[1])[there]))
-    if len(found) > 1:
-        sizes = [sum(letter != "." for letter in one[dataset][name]) for dataset in found]
-        sums = [part / size / len(found) for part, size in zip(sums, sizes, strict=True)]
-    return sign_flip(np.concatenate(sums), column, first["run"], second["run"])[0]
 
 
 def _effects(results: Sequence[Result]) -> list[list[str]]:

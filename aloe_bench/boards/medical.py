@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from aloe_bench.boards.shapes import PageText, Shape
-from aloe_bench.boards.tables import escape, words
+from aloe_bench.boards.tables import RANKED, escape, words
 
 
 def _paragraphs(shape: Shape) -> tuple[str, ...]:
     return (
         "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; a mark "
         "does not say that a test separates the models. Under a number: its 95 % interval over images and the number "
-        "of questions that were really scored. Rows marked *(paper)* are copied from Aloe-Vision, Table 3. Only "
-        "complete runs are ranked.",
+        f"of questions that were really scored. Rows marked *(paper)* are copied from Aloe-Vision, Table 3. {RANKED}",
         "\n".join(_rows(shape)),
     )
 

@@ -11,8 +11,10 @@ from aloe_bench.boards.careqa import CAREQA
 from aloe_bench.boards.heart import heart_page
 from aloe_bench.boards.medical import MEDICAL
 from aloe_bench.boards.miniature import Part, miniature_page, titled
+from aloe_bench.boards.near import near_best
+from aloe_bench.boards.published import Published
 from aloe_bench.boards.shapes import Entry, PageText, Shape, generic
-from aloe_bench.boards.tables import GENERATED, is_miniature, page
+from aloe_bench.boards.tables import GENERATED, RANKED, is_miniature, page
 from aloe_bench.facts import Place, facts_of
 from aloe_bench.files import safe_name
 
@@ -25,7 +27,7 @@ RESERVED = ("heart", "miniature", "other")
 OWN = (
     "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; a mark does "
     "not say that a test separates the models. Under a number: its 95 % interval, the number of questions and, where "
-    "replies were filtered, cut or failed, the score had they all been wrong, and right. Only complete runs are ranked."
+    f"replies were filtered, cut or failed, the score had they all been wrong, and right. {RANKED}"
 )
 OTHER = f"Tasks that have no page of their own. {OWN} Runs on other data have a table of their own."
 
@@ -38,8 +40,10 @@ class Board:
     remarks: tuple[str, ...]
 
 
-def board(results: Sequence[Result]) -> Board:
-    """Return every page made of `results`; each result stands on one at least, or a remark says why not."""
+def board(published: Sequence[Published]) -> Board:
+    """Return every page made of these results; each stands on one at least, or a remark says why not."""
+    results = [one.result for one in published]
+    near = near_best(published)
     remarks: list[str] = []
     places: dict[str, dict[str, Entry]] = {name: {} for name in TEXTS}
     for name in registry.TASKS:
@@ -68,9 +72,9 @@ def board(results: Sequence[Result]) -> Board:
     own = [result for result in results if not is_miniature(result)]
     small = [result for result in results if is_miniature(result)]
     made = {f"{name}.md": page(shape, own) for name, shape in shapes.items()}
-    made["heart.md"] = heart_page(results)
+    made["heart.md"] = heart_page(results, near)
     made["miniature.md"] = miniature_page(
-        list(shapes.values()), small, _others([result for result in rest if is_miniature(result)])
+        list(shapes.values()), small, _others([result for result in rest if is_miniature(result)]), near
     )
     made["other.md"] = _other_page([result for result in rest if not is_miniature(result)])
     return Board(dict(sorted(made.items())), tuple(dict.fromkeys(remarks)))

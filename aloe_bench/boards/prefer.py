@@ -1,4 +1,4 @@
-"""Which of two runs of one model on one task a page shows: the complete one, the graded one, the newest."""
+"""Which of two runs of one model on one task a page shows: the verified one, the complete, the graded, the newest."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import logging
 import re
 from collections.abc import Mapping
 from typing import Any
+
+from aloe_bench.boards.results import doubt
 
 log = logging.getLogger(__name__)
 
@@ -17,12 +19,12 @@ _REPLACED = "run %s takes the place of run %s, of another model of the same name
 def preferred(given: Result, result: Result) -> dict[str, Any]:
     """Return the one that is shown, with the newer runs that were passed over for it, each with the reason.
 
-    `given` was there before; it stays only if it is complete or graded and `result` is not, or if it is newer by the
-    time in its name. The order in which more than two runs come makes no difference.
+    `given` was there before; it stays only if it is verified, complete or graded and `result` is not, or if it is newer
+    by the time in its name. The order in which more than two runs come makes no difference.
     """
     if given["run"] == result["run"]:
         return _shown(result, given, {})
-    for why, has in (("partial", _is_complete), ("not graded", _is_graded)):
+    for why, has in (("data not verified", _is_verified), ("partial", _is_complete), ("not graded", _is_graded)):
         if has(given) != has(result):
             shown, other = (given, result) if has(given) else (result, given)
             log.warning("run %s left out: %s; run %s is shown", other["run"], why, shown["run"])
@@ -40,6 +42,10 @@ def _shown(shown: Result, other: Result, why: Mapping[str, str]) -> dict[str, An
     kept = {run: over[run] for run in sorted(over) if run != shown["run"] and not _is_newer(shown["run"], run)}
     rest = {key: value for key, value in shown.items() if key != "passed_over"}
     return {**rest, "passed_over": kept} if kept else rest
+
+
+def _is_verified(result: Result) -> bool:
+    return not doubt(result)
 
 
 def _is_complete(result: Result) -> bool:

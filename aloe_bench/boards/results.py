@@ -8,11 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+from aloe_bench import registry
+from aloe_bench.boards.letters import Outcomes
 from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
-from aloe_bench.facts import Place
+from aloe_bench.facts import CellSpec, Place
+from aloe_bench.heart.table.published import ROWS, SOURCE
 
-SCHEMA = 1
+SCHEMA = 2
 AGAIN = "Build it again from its run folder."
 
 
@@ -54,6 +57,17 @@ class TaskFacts(TypedDict):
     places: NotRequired[tuple[Place, ...]]
 
 
+class PublishedFacts(TypedDict):
+    """Of a task's facts what its numbers follow from, as `facts.Facts` has them."""
+
+    cells: tuple[CellSpec, ...]
+    measure: str
+
+
+class PublishedTask(TaskFacts):
+    facts: PublishedFacts
+
+
 class JudgeFacts(TypedDict):
     name: str
     backend: str
@@ -61,6 +75,13 @@ class JudgeFacts(TypedDict):
 
 class JuryFacts(TypedDict):
     judges: list[JudgeFacts]
+
+
+class VerifiedFacts(TypedDict):
+    """Whether the data are known to be the benchmark's: by what, "" if not, and why not."""
+
+    by: str
+    why: str
 
 
 class EngineFacts(TypedDict):
@@ -85,16 +106,15 @@ class Levels(TypedDict):
 
 
 class Attacked(TypedDict):
-    """One kind of question of an attacked table: attack -> measure -> levels, data set -> outcomes."""
+    """One kind of question of an attacked table: attack -> measure -> levels."""
 
     columns: dict[str, dict[str, Levels]]
-    outcomes: dict[str, dict[str, str]]
 
 
 class Result(TypedDict):
     run: str
     model: ModelFacts
-    task: TaskFacts
+    task: PublishedTask
     protocol: str
     engine: NotRequired[EngineFacts | None]
     parser: NotRequired[str | None]
@@ -102,11 +122,14 @@ class Result(TypedDict):
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
     partial: bool
+    verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]
     left_out: NotRequired[list[str]]
     passed_over: NotRequired[dict[str, str]]
     cells: dict[str, Numbers]
     cautions: NotRequired[list[str]]
+    unread_by: NotRequired[dict[str, dict[str, int]]]
+    outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
 
 
@@ -126,6 +149,23 @@ def read_result(path: Path) -> Mapping[str, Any]:
     return result
 
 
+def doubt(result: Mapping[str, Any]) -> str:
+    """Return why the data of a result are not known to be its benchmark's; "" if they are, or it is of no benchmark.
+
+    A task from outside this package, and an attacked folder, is no benchmark that anybody else was asked.
+    """
+    task = result["task"]
+    if task["name"] not in registry.TASKS and not is_published_heart(task):
+        return ""
+    verified = result.get("verified") or {"by": "", "why": "made before data were verified"}
+    return "" if verified["by"] else str(verified["why"])
+
+
+def is_published_heart(task: Mapping[str, Any]) -> bool:
+    """Return whether a task says that it is the whole published HEART table."""
+    return bool(task["name"] == "heart" and task.get("source") == SOURCE and task["expected_rows"] == ROWS)
+
+
 def _check_numbers(result: Result, path: Path) -> None:
     """Raise DataError where a cell's fraction is none, or its attacked table does not have it."""
     for name, numbers in result["cells"].items():
@@ -143,17 +183,6 @@ def _check_numbers(result: Result, path: Path) -> None:
         levels = columns.get(attack, {}).get(measure)
         if levels is None or not {"chance", "below_chance"} <= levels["macro"].keys():
             raise DataError(f"{path}: heart has nothing, or no chance, for the cell {name!r}.")
-        _check_outcomes(result["heart"][task]["outcomes"], attack, name, path)
     for task, part in result["heart"].items() if "heart" in result else ():
         if "baseline" not in part["columns"]:
             raise DataError(f"{path}: heart.{task}.columns.baseline is missing.")
-
-
-def _check_outcomes(outcomes: Mapping[str, Mapping[str, str]], attack: str, name: str, path: Path) -> None:
-    found = [each for each in outcomes.values() if attack in each]
-    if not found:
-        raise DataError(f"{path}: heart has no outcomes for the cell {name!r}.")
-    for each in found:
-        clusters = each.get("clusters", "").split()
-        if len(clusters) != len(each[attack]) or not all(map(str.isdecimal, clusters)):
-            raise DataError(f"{path}: heart's outcomes of {name!r} are not one for each cluster named.")

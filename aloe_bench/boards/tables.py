@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any
 
+from aloe_bench.boards.results import doubt
 from aloe_bench.boards.shapes import Shape, key_of
 from aloe_bench.evaluation.outcomes import (
     MARKED_CUT,
@@ -28,16 +29,25 @@ GROUP_TITLES = {
 # The paper's Table 3 names no best among closed models: it has one of them.
 UNRANKED_GROUPS = ("closed",)
 MAX_NAME_CHARS, MAX_CAUTION_CHARS = 100, 800
+# A part of the task; data that are not known to be the task's.
+MARKS = ("†", "§")
+# Too many replies cut or unread for a rank; many cut.
+NO_RANK, OFTEN_CUT = "¶", "°"
+RANKED = "Only complete runs on verified data are ranked."
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
-PARTIAL, NO_RANK, OFTEN_CUT = "†", "§", "°"
 FOOTNOTES = {
-    PARTIAL: "† A limited or partial run: not the whole task, and not ranked.",
+    "†": "† A limited or partial run: not the whole task, and not ranked.",
+    "§": (
+        "§ Data not verified, and not ranked: the note says why. Data are verified if `aloe-bench data fetch` brought "
+        "them at a commit, `run` computed every checksum again, and all rows are on the list of the benchmark's rows, "
+        "where this package has one."
+    ),
     "passed over: ": (
-        "Passed over: of several runs of one model on one task a complete one is shown, of these a graded one, of "
-        "these the newest."
+        "Passed over: of several runs of one model on one task one on verified data is shown, of these a complete one, "
+        "of these a graded one, of these the newest."
     ),
     OFTEN_CUT: f"° Over {MARKED_CUT} % of these replies ended at the token limit before an answer, and so wrong.",
-    NO_RANK: f"§ Not ranked: over {MOST_CUT} % of these replies were cut, or over {MOST_UNREAD} % unread.",
+    NO_RANK: f"¶ Not ranked: over {MOST_CUT} % of these replies were cut, or over {MOST_UNREAD} % unread.",
     "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
 }
 
@@ -46,7 +56,8 @@ FOOTNOTES = {
 class Row:
     """One line of a table; `shown` holds the printed percentages, None where there is none.
 
-    `marks` stand behind the numbers of columns; of these `unranked` have no rank.
+    `unranked` holds the marks of the columns that are not ranked, `often_cut` the columns with many cut replies,
+    `marks` those of all its results.
     """
 
     name: str
@@ -54,17 +65,28 @@ class Row:
     domain: str
     shown: dict[str, Decimal | None] = field(default_factory=dict)
     small_print: dict[str, str] = field(default_factory=dict)
-    unranked: set[str] = field(default_factory=set)
-    marks: dict[str, str] = field(default_factory=dict)
+    unranked: dict[str, str] = field(default_factory=dict)
+    often_cut: set[str] = field(default_factory=set)
+    near: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    marks: set[str] = field(default_factory=set)
 
-    def place(self, column: str, numbers: Mapping[str, Any], partial: bool) -> None:
-        """Say by marks whether the cell with these counts has a rank."""
-        ranked, often_cut = is_ranked(numbers), is_cut_often(numbers)
-        marks = ((PARTIAL, partial), (NO_RANK, not ranked), (OFTEN_CUT, often_cut and ranked))
-        self.marks[column] = "".join(mark for mark, holds in marks if holds)
-        if partial or not ranked:
-            self.unranked.add(column)
+    @property
+    def title(self) -> str:
+        """The name, with the marks of its results."""
+        return with_marks(self.name, "".join(mark for mark in MARKS if mark in self.marks))
+
+    def rank(self, column: str, numbers: Mapping[str, Any], marks: str) -> None:
+        """Mark the cell with these counts, of a result with these marks: why it has no rank, or many cut replies."""
+        if unranked := marks + ("" if is_ranked(numbers) else NO_RANK):
+            self.unranked[column] = unranked
+        if is_cut_often(numbers):
+            self.often_cut.add(column)
+
+
+def with_marks(name: str, marks: str) -> str:
+    """Return a row's name with marks behind it, if there are any."""
+    return f"{name} {marks}" if marks else name
 
 
 def percent(value: Fraction, step: str = "0.01") -> Decimal:
@@ -118,6 +140,11 @@ def is_miniature(result: Mapping[str, Any]) -> bool:
     return bool(model["miniature"]) or "mock" in (model["backend"], *(judge["backend"] for judge in judges))
 
 
+def marks_of(result: Mapping[str, Any]) -> str:
+    """Return the marks of a result that is not ranked, "" of one that is."""
+    return "".join(mark for mark, has in zip(MARKS, (result["partial"], doubt(result)), strict=True) if has)
+
+
 def protocol_label(result: Mapping[str, Any]) -> str:
     """Return what sets a row apart from the strict parser on generated text; empty for that.
 
@@ -125,12 +152,12 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     """
     if (result.get("engine") or {}).get("name") == "lm-eval":
         return ""
-    parser = str(result.get("parser") or "strict").partition("-")[0]
+    parser = str(result.get("parser") or "").rpartition("-")[0] or "strict"
     marks = ["logprob"] if result["protocol"] == "logprob" else []
     marks += ["answers as text"] if result.get("answer") == "text" else []
     # It took no temperature: what it then does is its own affair, and need not be greedy.
     marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
-    marks += [f"{parser} parser"] if parser != "strict" and parser.isalnum() else []
+    marks += [f"{parser} parser"] if parser != "strict" and parser.replace("-", "").isalnum() else []
     return "".join(f" [{mark}]" for mark in marks)
 
 
@@ -152,17 +179,16 @@ def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
-    task = result["task"]["name"]
+    task, marks = result["task"]["name"], marks_of(result)
+    row.marks |= set(marks)
     for each in shape.entries[task].place.columns:
         column, numbers = key_of(task, each), result["cells"].get(each.cell)
         if numbers is None:
             continue
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
         row.small_print[column] = _small_print(numbers)
-        row.place(column, numbers, bool(result["partial"]))
+        row.rank(column, numbers, marks)
     row.notes.append(_note(shape, result))
-    if result["partial"] and not row.name.endswith("†"):
-        row.name += " †"
 
 
 def _small_print(numbers: Mapping[str, Any]) -> str:
@@ -193,8 +219,9 @@ def ended(numbers: Mapping[str, Any]) -> str:
 
 def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     """Return the line on one task of a row: its version, counts, jury and run."""
-    task, overall = result["task"], _first_cell(result)
-    counts = f"n {overall['n']}, {ended(overall)}"
+    task, (name, overall) = result["task"], _first_cell(result)
+    causes = result.get("unread_by", {}).get(name, {})
+    counts = f"n {overall['n']}, {ended({**overall, 'unread_by': causes})}"
     if overall["unjudged"]:
         counts += f", not judged {overall['unjudged']}"
     if result.get("judges"):
@@ -207,6 +234,8 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     if result.get("absent"):
         absent = ", ".join(f"{escape(group)} {count}" for group, count in sorted(result["absent"].items()))
         counts += f"; absent: {absent}"
+    if why := doubt(result):
+        counts += f"; data not verified: {escape(why)}§"
     if result.get("left_out"):
         counts += f"; left out by this command: {', '.join(map(escape, result['left_out']))}‡"
     for run, why in sorted(result.get("passed_over", {}).items()):
@@ -221,11 +250,11 @@ def cautioned(result: Mapping[str, Any]) -> str:
     return "".join(f"<br>Caution: {escape(text, MAX_CAUTION_CHARS)}" for text in result.get("cautions", ()))
 
 
-def _first_cell(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the cell whose counts the notes tell: that of all questions, or the first."""
+def _first_cell(result: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return name and numbers of the cell whose counts the notes tell: that of all questions, or the first."""
     cells = result["cells"]
-    found: Mapping[str, Any] = cells["overall"] if "overall" in cells else next(iter(cells.values()))
-    return found
+    name = "overall" if "overall" in cells else next(iter(cells))
+    return name, cells[name]
 
 
 def page(shape: Shape, results: Sequence[Mapping[str, Any]]) -> str:
@@ -245,7 +274,7 @@ def tables(shape: Shape, rows: Sequence[Row]) -> list[str]:
         if members:
             title = group_title.replace("<", "&lt;").replace(">", "&gt;")
             blocks += [f"## {title}", _table(shape, members, ranked=group not in UNRANKED_GROUPS)]
-    said = "".join(part for row in rows for part in (*row.notes, *row.marks.values()))
+    said = "".join([*(note for row in rows for note in row.notes), *blocks])
     blocks += [text for mark, text in FOOTNOTES.items() if mark in said]
     return blocks
 
@@ -259,7 +288,7 @@ def _table(shape: Shape, rows: Sequence[Row], ranked: bool) -> str:
     podium = {column: best_two(rows, column) if ranked else [] for column in columns}
     for row in rows:
         numbers = [_number(row, column, podium[column]) for column in columns]
-        lines.append([row.name, row.domain, *numbers, "<br>".join(row.notes)])
+        lines.append([row.title, row.domain, *numbers, "<br>".join(row.notes)])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -272,14 +301,15 @@ def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
 
 
 def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
-    """Return `text` with the marks of its value: bold if best, underlined if second, others behind it."""
+    """Return `text` with its marks: bold if best, underlined if second, ≈ if near the best, or why it is not ranked."""
     value = row.shown[column]
-    text += row.marks.get(column, "")
+    text += OFTEN_CUT if column in row.often_cut else ""
     if column in row.unranked:
-        return text
+        return text + row.unranked[column]
+    near = " ≈" if column in row.near else ""
     if podium and value == podium[0]:
-        return f"**{text}**"
-    return f"<u>{text}</u>" if value in podium else text
+        return f"**{text}**{near}"
+    return (f"<u>{text}</u>" if value in podium else text) + near
 
 
 def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:

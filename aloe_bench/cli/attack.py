@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,28 @@ if TYPE_CHECKING:
     from aloe_bench.heart.sources.source import Source
 
 
+@dataclass(frozen=True)
+class AttackOptions:
+    """The options of `attack`, by their names on the command line."""
+
+    new_source: Path | None
+    source: tuple[Path, ...]
+    output: Path | None
+    type: str
+    strength: tuple[str, ...]
+    templates: str
+    parity: bool
+    seed: int
+    limit: int | None
+    places: Path | None
+    workers: int | None
+    embed: bool
+    overwrite: bool
+    preview: int | None
+    dry_run: bool
+    as_json: bool
+
+
 @click.command()
 @click.option("--source", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable.")
 @click.option("--output", type=click.Path(path_type=Path), help="The new folder (with --preview: the PNG file).")
@@ -25,6 +48,9 @@ if TYPE_CHECKING:
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
 @click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
+@click.option(
+    "--places", type=click.Path(path_type=Path), help="Table of a larger part of the source, for its wrong boxes."
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes; the output does not depend on it.  [default: all]")
 @click.option("--embed", is_flag=True, help="Put the pictures into the table, as on the hub, and not beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace an --output that this command wrote.")
@@ -32,25 +58,28 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Check everything, pictures too, and say what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--new-source", type=click.Path(path_type=Path), help="Write a commented template of a source.")
-def attack(new_source: Path | None, source: tuple[Path, ...], **options: Any) -> None:
+def attack(**options: Any) -> None:
     """Make a HEART table of --source: each question without a cue, and with every cue in every variant.
 
     Measure it with `aloe-bench run --tasks heart:OUTPUT`. The folder appears whole or not at all.
     """
-    if new_source is not None:
+    wanted = AttackOptions(**options)
+    if wanted.new_source is not None:
         from aloe_bench.heart.sources.new_source import write_new_source
 
-        write_new_source(new_source)
-        click.echo(f"{new_source}: fill in dataset.toml, labels.csv, images/ and annotations/, then try --dry-run.")
+        write_new_source(wanted.new_source)
+        click.echo(
+            f"{wanted.new_source}: fill in dataset.toml, labels.csv, images/ and annotations/, then try --dry-run."
+        )
         return
-    if not source:
+    if not wanted.source:
         raise click.UsageError("--source is missing: a source folder. --new-source FOLDER writes a template of one.")
-    if options["output"] is None and not options["dry_run"]:
+    if wanted.output is None and not wanted.dry_run:
         raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
     from aloe_bench.api.tables import recipe
 
-    made = recipe(options["type"], options["templates"], options["seed"], options["strength"], options["parity"])
-    _act(_load(source), made, options)
+    made = recipe(wanted.type, wanted.templates, wanted.seed, wanted.strength, wanted.parity)
+    _act(_load(wanted.source), made, wanted)
 
 
 def _load(folders: tuple[Path, ...]) -> list[Source]:
@@ -59,20 +88,23 @@ def _load(folders: tuple[Path, ...]) -> list[Source]:
     return [load_source(folder) for folder in folders]
 
 
-def _act(sources: list[Source], recipe: HeartRecipe, options: dict[str, Any]) -> None:
+def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> None:
     from aloe_bench.cli.common import progress_of
     from aloe_bench.files import NewFolder
     from aloe_bench.heart.make import build, check_pictures, plan_work
+    from aloe_bench.heart.survey import read_places
     from aloe_bench.workers import available
 
-    output, quiet = options["output"], options["as_json"]
-    n_workers = options["workers"] or available()
-    work = plan_work(sources, recipe, limit=options["limit"])
-    if options["preview"] is not None:
-        _preview(work, recipe, options)
+    output, quiet = wanted.output, wanted.as_json
+    n_workers = wanted.workers or available()
+    if output is not None and wanted.preview is None:
+        NewFolder(output, overwrite=wanted.overwrite, known_by="manifest.json").check()
+    places = None if wanted.places is None else read_places(wanted.places)
+    with progress_of("looking at true boxes", quiet=quiet) as report:
+        work = plan_work(sources, recipe, limit=wanted.limit, places=places, n_workers=n_workers, report=report)
+    if wanted.preview is not None:
+        _preview(work, recipe, wanted.preview, output, as_json=quiet)
         return
-    if output is not None:
-        NewFolder(output, overwrite=options["overwrite"], known_by="manifest.json").check()
     with progress_of("checking pictures", quiet=quiet) as report:
         twins = check_pictures(work, n_workers, report)
     for ids in twins[:5]:
@@ -81,7 +113,7 @@ def _act(sources: list[Source], recipe: HeartRecipe, options: dict[str, Any]) ->
         )
     if len(twins) > 5:
         click.echo(f"Caution: {len(twins) - 5} more pictures are listed under several ids.", err=True)
-    if options["dry_run"]:
+    if wanted.dry_run or output is None:
         _say_dry(work, recipe, as_json=quiet)
         return
     with progress_of("attacking", quiet=quiet) as report:
@@ -91,22 +123,21 @@ def _act(sources: list[Source], recipe: HeartRecipe, options: dict[str, Any]) ->
             recipe,
             output,
             n_workers=n_workers,
-            embed=options["embed"],
-            overwrite=options["overwrite"],
-            limit=options["limit"],
+            embed=wanted.embed,
+            overwrite=wanted.overwrite,
+            limit=wanted.limit,
             report=report,
         )
     _say(output, manifest, as_json=quiet)
 
 
-def _preview(work: Work, recipe: HeartRecipe, options: dict[str, Any]) -> None:
+def _preview(work: Work, recipe: HeartRecipe, items: int, output: Path | None, *, as_json: bool) -> None:
     from aloe_bench.heart.preview import write_sheet
 
-    output = options["output"]
     if output is None or output.suffix.lower() != ".png":
         raise click.UsageError(f"--preview writes one picture: give --output a name that ends in .png, not {output}.")
-    n = write_sheet([(job, key) for job in work.jobs for key in job.keys], recipe, options["preview"], output)
-    click.echo(json.dumps({"preview": str(output), "items": n}) if options["as_json"] else f"{output}: {n} items")
+    n = write_sheet([(job, key) for job in work.jobs for key in job.keys], recipe, items, output)
+    click.echo(json.dumps({"preview": str(output), "items": n}) if as_json else f"{output}: {n} items")
 
 
 def _say_dry(work: Work, recipe: HeartRecipe, *, as_json: bool) -> None:

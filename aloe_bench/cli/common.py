@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import click
+
+_Value = TypeVar("_Value")
 
 
 class FiniteRange(click.FloatRange):
@@ -22,11 +24,11 @@ class FiniteRange(click.FloatRange):
         return number
 
 
-def need(options: dict[str, Any], *names: str) -> None:
-    """Raise a usage error for the first of `names` that was not given."""
-    for name in names:
-        if options[name] is None:
-            raise click.UsageError(f"Missing option '--{name}'.")
+def given(value: _Value | None, name: str) -> _Value:
+    """Return the value of option --`name`; raises a usage error if it was not given."""
+    if value is None:
+        raise click.UsageError(f"Missing option '--{name}'.")
+    return value
 
 
 class Report(Protocol):

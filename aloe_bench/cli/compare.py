@@ -21,8 +21,18 @@ TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "
 @click.option("--by", help="Also one row for each value of this tag, e.g. category or modality (exploratory).")
 @click.option("--margin", type=FiniteRange(0, 100, min_open=True), help="Points that may be lost, e.g. 2.")
 @click.option("--dose", metavar="SETTING", help="RUNS of one model at several strengths, e.g. of caption.size.")
+@click.option("--explain", is_flag=True, help="Why do two runs differ: their headers, and the difference in parts.")
+@click.option("--data-root", type=click.Path(path_type=Path), help="With --explain: the data of logs of schema 1.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
-def compare(runs: tuple[Path, ...], by: str | None, margin: float | None, dose: str | None, as_json: bool) -> None:
+def compare(
+    runs: tuple[Path, ...],
+    by: str | None,
+    margin: float | None,
+    dose: str | None,
+    explain: bool,
+    data_root: Path | None,
+    as_json: bool,
+) -> None:
     """Compare two run folders, item by item: the second of RUNS minus the first.
 
     Both must have answered the same questions. Interval and p are those of one score test, over clusters where images
@@ -31,6 +41,9 @@ def compare(runs: tuple[Path, ...], by: str | None, margin: float | None, dose: 
     tests that the second is less than so many points worse. Of a HEART table: every accuracy, what each cue cost
     (drop), and which share of the answers right in both runs it turned to its own option (led).
 
+    --explain: the difference in mean score, split into what differing rows, parsers and cut replies do, and the rest;
+    the runs may have been asked otherwise.
+
     --dose: how cue-following rises with the strength of the attack, over two runs or more of one model.
     """
     if dose is not None:
@@ -38,6 +51,11 @@ def compare(runs: tuple[Path, ...], by: str | None, margin: float | None, dose: 
         return
     if len(runs) != 2:
         raise click.UsageError(f"{len(runs)} run folders; expected two, the first and the second.")
+    if explain:
+        if by is not None or margin is not None:
+            raise click.UsageError("--explain splits one difference; leave --by and --margin out.")
+        _explain(runs[0], runs[1], data_root, as_json)
+        return
     from aloe_bench.boards.compare import compare as compare_runs
 
     result = compare_runs(*runs, by=by, margin=None if margin is None else margin / 100)
@@ -72,6 +90,45 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
         half = "not reached" if row["ed50"] is None else f"{most[0]}{row['ed50']:.3g}"
         table.add_row(row["row"], shares, curve, _p(row["p_trend"]), half, f"{low} to {high}", str(row["n"]))
     Console(width=None if sys.stdout.isatty() else 150).print(table)
+
+
+def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from aloe_bench.boards.explain import explain as explained
+
+    found = explained(first, second, data_root)
+    change = found.second - found.first
+    if as_json:
+        parts = [
+            {
+                "name": p.name,
+                "points": float(100 * p.points),
+                "exact_points": str(100 * p.points),
+                "n": p.n,
+                "says": p.says,
+            }
+            for p in found.parts
+        ]
+        scores = {"first": float(found.first), "second": float(found.second), "exact_points": str(100 * change)}
+        headers = {d.place: [d.first, d.second] for d in found.headers}
+        click.echo(json.dumps({**scores, "headers": headers, "parts": parts}, indent=2))
+        return
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    if found.headers:
+        table = Table("the headers differ in", "first", "second")
+        for difference in found.headers:
+            table.add_row(*map(escape, (difference.place, difference.first, difference.second)))
+        console.print(table)
+    table = Table("part of the difference", "points", "items", "")
+    for part in found.parts:
+        table.add_row(part.name, _points(float(part.points), "+.2f"), str(part.n), part.says)
+    table.add_section()
+    means = f"{_points(float(found.first), '.2f')} -> {_points(float(found.second), '.2f')}"
+    table.add_row("second minus first", _points(float(change), "+.2f"), "", f"mean over the items: {means}")
+    console.print(table)
 
 
 def show(result: dict[str, Any], margin: float | None = None) -> None:

@@ -1,4 +1,4 @@
-"""`aloe-bench data`: data sets on disk."""
+"""`aloe-bench data`: data sets of tasks, and training mixtures."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from pathlib import Path
 import click
 
 from aloe_bench import registry
+from aloe_bench.cli import mixture, questions
 from aloe_bench.errors import DataError, UsageError
 
 
 @click.group()
 def data() -> None:
-    """Fetch the data sets of tasks."""
+    """Fetch the data sets of tasks, check questions of your own, and make training mixtures (docs/data.md)."""
+
+
+for command in (questions.template, questions.check, mixture.sniff, mixture.clean):
+    data.add_command(command)
 
 
 @data.command()
@@ -27,7 +32,7 @@ def fetch(tasks: tuple[str, ...], data_root: Path, revision: str | None) -> None
     from aloe_bench.tasks.data.fetch import fetch as bring
 
     members = [member for name in tasks for member in registry.find(registry.SUITES, name) or (name,)]
-    found = [registry.resolve("task", registry.TASKS, member) for member in members]
+    found = [registry.resolve("task", {**registry.TASKS, **registry.PUBLISHED}, member) for member in members]
     # Two tasks of one data set are fetched once.
     wanted: dict[Fetch, str] = {}
     for task in found:

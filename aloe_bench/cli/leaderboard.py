@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
 
+from aloe_bench.cli.common import FiniteRange
+
 
 @click.group()
 def leaderboard() -> None:
-    """Build and check leaderboard pages."""
+    """Build and check leaderboard pages, and compare published runs."""
 
 
 @leaderboard.command()
@@ -38,3 +41,25 @@ def check(output: Path) -> None:
     if found:
         raise GateError("\n".join(found))
     click.echo(f"{output}: every page is what its results give.")
+
+
+@leaderboard.command()
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--by", help="Also one row for each value of this tag (exploratory).")
+@click.option("--margin", type=FiniteRange(0, 100, min_open=True), help="Points that may be lost, e.g. 2.")
+@click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
+def compare(first: Path, second: Path, by: str | None, margin: float | None, as_json: bool) -> None:
+    """Compare two published results, FIRST and SECOND, item by item, as `aloe-bench compare` does run folders.
+
+    They are files results/MODEL/TASK.json of a leaderboard; neither run, model nor data are needed.
+    """
+    from aloe_bench.boards.compare import compared, published_side
+    from aloe_bench.cli.compare import show
+
+    share = None if margin is None else margin / 100
+    result = compared(published_side(first), published_side(second), by=by, margin=share)
+    if as_json:
+        click.echo(json.dumps(result, indent=2, allow_nan=False))
+        return
+    show(result, margin)

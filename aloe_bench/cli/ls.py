@@ -9,12 +9,18 @@ import click
 
 from aloe_bench import registry
 
-FOLDERS = {"heart:FOLDER": "the rows its manifest counts, a folder that `attack` wrote or the published HEART table"}
+FOLDERS = {
+    "heart:FOLDER": "the rows its manifest counts, a folder that `attack` wrote or the published HEART table",
+    "mcq:FILE": "multiple-choice questions of your own, every row of the file; `data template mcq` writes an example",
+    "yesno:FILE": "yes/no questions of your own",
+    "open:FILE": "open questions of your own, for a jury to grade",
+}
 TABLES: dict[str, Callable[[], Mapping[str, object]]] = {
     "tasks": lambda: {name: _task_line(name) for name in registry.TASKS} | FOLDERS,
     "suites": lambda: {name: ", ".join(tasks) for name, tasks in registry.SUITES.items()},
     "attacks": lambda: _attack_lines(),
     "backends": lambda: {name: place.split(":")[0] for name, place in registry.BACKENDS.items()},
+    "parsers": lambda: _parser_lines(),
     "judges": lambda: _judge_lines(),
     "models": lambda: _model_facts(),
     "recipes": lambda: _recipe_lines(),
@@ -24,6 +30,13 @@ TABLES: dict[str, Callable[[], Mapping[str, object]]] = {
 def _task_line(name: str) -> str:
     task = registry.resolve("task", registry.TASKS, name)
     return f"{task.expected_rows} rows, {task.licence}, {task.source}, version {task.version}"
+
+
+def _parser_lines() -> dict[str, str]:
+    from aloe_bench.answers.score import shipped_parser
+
+    found = {name: shipped_parser(name) for name in registry.PARSERS}
+    return {name: f"{' and '.join(parser.reads)}: {parser.says}" for name, parser in found.items()}
 
 
 def _judge_lines() -> dict[str, str]:
@@ -69,7 +82,7 @@ def _line(facts: object) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--tasks-path", is_flag=True, help="Print the folder to give to lm-eval as --include_path.")
 def ls(what: str, as_json: bool, tasks_path: bool) -> None:
-    """List tasks, suites, attacks, backends, judges of the shipped jury, models of the paper, or training recipes."""
+    """List tasks, suites, attacks, backends, parsers of replies, the shipped judges, the paper's models, or recipes."""
     if tasks_path:
         from aloe_bench.bridges.lmeval.docs import TASKS_FOLDER
 

@@ -19,7 +19,6 @@ from aloe_bench.cli.common import FiniteRange
 from aloe_bench.core import AnswerForm, AnswerProtocol, Decoding
 
 if TYPE_CHECKING:
-    from aloe_bench.api.engines import Engines
     from aloe_bench.core import Task
     from aloe_bench.evaluation.plan import Plan, Settings
     from aloe_bench.judges.jury.seats import Jury
@@ -97,7 +96,7 @@ class RunOptions:
     help="Leaderboard group: under or over 10B, or no weights. `ls models` has them for the paper's models.",
 )
 @click.option("--domain", type=click.Choice(["general", "medical"]), help="Leaderboard domain.")
-@click.option("--tasks", help="Comma-separated names; heart:FOLDER is a HEART table, FILE.py:NAME a task of yours.")
+@click.option("--tasks", help="Comma-separated names; of yours: mcq:, yesno: or open:FILE, heart:FOLDER, FILE.py:NAME.")
 @click.option("--suite", help="A named list of tasks.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
@@ -109,9 +108,7 @@ class RunOptions:
     show_default=True,
     help="Ask choice questions for the option's letter or for its text.",
 )
-@click.option(
-    "--parser", type=click.Choice(["strict", "strict2", "vlmeval", "probmed"]), default="strict", show_default=True
-)
+@click.option("--parser", type=click.Choice(list(registry.PARSERS)), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
@@ -143,7 +140,7 @@ def run(**options: Any) -> None:
 
 
 def _run(wanted: RunOptions) -> None:
-    from aloe_bench.api.runs import chunk_of, evaluate_plans, model_of
+    from aloe_bench.api.runs import Where, chunk_of, engines_of, evaluate_plans, model_of
     from aloe_bench.cli.common import progress_of, same_command
     from aloe_bench.cli.summary import show, show_jury
     from aloe_bench.evaluation.plan import Settings
@@ -163,7 +160,8 @@ def _run(wanted: RunOptions) -> None:
         allow_partial=wanted.allow_partial,
     )
     spec = _spec(wanted)
-    engines = _engines(wanted, spec, tasks)
+    where = Where(wanted.engine, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
+    engines = engines_of(tasks, wanted.data_root, wanted.output, where, spec)
     plans, left_out = _plans(tasks, wanted.data_root, settings, wanted.allow_missing)
     if wanted.dry_run:
         _show_prompts(plans, settings)
@@ -205,21 +203,6 @@ def _spec(wanted: RunOptions) -> ModelSpec:
         model_args(wanted.model_args) | shown,
         revision=wanted.revision,
     )
-
-
-def _engines(wanted: RunOptions, spec: ModelSpec, tasks: list[Task]) -> Engines | None:
-    """Return who asks in place of our own loop; raises a usage error if two would."""
-    from aloe_bench.api.runs import engines_of
-
-    chosen = wanted.ray is not None or wanted.engine == "vlmeval"
-    engines = engines_of(tasks, wanted.data_root, wanted.output, chosen)
-    if engines is None:
-        return None
-    if wanted.ray is not None:
-        engines.take_cluster(tasks, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
-    if wanted.engine == "vlmeval":
-        engines.take_upstream(tasks, spec.model, spec.options)
-    return engines
 
 
 def _jury(judges: Path | None) -> Jury | None:

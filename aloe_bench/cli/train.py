@@ -6,14 +6,17 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from aloe_bench.cli.common import FiniteRange, need
+from aloe_bench.cli.common import FiniteRange, given
 
 if TYPE_CHECKING:
+    from aloe_bench.training.data.prepare import Prepared
+    from aloe_bench.training.plan import TrainingPlan
     from aloe_bench.training.recipes import Recipe
     from aloe_bench.training.sft import Trained, TrainingJob
 
@@ -29,6 +32,31 @@ _SHARED = (
     click.option("--fresh", is_flag=True, help="Start over instead of going on from the newest checkpoint."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
 )
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """The options that both stages have, by their names on the command line."""
+
+    model: Path | None
+    output: Path | None
+    recipe: str | None
+    settings: tuple[str, ...]
+    save_every: int
+    stop_after: float | None
+    workers: int
+    only_plan: bool
+    fresh: bool
+    as_json: bool
+
+
+@dataclass(frozen=True)
+class SftOptions(TrainOptions):
+    """The options of `train-sft`."""
+
+    data: Path | None
+    write_cluster: Path | None
+    cluster: str
 
 
 def shared(command: _Command) -> _Command:
@@ -48,57 +76,84 @@ def shared(command: _Command) -> _Command:
 @shared
 def train_sft(**options: Any) -> None:
     """Fine-tune a checkpoint on conversations; run again to go on."""
+    _train(SftOptions(**options))
+
+
+def _train(wanted: SftOptions) -> None:
     from aloe_bench.training.recipes import changed, load_recipe
 
-    recipe = changed(load_recipe(options["recipe"]), options["settings"])
-    if options["fresh"] and (options["write_cluster"] or int(os.environ.get("WORLD_SIZE", "1")) > 1):
+    recipe = changed(load_recipe(given(wanted.recipe, "recipe")), wanted.settings)
+    if wanted.fresh and (wanted.write_cluster or int(os.environ.get("WORLD_SIZE", "1")) > 1):
         raise click.UsageError(
             "--fresh would start over in every process and with every submission. Remove the folder of --output, or "
             "choose another."
         )
-    if options["only_plan"] or options["write_cluster"]:
-        print_plan(recipe, options)
+    if wanted.only_plan or wanted.write_cluster:
+        print_plan(recipe, wanted)
         return
-    need(options, "model", "data", "output")
-    job = job_of(options, recipe, options["data"], "sft")
-    show_trained(run_job(job, quiet=options["as_json"]), options["as_json"])
+    job = job_of(wanted, recipe, given(wanted.data, "data"), "sft")
+    show_trained(run_job(job, quiet=wanted.as_json), wanted.as_json)
 
 
-def job_of(options: dict[str, Any], recipe: Recipe, data: Path, stage: str) -> TrainingJob:
+def job_of(wanted: TrainOptions, recipe: Recipe, data: Path, stage: str) -> TrainingJob:
     """Return the job that the options ask for."""
     from aloe_bench.training.sft import TrainingJob
 
-    names = ("model", "output", "fresh", "save_every", "stop_after", "workers")
-    return TrainingJob(data=data, recipe=recipe, stage=stage, **{name: options[name] for name in names})
+    return TrainingJob(
+        model=given(wanted.model, "model"),
+        data=data,
+        output=given(wanted.output, "output"),
+        recipe=recipe,
+        stage=stage,
+        fresh=wanted.fresh,
+        save_every=wanted.save_every,
+        stop_after=wanted.stop_after,
+        workers=wanted.workers,
+    )
 
 
-def print_plan(recipe: Recipe, options: dict[str, Any]) -> None:
+def print_plan(recipe: Recipe, wanted: SftOptions) -> None:
     """Print the plan, and write the job files if asked to; nothing that is there is removed.
 
     The rows of --data are counted for --plan, and wherever the recipe names no number of them.
     """
     from aloe_bench.training.cluster import write_cluster
-    from aloe_bench.training.plan import check_fits, describe, plan
     from aloe_bench.training.recipes import clusters
 
     prepared = None
-    if options["data"] is not None and (options["only_plan"] or recipe.samples is None):
+    if wanted.data is not None and (wanted.only_plan or recipe.samples is None):
         from aloe_bench.training import sft
 
-        need(options, "model", "output")
-        job = job_of(options | {"fresh": False}, recipe, options["data"], "sft")
+        job = replace(job_of(wanted, recipe, wanted.data, "sft"), fresh=False)
         encoder = sft.check_base(job)
         sft.claim_output(job)
         prepared = sft.prepare_rows(job, encoder)
-    planned = plan(recipe, prepared.n if prepared else None)
-    cluster = clusters()[options["cluster"]]
-    if recipe.zero_stage == 3:
-        check_fits(planned, cluster)
+    planned = checked_plan(recipe, wanted.cluster, prepared.n if prepared else None)
     written: list[Path] = []
-    if options["write_cluster"]:
-        need(options, "model", "data", "output")
-        written = write_cluster(options["write_cluster"], planned, cluster, _command_again(sys.argv[1:]))
-    if options["as_json"]:
+    if wanted.write_cluster:
+        job_of(wanted, recipe, given(wanted.data, "data"), "sft")  # its command will need all of these
+        written = write_cluster(wanted.write_cluster, planned, clusters()[wanted.cluster], _command_again(sys.argv[1:]))
+    show_plan(planned, wanted.as_json, prepared, written)
+
+
+def checked_plan(recipe: Recipe, cluster: str, conversations: int | None = None) -> TrainingPlan:
+    """Return the arithmetic of `recipe`; raises UsageError if its model does not fit the cluster's GPUs."""
+    from aloe_bench.training.plan import check_fits, plan
+    from aloe_bench.training.recipes import clusters
+
+    planned = plan(recipe, conversations)
+    if recipe.zero_stage == 3:
+        check_fits(planned, clusters()[cluster])
+    return planned
+
+
+def show_plan(
+    planned: TrainingPlan, as_json: bool, prepared: Prepared | None = None, written: Sequence[Path] = ()
+) -> None:
+    """Print the plan, what was counted of the data, and the files that were written."""
+    from aloe_bench.training.plan import describe
+
+    if as_json:
         click.echo(json.dumps(planned.as_json() | {"files": [str(path) for path in written]}, indent=2))
         return
     lines = describe(planned)

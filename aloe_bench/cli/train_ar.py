@@ -6,17 +6,46 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aloe_bench.cli.common import FiniteRange, need
-from aloe_bench.cli.train import CLUSTERS, PATH, job_of, print_plan, run_job, shared, show_trained
+from aloe_bench.cli.common import FiniteRange, given
+from aloe_bench.cli.train import (
+    CLUSTERS,
+    PATH,
+    TrainOptions,
+    checked_plan,
+    job_of,
+    run_job,
+    shared,
+    show_plan,
+    show_trained,
+)
 
 if TYPE_CHECKING:
+    from aloe_bench.core import AnswerForm
     from aloe_bench.training.adversarial import ArDataConfig
     from aloe_bench.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class ArOptions(TrainOptions):
+    """The options of `train-ar`, by their names on the command line."""
+
+    source: Path | None
+    evaluation: tuple[Path, ...]
+    measure: bool
+    attacks: str
+    templates: Path | None
+    target_size: int | None
+    held_out: float
+    clean_only: bool
+    reading: bool
+    answer: AnswerForm
+    data_only: bool
 
 
 @click.command("train-ar")
@@ -42,49 +71,49 @@ def train_ar(**options: Any) -> None:
             "train-ar prepares data and measures in one process. On a cluster: train-ar --data-only --output DATA, "
             "then train-sft --data DATA --recipe ar-7b --write-cluster DIR."
         )
-    if options["only_plan"]:
-        print_plan(_recipe(options), options | {"data": None, "write_cluster": None, "cluster": CLUSTERS[0]})
+    wanted = ArOptions(**options)
+    if wanted.only_plan:
+        show_plan(checked_plan(_recipe(wanted), CLUSTERS[0]), wanted.as_json)
         return
-    need(options, "source", "output")
-    if options["data_only"]:
-        _write_data(options)
+    if wanted.data_only:
+        _write_data(wanted)
         return
-    need(options, "model")
-    if options["measure"] and not options["evaluation"] and not options["held_out"]:
+    if wanted.measure and not wanted.evaluation and not wanted.held_out:
         raise click.UsageError("--measure needs --evaluation FOLDER, or --held-out above 0.")
-    _train(options, _recipe(options))
+    _train(wanted, _recipe(wanted))
 
 
-def _write_data(options: dict[str, Any]) -> None:
+def _write_data(wanted: ArOptions) -> None:
     from aloe_bench.cli.common import progress_of
     from aloe_bench.training.adversarial import write_adversarial_data
 
-    with progress_of("attacked rows", quiet=options["as_json"]) as report:
-        manifest = write_adversarial_data(_wanted(options, _recipe(options)), options["output"], report)
-    if options["as_json"]:
+    data, output = _data_of(wanted, _recipe(wanted)), given(wanted.output, "output")
+    with progress_of("attacked rows", quiet=wanted.as_json) as report:
+        manifest = write_adversarial_data(data, output, report)
+    if wanted.as_json:
         click.echo(json.dumps(manifest, indent=2))
     else:
-        click.echo(f"{options['output']}: {manifest['n']} conversations, SHA-256 {manifest['sha256']}")
+        click.echo(f"{output}: {manifest['n']} conversations, SHA-256 {manifest['sha256']}")
         click.echo(f"  leakage: {manifest['leakage']}")
 
 
-def _train(options: dict[str, Any], recipe: Recipe) -> None:
+def _train(wanted: ArOptions, recipe: Recipe) -> None:
     from aloe_bench.cli.common import progress_of
     from aloe_bench.training import ar, sft
     from aloe_bench.training.card import tables, write_card
     from aloe_bench.training.data.schema import read_manifest
 
-    quiet = options["as_json"]
-    state = options["output"] / sft.STATE_FOLDER
-    job, wanted = job_of(options, recipe, state / ar.DATA, "ar"), _wanted(options, recipe)
-    if options["measure"]:
-        ar.check_measurable(wanted)
+    quiet = wanted.as_json
+    state = given(wanted.output, "output") / sft.STATE_FOLDER
+    job, data = job_of(wanted, recipe, state / ar.DATA, "ar"), _data_of(wanted, recipe)
+    if wanted.measure:
+        ar.check_measurable(data)
     sft.check_before(job)
     with progress_of("attacked rows", quiet=quiet) as report:
-        ar.ensure_data(wanted, state, report)
+        ar.ensure_data(data, state, report)
     if not quiet:
         click.echo(f"leakage: {read_manifest(job.data).get('leakage', 'not recorded')}", err=True)
-    probes = ar.probes(wanted, job.data) if options["measure"] else []
+    probes = ar.probes(data, job.data) if wanted.measure else []
     with _progress(quiet) as progress:
         before = ar.ask(job.model, "base", probes, state, wanted.answer, progress)
     trained = run_job(replace(job, fresh=False), quiet=quiet)
@@ -105,28 +134,28 @@ def _progress(quiet: bool) -> Iterator[Callable[[str], Callable[[int, int], None
         yield lambda title: stack.enter_context(progress_of(title, quiet=quiet))
 
 
-def _recipe(options: dict[str, Any]) -> Recipe:
+def _recipe(wanted: ArOptions) -> Recipe:
     """Return the recipe asked for; without one, that for a base of this size."""
     from aloe_bench.training.ar import recipe_name
     from aloe_bench.training.recipes import changed, load_recipe
 
-    name = options["recipe"] or (recipe_name(options["model"]) if options["model"] else "ar-7b")
-    return changed(load_recipe(name), options["settings"])
+    name = wanted.recipe or (recipe_name(wanted.model) if wanted.model else "ar-7b")
+    return changed(load_recipe(name), wanted.settings)
 
 
-def _wanted(options: dict[str, Any], recipe: Recipe) -> ArDataConfig:
+def _data_of(wanted: ArOptions, recipe: Recipe) -> ArDataConfig:
     from aloe_bench.training.adversarial import TEMPLATES, ArDataConfig
 
     return ArDataConfig(
-        source=options["source"],
-        evaluation=options["evaluation"],
-        attacks=options["attacks"],
-        templates=options["templates"] or TEMPLATES,
+        source=given(wanted.source, "source"),
+        evaluation=wanted.evaluation,
+        attacks=wanted.attacks,
+        templates=wanted.templates or TEMPLATES,
         seed=recipe.seed,
-        target_size=options["target_size"],
-        validation_share=options["held_out"],
-        clean_only=options["clean_only"],
-        reading=options["reading"],
-        answer=options["answer"],
-        workers=max(1, options["workers"]),
+        target_size=wanted.target_size,
+        validation_share=wanted.held_out,
+        clean_only=wanted.clean_only,
+        reading=wanted.reading,
+        answer=wanted.answer,
+        workers=max(1, wanted.workers),
     )

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from statistics import median
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar, cast
 
 from aloe_bench import registry
 from aloe_bench.answers.outcome import outcome_of
@@ -24,6 +25,7 @@ Cells = dict[str, Cell]
 # Questions that count as one, right if all are, and what this unit weighs.
 Units = Sequence[tuple[Sequence[Record], Fraction]]
 Rule = Callable[[Sequence[Record]], Units]
+NO_RULES: Mapping[str, Rule] = MappingProxyType({})
 # The tags of every row of an attacked table.
 ATTACKED = frozenset({"task", "dataset", "attack", "variant", "n_options"})
 
@@ -142,6 +144,8 @@ def header_facts(header: Mapping[str, Any], records: Sequence[Record] = ()) -> F
     attacked table, those of such a table.
     """
     task = header["task"]
+    if isinstance(task.get("facts"), Facts):
+        return cast("Facts", task["facts"])
     if "facts" in task:
         return checked(task["facts"], Facts, f"run {header['run_id']}: its header")
     if is_attacked(records):
@@ -154,13 +158,13 @@ def is_attacked(records: Sequence[Record]) -> bool:
     return bool(records) and all(record.tags.keys() >= ATTACKED for record in records)
 
 
-def task_cells(header: Mapping[str, Any], records: Sequence[Record]) -> Cells:
-    """Return the cells of a run by name, as its task asks for them."""
+def task_cells(header: Mapping[str, Any], records: Sequence[Record], rules: Mapping[str, Rule] = NO_RULES) -> Cells:
+    """Return the cells of a run by name, as its task asks for them; `rules` take the place of those that ship."""
     facts, made = header_facts(header, records), Cells()
     if facts.measure:
         return _measure(facts.measure).cells(header, records)
     for spec in facts.cells:
-        for name, found in _cells(spec, records, str(header["run_id"])):
+        for name, found in _cells(spec, records, str(header["run_id"]), rules):
             if name in made:
                 raise DataError(f"run {header['run_id']}: two cells are called {name!r}; correct the task's facts.")
             made[name] = found
@@ -200,14 +204,24 @@ def _measure(name: str) -> Measure:
 
 
 def _rule(name: str) -> Rule:
-    found: Rule = registry.shipped("rule of cells", registry.CELL_RULES, name)
+    found: Rule = registry.shipped("rule of cells", {**registry.CELL_RULES, **registry.REGRADES}, name)
     return found
 
 
-def _cells(spec: CellSpec, records: Sequence[Record], run: str) -> Iterator[tuple[str, Cell]]:
-    """Yield the cells of one spec with their names."""
+def chosen_by(spec: CellSpec, records: Sequence[Record]) -> list[Record]:
+    """Return the records that a cell is made of: those with the tags of its `only`, in any case of letters."""
     wanted = {tag: value.lower() for tag, value in spec.only.items()}
-    chosen = [r for r in records if all(tag_of(t, r).strip().lower() == value for t, value in wanted.items())]
+    return [r for r in records if all(tag_of(t, r).strip().lower() == value for t, value in wanted.items())]
+
+
+def _cells(
+    spec: CellSpec, records: Sequence[Record], run: str, rules: Mapping[str, Rule]
+) -> Iterator[tuple[str, Cell]]:
+    """Yield the cells of one spec with their names."""
+    chosen = chosen_by(spec, records)
+    if spec.rule in rules:
+        regraded = [record for unit, _ in rules[spec.rule](chosen) for record in unit]
+        chosen, spec = regraded, replace(spec, rule="")
     by = partial(tag_of, spec.over)
     if spec.average == "each" and spec.values:
         for value in spec.values:

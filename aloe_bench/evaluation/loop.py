@@ -203,6 +203,7 @@ def _header(
             "source": task.source,
             "revision": task.revision,
             "commits": dict(plan.commits),
+            "verified": asdict(plan.proof) if plan.proof else None,
             "licence": task.licence,
             "expected_rows": task.expected_rows,
             "data_sha256": plan.data_sha256,

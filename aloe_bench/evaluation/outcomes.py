@@ -32,8 +32,9 @@ def counts(records: Sequence[Record]) -> dict[Outcome, int]:
 
 
 def unread_by(records: Sequence[Record]) -> dict[str, int]:
-    """Return how many unread replies there are by cause, the commonest first."""
-    return dict(Counter(_cause(record) for record in records if outcome_of(record) == "unread").most_common())
+    """Return how many unread replies there are by cause, the commonest first; published items name no cause."""
+    unread = [record for record in records if outcome_of(record) == "unread"]
+    return dict(Counter(cause for cause in map(_cause, unread) if cause != "unread").most_common())
 
 
 def _cause(record: Record) -> str:

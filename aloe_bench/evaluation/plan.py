@@ -25,6 +25,7 @@ from aloe_bench.errors import DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
 from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
+from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,8 @@ class Plan:
     """A task's samples after `limit` and `shard`, with what identifies the whole.
 
     `absent` counts, by group, what the data names and does not hold; `absent_sentence` says it in words. `commits`
-    are those of the fetched data sets by hub id, empty for a copy of the user's own.
+    are those of the fetched data sets by hub id, empty for a copy of the user's own; `proof` says whether the data are
+    known to be the benchmark's, None of a task that is none.
     """
 
     task: Task
@@ -64,6 +66,7 @@ class Plan:
     absent: Mapping[str, int] = field(default_factory=dict)
     absent_sentence: str = ""
     commits: Mapping[str, str] = field(default_factory=dict)
+    proof: Proof | None = None
 
 
 def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
@@ -77,8 +80,9 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     other = _fits_by_chance(task, len(samples), lacking)
     partial = len(samples) not in known or other is not None
     if not samples or (partial and not settings.allow_partial):
+        where = f" in {root}" if isinstance(task, Fetchable) else ""
         raise DataError(
-            f"{task.name}: {len(samples)} rows in {root}, expected {' or '.join(map(str, known))}{other or ''}."
+            f"{task.name}: {len(samples)} rows{where}, expected {' or '.join(map(str, known))}{other or ''}."
             f"{_absent_sentence(lacking)} "
             "Get the whole data set, or pass --allow-partial to run what is there; every table will be marked."
         )
@@ -100,7 +104,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         index, count = settings.shard
         chosen = [(i, sample) for i, sample in chosen if _bucket(sample.cluster, count) == index - 1]
     absent = dict(Counter(item.group for item in lacking))
-    commits = task.commits(root) if isinstance(task, Fetchable) else {}
+    data_sets = task.data_sets(root) if isinstance(task, Fetchable) else ()
     return Plan(
         task,
         tuple(chosen),
@@ -110,7 +114,8 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         prompts.hexdigest(),
         absent,
         _absent_sentence(lacking),
-        commits,
+        commits(data_sets),
+        proof_of_data(task.name, data_sets, samples) if data_sets else None,
     )
 
 

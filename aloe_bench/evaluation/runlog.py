@@ -258,6 +258,8 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     jury = next((header["judges"] for header in headers if header.get("judges")), None)
     header = {k: v for k, v in headers[0].items() if k != "judges"}
     header |= {"shard": None, "n": whole, "run_id": output.name, "merged": ids}
+    if doubtful := [each["task"] for each in headers if not (each["task"].get("verified") or {}).get("by")]:
+        header["task"] = doubtful[0]  # data are the benchmark's only if every shard's were
     create_run(output, header)
     if jury is not None:
         write_json(output / JURY_FILE, jury)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.ground import ground, masked
-from aloe_bench.heart.places import CELLS, Elsewhere, crowded, places_of
+from aloe_bench.heart.places import Elsewhere, crowded, density_at, places_of
+from aloe_bench.heart.room import CELLS, MASK_SHARE, NARROW, room_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,8 +40,8 @@ class BoxRules:
 
     margin_share: float = 0.03
     margin_px: int = 0
-    ground_windows: tuple[float, ...] = (0.1, 0.2, 0.4, 1.0)
-    mask_share: float = 0.95
+    ground_windows: tuple[float, ...] = (NARROW, 2 * NARROW, 4 * NARROW, 1.0)
+    mask_share: float = MASK_SHARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +106,16 @@ class _Search:
         self.ground = ground(image)
         self.masked = None if mask is None else masked(mask)
         self.true_ground = float(self.ground.share(self.true)[0])
+        self.least = 0.0 if self.masked is None else min(rules.mask_share, float(self.masked.share(self.true)[0]))
 
     def find(self, n: int) -> tuple[Distractor, ...]:
         """Return `n` distractors or raise NoRoomError."""
         self.n = n
         sizes = self._sizes(n)
         low = self.draw.random()  # where in the window the true box's share of ground lies
+        denser = self.elsewhere.denser
+        # How many wrong boxes lie where true ones are commoner: as many as of three true boxes of other pictures.
+        self.wanted_denser = None if denser is None else int((self.draw.random(n) < denser).sum())
         reason = "no place is free of other boxes"
         for window in self.rules.ground_windows:
             lowest = self.true_ground - low * window
@@ -162,17 +167,14 @@ class _Search:
         """Return the density to draw places by: under it, and if all boxes keep clear, each lies as true boxes do."""
         import numpy as np
 
-        density = self.elsewhere.density
-        cells = (np.arange(CELLS) + 0.5) / CELLS
         width, height = self._true_size()
-        free = self.size[0] - width, self.size[1] - height
-        left, top = (axis.ravel() for axis in np.meshgrid(cells * free[0], cells * free[1]))
-        boxes = np.stack([left, top, left + width, top + height], axis=1).astype(int)
-        share = self.ground.share(boxes)
-        fit = ((share >= lowest) & (share <= highest)).reshape(CELLS, CELLS)
-        wanted = fit * (1.0 if density is None else density.astype(float))
+        self.room = room_of(self.size, (width, height), self.ground, (lowest, highest), self.masked, self.least)
+        fit = self.room.free
+        cells = (np.arange(CELLS) + 0.5) / CELLS
+        wanted = fit * self._density(*(axis.ravel() for axis in np.meshgrid(cells, cells))).reshape(CELLS, CELLS)
         if not wanted.any():
             return wanted + 1.0  # of places between those looked at
+        free = self.size[0] - width, self.size[1] - height
         reach = [
             (side + self.margin) / room if room > 0 else 1.0
             for side, room in zip((height, width), free[::-1], strict=True)
@@ -180,6 +182,21 @@ class _Search:
         # Where true boxes all lie in one spot there is no room for others in it: then anywhere.
         spread = crowded(wanted, reach, self.n)
         return spread / spread.sum() + _ANYWHERE * fit / fit.sum()
+
+    def _density(self, x: Any, y: Any) -> Any:
+        """Return how common true boxes are in other pictures where in this one the corners `x` and `y` lie."""
+        return density_at(self.elsewhere.density, *self.room.places(x, y))
+
+    def _ordered(self, sets: Any) -> Any:
+        """Return `sets` of boxes (set, box, side) with those first that have as many in common places as is wanted."""
+        import numpy as np
+
+        if self.wanted_denser is None or not len(sets):
+            return sets
+        free = np.maximum(1, np.array(self.size) - (sets[..., 2:] - sets[..., :2]))
+        x, y = np.moveaxis(np.clip(sets[..., :2] / free, 0, 1), -1, 0)
+        denser = (self._density(x.ravel(), y.ravel()).reshape(x.shape) > self.elsewhere.own).sum(axis=1)
+        return sets[np.abs(denser - self.wanted_denser).argsort(kind="stable")]
 
     def _usable(self, boxes: Any) -> Any:
         """Return which of `boxes` keep their margin to all boxes with a finding, and lie in the mask."""
@@ -189,8 +206,7 @@ class _Search:
         for other in self.avoid:
             usable &= ~self._near(boxes, other)
         if self.masked is not None:
-            least = min(self.rules.mask_share, float(self.masked.share(self.true)[0]))
-            usable &= self.masked.share(boxes) >= least
+            usable &= self.masked.share(boxes) >= self.least
         return usable
 
     def _near(self, boxes: Any, others: Any) -> Any:
@@ -209,7 +225,9 @@ class _Search:
         for i in range(len(places)):
             for j in range(i):
                 clear &= ~self._near(sets[:, i], sets[:, j])
-        some = chain(sets[clear][:_TRIES], self._one_after_another(places, _TRIES if clear.any() else _STARTS))
+        some = chain(
+            self._ordered(sets[clear])[:_TRIES], self._one_after_another(places, _TRIES if clear.any() else _STARTS)
+        )
         return next((boxes for boxes in some if self.fits([_pixels(box) for box in boxes])), None)
 
     def _one_after_another(self, places: Sequence[Any], starts: int) -> Iterator[Any]:

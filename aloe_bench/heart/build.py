@@ -15,7 +15,7 @@ from aloe_bench.heart import parity
 from aloe_bench.heart.attacks.attack import Combination, RenderedItem, base_of
 from aloe_bench.heart.candidates import choose, refusal
 from aloe_bench.heart.draw.overlays import Rendering, png_bytes
-from aloe_bench.heart.places import BoxPlace, Elsewhere, Places, place_of
+from aloe_bench.heart.places import Elsewhere
 from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
 from aloe_bench.heart.sentences import TemplateSet
 from aloe_bench.heart.sources.source import Source, SourceImage
@@ -26,7 +26,7 @@ from aloe_bench.images import open_image, picture_print
 if TYPE_CHECKING:
     from PIL import Image
 
-GENERATOR = "heart-2"  # raise with every change that moves a row or a pixel
+GENERATOR = "heart-3"  # raise with every change that moves a row or a pixel
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,37 +92,14 @@ def item_keys(source: Source, image: SourceImage) -> list[ItemKey]:
     return keys
 
 
-def true_places(source: Source) -> Places:
-    """Return where the true boxes of `source` lie: in every picture that can be a detection item."""
-    return Places(
-        place
-        for image in source.images
-        if image.boxes and _refusal_of(image) is None
-        for key in item_keys(source, image)
-        if (place := _place(source, image, key)) is not None
-    )
-
-
-def elsewhere_of(places: Places, source: Source, image: SourceImage, key: ItemKey, seed: int) -> Elsewhere | None:
-    """Return what true boxes of other pictures than `image` are like; None for an item without boxes."""
-    place = _place(source, image, key)
-    return None if place is None else places.elsewhere(place, key.rng(seed, "sizes"))
-
-
-def _place(source: Source, image: SourceImage, key: ItemKey) -> BoxPlace | None:
-    if key.task == "classification":
-        return None
-    box = next(box for box in image.boxes if box.class_index == key.true_class)
-    return place_of(_cluster(source, image), key.true_class, (box.x1, box.y1, box.x2, box.y2))
-
-
-def _refusal_of(image: SourceImage) -> str | None:
-    """Return why `image` is no detection item, or None, without its pixels."""
+def unfit(image: SourceImage) -> str | None:
+    """Return why `image`, which has boxes, is no detection item, or None, without its pixels."""
     size = (10_000, 10_000)
     return refusal([(box.class_index, box.pixels(size)) for box in image.boxes], size)
 
 
-def _cluster(source: Source, image: SourceImage) -> str:
+def cluster_of(source: Source, image: SourceImage) -> str:
+    """Return what all statistics count `image` by: its patient, or itself."""
     return f"{source.name}/{image.patient_id or image.image_id}"
 
 
@@ -207,7 +184,7 @@ def make_plan(
 ) -> ItemPlan:
     """Return the plan of the item `key` of `image`, whose pixels are `picture`; raises NoRoomError if it is dropped."""
     dose = recipe.strength.dose
-    cluster = _cluster(source, image)
+    cluster = cluster_of(source, image)
     if key.task == "classification":
         assert source.classification is not None
         return plan_classification(key, cluster, source.classification, recipe.templates, recipe.seed, dose)

@@ -8,8 +8,8 @@ import io
 import logging
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,16 +24,17 @@ from aloe_bench.heart.build import (
     HeartRecipe,
     Outcome,
     check_job,
-    elsewhere_of,
     item_keys,
     run_job,
-    true_places,
 )
 from aloe_bench.heart.checks import check_recipe
 from aloe_bench.heart.measure.geometry import ItemBoxes, medoid_share
+from aloe_bench.heart.places import Elsewhere, Places
 from aloe_bench.heart.plan import ItemKey
 from aloe_bench.heart.problems import Problems
 from aloe_bench.heart.sources.source import Source
+from aloe_bench.heart.survey import FILE as PLACES
+from aloe_bench.heart.survey import places_text, survey
 from aloe_bench.heart.table.write import TableWriter, item_boxes
 from aloe_bench.seeds import rng_for
 
@@ -41,25 +42,40 @@ log = logging.getLogger(__name__)
 Report = Callable[[int, int], None]
 # One item in so many is held against the picture it was drawn on, pixel by pixel; all of them in a small table.
 CHECK_EVERY, CHECK_ALL_BELOW = 16, 200
+_FILES = ("heart.parquet", "dropped.csv", PLACES)
 DROPPED_COLUMNS = ("dataset", "task", "source_id", "true_class", "true_class_name", "reason")
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What will be made: one job a picture, in the order of the table, and pictures that give no item."""
+    """What will be made: one job a picture, in the order of the table, and pictures that give no item.
+
+    `places` are those of the true boxes, by dataset, that wrong boxes are drawn by; `given` if from another table.
+    """
 
     jobs: tuple[HeartJob, ...]
     empty: tuple[tuple[str, str], ...]  # (dataset, image id)
+    places: Mapping[str, Places] = field(default_factory=dict)
+    given: bool = False
 
     @property
     def items(self) -> int:
         return sum(len(job.keys) for job in self.jobs)
 
 
-def plan_work(sources: Sequence[Source], recipe: HeartRecipe, *, limit: int | None = None) -> Work:
+def plan_work(
+    sources: Sequence[Source],
+    recipe: HeartRecipe,
+    *,
+    limit: int | None = None,
+    places: Mapping[str, Places] | None = None,
+    n_workers: int = 1,
+    report: Report = lambda done, total: None,
+) -> Work:
     """Return the jobs of `sources`; `limit` takes that many items of each dataset and task, classes in turn.
 
-    Raises DataError or UsageError for what cannot be made.
+    Wrong boxes are drawn by `places`, dataset -> those of another table; without them by those of the whole source,
+    whose pictures are looked at for it. Raises DataError or UsageError for what cannot be made.
     """
     check_recipe(recipe, tuple(sources))
     names = Counter(source.name for source in sources)
@@ -68,22 +84,55 @@ def plan_work(sources: Sequence[Source], recipe: HeartRecipe, *, limit: int | No
         raise DataError(f"two sources are called {twice[0]!r}; give each its own name in dataset.toml.")
     jobs: list[HeartJob] = []
     empty: list[tuple[str, str]] = []
+    used: dict[str, Places] = {}
     for source in sources:
-        facts, places = replace(source, images=()), true_places(source)
+        facts = replace(source, images=())
         wanted = _limited([key for image in source.images for key in item_keys(source, image)], recipe.seed, limit)
+        chosen = {image.image_id: [key for key in item_keys(source, image) if key in wanted] for image in source.images}
+        asked = [image for image in source.images if any(key.task == "detection" for key in chosen[image.image_id])]
+        by_place = bool(asked) and not recipe.parity
+        own = Places()
+        if by_place:
+            own, faults = survey(source, source.images if places is None else asked, n_workers, report)
+            _refuse_unread({name: fault for name, fault in faults.items() if not chosen[name]})
+            used[source.name] = own if places is None else _given(places, source)
         for image in source.images:
-            keys = item_keys(source, image)
-            if not keys:
+            keys = tuple(chosen[image.image_id])
+            if not item_keys(source, image):
                 empty.append((source.name, image.image_id))
-            chosen = tuple(key for key in keys if key in wanted)
-            if chosen:
-                elsewhere = tuple(elsewhere_of(places, source, image, key, recipe.seed) for key in chosen)
-                jobs.append(HeartJob(facts, image, chosen, checked=False, elsewhere=elsewhere))
+            if keys:
+                elsewhere = tuple(_elsewhere(key, own, used, recipe.seed) for key in keys)
+                jobs.append(HeartJob(facts, image, keys, checked=False, elsewhere=elsewhere))
     if not jobs:
         raise DataError("No item: no listed image has a class or a box. Fill the class column or the annotations.")
     total = sum(len(job.keys) for job in jobs)
     jobs = [replace(job, checked=total < CHECK_ALL_BELOW or _sampled(job.keys)) for job in jobs]
-    return Work(tuple(sorted(jobs, key=lambda job: (job.source.name, job.image.image_id))), tuple(sorted(empty)))
+    jobs.sort(key=lambda job: (job.source.name, job.image.image_id))
+    return Work(tuple(jobs), tuple(sorted(empty)), used, places is not None and bool(used))
+
+
+def _refuse_unread(faults: Mapping[str, str]) -> None:
+    """Raise DataError for pictures that no item is made of and whose boxes count; others are named with their item."""
+    problems = Problems()
+    for fault in faults.values():
+        where, _, message = fault.partition(": ")
+        problems.add(where, message)
+    problems.stop_if_any("pictures")
+
+
+def _given(places: Mapping[str, Places], source: Source) -> Places:
+    if source.name not in places:
+        raise DataError(
+            f"--places: it holds {', '.join(places) or 'no dataset'}, and not {source.name}. Give the table of a "
+            "larger part of the same dataset, or leave --places out."
+        )
+    return places[source.name]
+
+
+def _elsewhere(key: ItemKey, own: Places, used: Mapping[str, Places], seed: int) -> Elsewhere | None:
+    """Return what true boxes of other pictures than that of `key` are like; None for an item without boxes."""
+    place = own.of(key.source_id, key.true_class) if key.task == "detection" else None
+    return None if place is None else used[key.dataset].elsewhere(place, key.rng(seed, "sizes"))
 
 
 def _sampled(keys: Iterable[ItemKey]) -> bool:
@@ -180,12 +229,14 @@ def build(
         tally.problems.stop_if_any("pictures")
         if not table.rows:
             raise DataError(f"Every item had to be dropped, the first because: {tally.dropped[0].reason}.")
+        if work.places:
+            (folder / PLACES).write_text(places_text(work.places), encoding="utf-8", newline="")
         (folder / "dropped.csv").write_text(tally.dropped_csv(), encoding="utf-8", newline="")
         if embed:
             for path in pictures.iterdir():
                 path.unlink()
             pictures.rmdir()
-        manifest = _manifest(sources, recipe, tally, folder, embed=embed, limit=limit)
+        manifest = _manifest(sources, recipe, work, tally, folder, embed=embed, limit=limit)
         write_json(folder / "manifest.json", manifest)
     log.info("%s: %d rows, %d items dropped", output, tally.rows, len(tally.dropped))
     return manifest
@@ -235,7 +286,14 @@ class _Tally:
 
 
 def _manifest(
-    sources: Sequence[Source], recipe: HeartRecipe, tally: _Tally, folder: Path, *, embed: bool, limit: int | None
+    sources: Sequence[Source],
+    recipe: HeartRecipe,
+    work: Work,
+    tally: _Tally,
+    folder: Path,
+    *,
+    embed: bool,
+    limit: int | None,
 ) -> dict[str, Any]:
     """Return what the table was made of; it holds no time, place or host, so that a rebuild gives the same bytes."""
     import numpy
@@ -255,6 +313,7 @@ def _manifest(
         "dropped": len(tally.dropped),
         "same_picture": tally.twins.groups(),
         "medoid_share": medoid_share(tally.boxes),
+        **({"places": "given" if work.given else "of the source"} if work.places else {}),
         "counts": [
             {"dataset": dataset, "task": task, "attack": attack, "variant": variant, "rows": n}
             for (dataset, task, attack, variant), n in sorted(tally.counts.items())
@@ -271,7 +330,7 @@ def _manifest(
         "embed": embed,
         "strength": dict(sorted(recipe.strength.settings.items())),
         "templates": {"set": recipe.templates.label, "sha256": recipe.templates.sha256},
-        "files": {name: _sha256(folder / name) for name in ("heart.parquet", "dropped.csv")},
+        "files": {name: _sha256(folder / name) for name in _FILES if (folder / name).exists()},
         "versions": {
             "python": platform.python_version(),
             "pillow": PIL.__version__,

@@ -1,19 +1,18 @@
 """Where the true boxes of a source lie, so that wrong ones can be drawn from the same places.
 
 Organs have places, and findings have too: boxes spread evenly would be told from the true one by their place alone.
-A place is where a box lies between the edges that it can reach, (0, 0) at the upper left and (1, 1) at the lower
-right, so that boxes of all sizes have the same range.
+A place is measured in what its picture could hold (`room`).
 """
 
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-CELLS = 32
+from aloe_bench.heart.room import CELLS
+
 ALIKE = 12  # true boxes of about one size
 ROUNDS, LEAST, ENOUGH = 16, 0.02, 0.01
 # Weight, in boxes, of what is known less closely: an even spread against all classes, those against one class.
@@ -22,22 +21,15 @@ _PRIOR_BOXES = 10.0
 
 @dataclass(frozen=True, slots=True, order=True)
 class BoxPlace:
-    """One true box: whose picture it is in, its class, its place (0 to 1) and its size as shares of the picture."""
+    """One true box: whose picture it is in, and which, its class, its place (0 to 1) and its size in pictures."""
 
     cluster: str
+    image_id: str
     class_index: int
     x: float
     y: float
     width: float
     height: float
-
-
-def place_of(cluster: str, class_index: int, box: tuple[float, float, float, float]) -> BoxPlace:
-    """Return the place of `box`: left, top, right, bottom as shares of the picture."""
-    left, top, right, bottom = box
-    width, height = right - left, bottom - top
-    x, y = (corner / (1 - side) if side < 1 else 0.5 for corner, side in ((left, width), (top, height)))
-    return BoxPlace(cluster, class_index, min(1.0, max(0.0, x)), min(1.0, max(0.0, y)), width, height)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +38,14 @@ class Elsewhere:
 
     `density` tells how often they lie in each of CELLS x CELLS places (row, column), 1 on the mean; None is an even
     spread. `sizes` are widths and heights (shares of the picture, a row each) of some that are about as large as the
-    item's true box, which is one of them as far as can be told; empty if there are none.
+    item's true box, which is one of them as far as can be told; empty if there are none. `own` is the density where
+    the true box lies, and `denser` the share of the others that lie denser than it; None where nothing is known.
     """
 
     density: Any = None
     sizes: Any = ()
+    own: float = 1.0
+    denser: float | None = None
 
 
 def places_of(density: Any, draw: Any, many: int) -> tuple[Any, Any]:
@@ -62,6 +57,16 @@ def places_of(density: Any, draw: Any, many: int) -> tuple[Any, Any]:
     cells = np.searchsorted(cumulative, draw.random(many) * cumulative[-1], side="right")
     rows, columns = np.divmod(np.minimum(cells, cumulative.size - 1), CELLS)
     return (columns + x) / CELLS, (rows + y) / CELLS
+
+
+def density_at(density: Any, x: Any, y: Any) -> Any:
+    """Return `density` between the middles of its cells, at places `x` and `y`."""
+    import numpy as np
+    from scipy.ndimage import map_coordinates
+
+    if density is None:
+        return np.ones(np.shape(x))
+    return map_coordinates(density, [y * CELLS - 0.5, x * CELLS - 0.5], order=1, mode="nearest")
 
 
 def crowded(wanted: Any, reach: Sequence[float], others: int) -> Any:
@@ -83,8 +88,10 @@ def crowded(wanted: Any, reach: Sequence[float], others: int) -> Any:
     for _ in range(ROUNDS):
         # For each place of the first box: how often one other is clear of it, and two are, of it and of each other.
         left = drawn * clear
-        one = np.maximum(left.sum(axis=1), LEAST)
-        two = np.maximum(np.einsum("ij,ij->i", left @ clear, left) / one**2, LEAST)
+        one = left.sum(axis=1)
+        apart = one**2 - (left * _meeting(left, rows, columns)).sum(axis=1)
+        one = np.maximum(one, LEAST)
+        two = np.maximum(apart / one**2, LEAST)
         kept = drawn * one**others * two ** (others * (others - 1) / 2)
         kept /= kept.sum()
         if np.abs(kept - target).sum() < ENOUGH:
@@ -95,13 +102,34 @@ def crowded(wanted: Any, reach: Sequence[float], others: int) -> Any:
     return wanted * change.reshape(coarse, coarse).repeat(2, axis=0).repeat(2, axis=1)
 
 
+def _meeting(left: Any, rows: Any, columns: Any) -> Any:
+    """Return for each density in `left` (a row) how much of it is not clear of each place."""
+    side = len(rows)
+    across = (left.reshape(-1, side) @ columns).reshape(-1, side, side)
+    return (
+        (across.transpose(0, 2, 1).reshape(-1, side) @ rows)
+        .reshape(-1, side, side)
+        .transpose(0, 2, 1)
+        .reshape(left.shape)
+    )
+
+
 class Places:
     """The places of all true boxes of a source."""
 
     def __init__(self, places: Iterable[BoxPlace] = ()) -> None:
-        self._by_class: dict[int, list[BoxPlace]] = defaultdict(list)
-        for place in sorted(places):
-            self._by_class[place.class_index].append(place)
+        import numpy as np
+
+        self.boxes = tuple(sorted(places))
+        self._of = {(place.image_id, place.class_index): place for place in self.boxes}
+        self._clusters = np.array([place.cluster for place in self.boxes], dtype=str)
+        self._classes = np.array([place.class_index for place in self.boxes], dtype=int)
+        sides = [(place.x, place.y, place.width, place.height) for place in self.boxes]
+        self._sides = np.array(sides, dtype=float).reshape(-1, 4)
+
+    def of(self, image_id: str, class_index: int) -> BoxPlace | None:
+        """Return the place of one box, None if it is not there."""
+        return self._of.get((image_id, class_index))
 
     def elsewhere(self, place: BoxPlace, rng: random.Random) -> Elsewhere:
         """Return what true boxes in pictures of other clusters than that of `place` are like.
@@ -111,16 +139,24 @@ class Places:
         """
         import numpy as np
 
-        known = {index: [p for p in some if p.cluster != place.cluster] for index, some in self._by_class.items()}
-        of_all = [other for some in known.values() for other in some]
-        density = _shrunk(of_all, np.ones((CELLS, CELLS)))
-        of_class = known.get(place.class_index, [])
+        others = self._clusters != place.cluster
+        of_class = self._sides[others & (self._classes == place.class_index)]
+        known = of_all = self._sides[others]
+        density, peak = _shrunk(of_all, np.ones((CELLS, CELLS)))
         if 0 < len(of_class) < len(of_all):
-            density = _shrunk(of_class, density)
-        return Elsewhere(density.astype(np.float32), _alike(place, of_class if len(of_class) >= ALIKE else of_all, rng))
+            density, peak = _shrunk(of_class, density)
+        if len(of_class) >= ALIKE:
+            known = of_class
+        own = float(density_at(density, np.array([place.x]), np.array([place.y]))[0])
+        denser = None
+        if len(known) >= ALIKE:
+            # Each of them is in the density itself, and the item's true box is not.
+            theirs = density_at(density, known[:, 0], known[:, 1]) - peak
+            denser = float((np.sum(theirs > own) + rng.random()) / (len(known) + 1))
+        return Elsewhere(density.astype(np.float32), _alike(place, known[:, 2:], rng), own, denser)
 
 
-def _alike(place: BoxPlace, others: list[BoxPlace], rng: random.Random) -> Any:
+def _alike(place: BoxPlace, others: Any, rng: random.Random) -> Any:
     """Return sizes of `others` as large as that of `place`: those next to it when all stand in the order of their area.
 
     Which of its neighbours count is drawn evenly, so that its own rank among them tells nothing.
@@ -129,8 +165,8 @@ def _alike(place: BoxPlace, others: list[BoxPlace], rng: random.Random) -> Any:
 
     if len(others) < 3:
         return ()
-    sizes = np.log([(place.width, place.height), *((other.width, other.height) for other in others)])
-    lot = np.array([rng.random() for _ in sizes])
+    sizes = np.log(np.concatenate([[(place.width, place.height)], others]))
+    lot = np.random.Generator(np.random.PCG64(rng.getrandbits(64))).random(len(sizes))
     order = np.lexsort((lot, sizes.sum(axis=1)))
     at = int(np.flatnonzero(order == 0)[0])
     # Blocks of ALIKE, the first and the last one with what is left over: within one, all are in the same position.
@@ -145,17 +181,18 @@ def _alike(place: BoxPlace, others: list[BoxPlace], rng: random.Random) -> Any:
     return np.exp(chosen * (1 - share) + chosen[apart.argmin(axis=1)] * share)
 
 
-def _shrunk(places: list[BoxPlace], towards: Any) -> Any:
-    """Return the smoothed density of `places`, the nearer to `towards` the fewer they are."""
+def _shrunk(places: Any, towards: Any) -> tuple[Any, float]:
+    """Return the smoothed density of `places`, the nearer to `towards` the fewer they are, and what one adds to it."""
     import numpy as np
     from scipy.ndimage import gaussian_filter
 
     n = len(places)
     if not n:
-        return towards
-    x, y = np.array([(place.x, place.y) for place in places]).T
+        return towards, 0.0
+    x, y = places[:, 0], places[:, 1]
     counts, _, _ = np.histogram2d(y, x, bins=CELLS, range=((0, 1), (0, 1)))
     # Scott's rule for two dimensions; half a cell at least.
     widths = [max(0.5, float(side.std()) * n ** (-1 / 6) * CELLS) for side in (y, x)]
     smooth = gaussian_filter(counts, widths, mode="reflect") * CELLS**2
-    return (smooth + _PRIOR_BOXES * towards) / (n + _PRIOR_BOXES)
+    peak = CELLS**2 / (2 * np.pi * widths[0] * widths[1]) / (n + _PRIOR_BOXES)
+    return (smooth + _PRIOR_BOXES * towards) / (n + _PRIOR_BOXES), float(peak)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from aloe_bench.core import LETTERS, Cue, Sample, Variant
+from aloe_bench.core import LETTERS, Cue, DataSet, Sample, Variant
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.facts import Facts
 from aloe_bench.files import safe_name
@@ -22,6 +22,7 @@ from aloe_bench.heart.plan import VARIANTS
 from aloe_bench.heart.table import published
 from aloe_bench.heart.table.read import HeartRow, TablePictures, dataset_names, read_rows, table_files
 from aloe_bench.tasks import formats
+from aloe_bench.tasks.data.fetch import Fetch
 
 FACTS = Facts(measure="heart")
 
@@ -59,9 +60,24 @@ class HeartTask:
             tags = {**sample.tags, **_place_in_base(sample, row, bases)}
             yield replace(sample, images=(pictures.of(row),), tags=tags)
 
+    def data_sets(self, root: Path) -> tuple[DataSet, ...]:
+        """Return the published data set, and where the table was opened; nothing for an attacked folder of ours."""
+        return (DataSet(published.SOURCE, self.folder),) if self.source == published.SOURCE else ()
+
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
         return formats.prompt(sample)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """What `data fetch` needs to know of the published table."""
+
+    name: str
+    fetches: tuple[Fetch, ...]
+
+
+PUBLISHED = PublishedTable("heart", (Fetch(published.SOURCE, "main", "heart", ("*.parquet", "data/*.parquet")),))
 
 
 def open_task(place: str) -> HeartTask:

@@ -8,14 +8,14 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.core import AnswerProtocol, Decoding, Record, Task
+from aloe_bench.core import AnswerProtocol, Decoding, Model, Record, Task
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.loop import run_plan
 from aloe_bench.evaluation.plan import Settings, load_plan
 from aloe_bench.heart.attacks import shipped
 from aloe_bench.heart.attacks.attack import Combination
-from aloe_bench.models.hf import HFModel
+from aloe_bench.models.make import ModelSpec, make_model
 from aloe_bench.stats.intervals import Share, clustered_share
 from aloe_bench.stats.paired import Difference, paired_difference
 
@@ -37,7 +37,7 @@ Report = Callable[[int, int], None]
 class Asker:
     """How checkpoints are asked: the back end loaded once, answers in words, every run resumed where it stopped."""
 
-    model: HFModel
+    model: Model
     name: str
     output: Path
 
@@ -53,7 +53,7 @@ class Asker:
 
 def asker(checkpoint: Path, name: str, output: Path) -> Asker:
     """Return an Asker of the folder `checkpoint`, whose runs go below `output`."""
-    return Asker(HFModel(str(checkpoint), batch_size=32, name=name), name, output)
+    return Asker(make_model(ModelSpec(str(checkpoint), "hf", batch_size=32, name=name)), name, output)
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,13 +80,15 @@ def file_facts(backend: str) -> Mapping[str, str]:
     return origin.facts if origin else {}
 
 
-def make_model(spec: ModelSpec, mock: Mock) -> Model:
-    """Return the model; `mock` builds what answers as back end "mock" in this seat.
+def make_model(spec: ModelSpec, mock: Mock | None = None) -> Model:
+    """Return the model; `mock` builds what answers as back end "mock" in this seat, where one may sit there.
 
     Raises UsageError for an option that the back end does not have or needs and did not get, ModelError if the model
     cannot be used.
     """
     if spec.kind == "mock":
+        if mock is None:
+            raise UsageError("a mock model has no answers here; give a checkpoint folder.")
         return mock(spec.base, spec.options)
     make = backend_of(spec)
     common = {name: getattr(spec, name) for name in COMMON if getattr(spec, name) not in (None, "", ())}

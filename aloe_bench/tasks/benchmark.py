@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aloe_bench.core import Absent, Sample
+from aloe_bench.core import Absent, DataSet, Sample
 from aloe_bench.errors import DataError, MissingDataError
 from aloe_bench.facts import DEFAULTS, Column, Facts, Place
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetch import Fetch
-from aloe_bench.tasks.data.fetched import commits, refuse_changed
+from aloe_bench.tasks.data.fetched import refuse_changed
 
 Rows = Iterator[Sample | Absent]
 
@@ -73,9 +73,9 @@ class Benchmark:
         """Return the text of the user turn."""
         return formats.prompt(sample)
 
-    def commits(self, root: Path) -> dict[str, str]:
-        """Return hub id -> commit of the folder that is loaded; empty if it was not fetched."""
-        return commits([self._locate(root)[1]])
+    def data_sets(self, root: Path) -> tuple[DataSet, ...]:
+        """Return the data set, and the folder that is loaded."""
+        return (DataSet(self.source, self._locate(root)[1]),)
 
     @property
     def fetches(self) -> tuple[Fetch, ...]:

@@ -82,7 +82,7 @@ def write_adversarial_data(
     check_wordings(templates, wanted.evaluation)
     recipe = HeartRecipe(attacks, templates, wanted.seed)
     with NewFolder(output, overwrite=False, known_by=MANIFEST) as folder:
-        work = make.plan_work([source], recipe)
+        work = make.plan_work([source], recipe, n_workers=wanted.workers)
         make.build([source], work, recipe, folder / "heart", n_workers=wanted.workers, report=report)
         task = open_task(str(folder / "heart"))
         rows = [s for s in task.load(folder) if (s.cue.variant if s.cue else None) in VARIANTS]

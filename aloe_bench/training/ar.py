@@ -16,6 +16,7 @@ from aloe_bench.evaluation.loop import run_plan
 from aloe_bench.evaluation.plan import Plan, Settings, load_plan
 from aloe_bench.files import write_json
 from aloe_bench.models.hf_folder import check_folder
+from aloe_bench.models.make import ModelSpec, is_miniature, make_model, model_facts
 from aloe_bench.training.adversarial import WITHOUT_CUE, ArDataConfig, write_adversarial_data
 from aloe_bench.training.data.schema import MANIFEST, read_folder
 from aloe_bench.training.overlap import evaluation_sha256
@@ -37,7 +38,7 @@ def recipe_name(model: Path) -> str:
     """Return the AR recipe for a base of this size."""
     config = check_folder(model)
     text: Any = config.get("text_config") or config
-    if _is_miniature(config):
+    if is_miniature(model):
         return "miniature"
     return "ar-72b" if int(text.get("hidden_size", 0)) >= 8192 else "ar-7b"
 
@@ -116,13 +117,11 @@ def ask(
     folder: Path, name: str, asked: Sequence[Probe], state: Path, answer: AnswerForm, progress: Progress
 ) -> dict[str, Path]:
     """Return the checkpoint's run of every probe, by title; earlier runs are resumed, or taken as they are."""
-    from aloe_bench.models.hf import HFModel
-
     if not asked:
         return {}
-    model = HFModel(str(folder), batch_size=_BATCH, name=name)
-    mini = _is_miniature(check_folder(folder))
-    facts = {"name": name, "backend": "hf", "miniature": mini, "size_group": None, "domain": None}
+    spec = ModelSpec(str(folder), "hf", batch_size=_BATCH, name=name)
+    model = make_model(spec)
+    facts = model_facts(spec, model.fingerprint, name)
     found = {}
     for number, probe in enumerate(asked):
         settings = _settings(answer, state / RUNS / str(number))
@@ -142,7 +141,3 @@ def _settings(answer: AnswerForm, output: Path) -> Settings:
         output=output, decoding=Decoding(max_new_tokens=64), answer=answer, chunk=4 * _BATCH, go_on=True,
         allow_partial=True,
     )  # fmt: skip
-
-
-def _is_miniature(config: Mapping[str, object]) -> bool:
-    return bool(config.get("aloe_bench_miniature"))

@@ -213,6 +213,11 @@ def test_what_a_model_cannot_do_is_refused_before_a_run_has_a_folder(quick, tmp_
         evaluate(Echo(), "careqa_vision_mcq", protocol="logprob", **common)
     assert not (tmp_path / "runs").exists()
     assert evaluate(Echo(), "careqa_vision_mcq", **common).summary["n"] == 16  # nothing stands in its way
+    # What asks elsewhere builds the model there; an object cannot go along.
+    with pytest.raises(UsageError, match="give its folder or a ModelSpec"):
+        evaluate(Echo(), "careqa_vision_mcq", ray="local", **common)
+    with pytest.raises(UsageError, match="expected native or vlmeval"):
+        evaluate("mock", "careqa_vision_mcq", engine="vlm", **common)  # type: ignore[call-overload]
 
     # Of several tasks, the first would have run before the second was refused.
     done = quick("run", "--model", "mock", "--suite", "careqa_vision", "--protocol", "logprob", "--data-root", MINI,

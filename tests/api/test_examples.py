@@ -55,6 +55,7 @@ def test_attack_a_source_and_compare_two_models(tmp_path):
     out = _run("attack_and_compare", tmp_path, source, "mock", "mock")
     assert "rows of" in out and "classification/caption 0.0 " in out
     assert (tmp_path / "leaderboards" / "heart.md").is_file()
+    assert (tmp_path / "report.html").is_file()
 
 
 def test_judge_a_run_and_hold_the_jury_to_experts(tmp_path):

@@ -255,7 +255,7 @@ def test_a_broken_result_is_named_with_its_place_whatever_is_broken(tmp_path, qu
                 assert said.startswith(f"{path}: "), (keys, value, said)
                 broken.add(str(keys[-1]))
     assert {"name", "partial", "cells", "n", "exact", "interval", "data_sha256"} <= broken
-    assert not attacked or {"outcomes", "clusters", "columns", "macro", "chance"} <= broken
+    assert not attacked or {"arms", "before", "columns", "macro", "chance"} <= broken
 
 
 def refusal(boards: Path) -> str:

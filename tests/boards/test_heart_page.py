@@ -39,7 +39,7 @@ def real(quick, tmp_path):
                     "--allow-partial", "--output", tmp_path / "mock" / name)  # fmt: skip
         assert done.returncode == 0, done.stderr
         header, records = read_run(only_run(tmp_path / "mock" / name))
-        task = {"name": header["task"]["name"], "data_sha256": header["task"]["data_sha256"]} | facts.pop("task", {})
+        task = {key: header["task"][key] for key in ("name", "data_sha256", "verified")} | facts.pop("task", {})
         run = run_folder(tmp_path / "runs" / name, name, task["name"], records, **facts)
         stored = json.loads((run / "run.json").read_text())
         stored["task"] |= task
@@ -124,8 +124,10 @@ def test_a_part_beside_a_whole_run_changes_neither_its_table_nor_the_random_row(
     assert (random["Classification Cap"], random["Detection Leg"]) == ("25.00", "33.33")
 
     for run in (part, whole):
-        rewrite(run, task=header["task"] | {"source": "HPAI-BSC/HEART", "expected_rows": 24311})
-    results = [evidence(run) for run in (part, whole)]
+        rewrite(
+            run, task=header["task"] | {"source": "HPAI-BSC/HEART", "expected_rows": 24311, "verified": {"by": "fetch"}}
+        )
+    results = [evidence(run).result for run in (part, whole)]
     results[1]["partial"] = False  # as if it had all 24,311 rows
     page = heart_page(sorted(results, key=lambda result: result["model"]["name"]))
     assert page.count("\n## ") == 1 and f"| {names[0]} † |" in page
@@ -135,7 +137,7 @@ def test_a_part_beside_a_whole_run_changes_neither_its_table_nor_the_random_row(
 def test_a_table_of_our_own_with_as_many_rows_is_not_the_published_one(real, tmp_path):
     # `attack --parity` makes 24,311 rows of 1,250 and 1,729 items too.
     folder = write_folder(tmp_path / "h", rows([Source("brain", 30, 4), Source("skin", 30, 3, "detection")]))
-    result = evidence(real(folder, "ours", "accuracy=1"))
+    result = evidence(real(folder, "ours", "accuracy=1")).result
     result |= {"partial": False, "task": result["task"] | {"expected_rows": 24311}}
     own = heart_page([result]).split("## heart, data")[1]
     assert "| ours |" in own and "*(paper)*" not in own

@@ -21,6 +21,7 @@ from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import cell
 from aloe_bench.stats.intervals import clustered_mean, nearly_exact
 
+VERIFIED = {"by": "fetch", "why": ""}
 COLUMNS = [f"{part}/{group}" for part in ("mcq", "vqa") for group in ("overall", "nursing", "medicine")]
 MARKS = Path(__file__).parents[1] / "data" / "table10_marks.txt"
 # (task, number of nursing and medicine questions, smallest step of one score)
@@ -46,8 +47,9 @@ def record(index: int, value: float | None, category: str = "medicine", **extra:
 
 
 def run_folder(
-    folder: Path, model: str, task: str, records: Sequence[Record], *, model_facts: Any = (), **facts: Any
-) -> Path:
+    folder: Path, model: str, task: str, records: Sequence[Record], *, model_facts: Any = (), verified: Any = VERIFIED,
+    **facts: Any,
+) -> Path:  # fmt: skip
     header = {
         "schema": 1,
         "run_id": folder.name,
@@ -60,7 +62,13 @@ def run_folder(
             "domain": "general",
             **dict(model_facts),
         },
-        "task": {"name": task, "version": 1, "expected_rows": len(records), "data_sha256": "0" * 64},
+        "task": {
+            "name": task,
+            "version": 1,
+            "expected_rows": len(records),
+            "data_sha256": "0" * 64,
+            "verified": verified,
+        },
         "protocol": "generate",
         "limit": None,
         "partial": False,

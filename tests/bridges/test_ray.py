@@ -115,3 +115,25 @@ def test_relative_paths_start_where_the_command_was_given(aloe, cluster, tmp_pat
 
     assert done.returncode == 0, done.stderr
     assert [record.prediction.error for record in answered(tmp_path / "runs")] == [None] * 16
+
+
+SPREAD = """
+import sys
+from aloe_bench import evaluate
+if __name__ == "__main__":
+    where = dict(data_root={root!r}, output="there", ray="local", replicas=1)
+    run = evaluate("mock", "careqa_vision_mcq", allow_partial=True, **where)
+    print(run.cells["overall"].value, "ray" in sys.modules)
+"""
+
+
+def test_python_spreads_a_run_over_replicas_too(tmp_path):
+    from aloe_bench import evaluate
+
+    here = evaluate("mock", "careqa_vision_mcq", output=tmp_path / "here", data_root=MINI, allow_partial=True)
+    script = tmp_path / "spread.py"
+    script.write_text(SPREAD.format(root=str(MINI)))
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT_S)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [str(here.cells["overall"].value), "True"]
+    assert answered(tmp_path / "there") == answered(tmp_path / "here")

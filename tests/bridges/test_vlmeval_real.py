@@ -22,7 +22,7 @@ from tests.support.many_rows import write_many_rows
 MINI = Path(__file__).parents[1] / "data" / "careqa_mini"
 
 
-def rows(root: Path) -> list[tuple[object, ...]]:
+def records(root: Path) -> list[tuple[object, ...]]:
     (run,) = root.rglob("run.json")
     return [(r.sample_id, r.prediction.text, r.score.value, r.score.parsed) for r in read_run(run.parent)[1]]
 
@@ -39,9 +39,9 @@ def test_200_rows_score_as_in_a_native_run(aloe, folder, tmp_path):
     theirs = aloe("vlmeval", "--data", "CareQA_Vision_MCQ", *common, "--name", "v")
 
     assert (native.returncode, theirs.returncode) == (0, 0), native.stderr + theirs.stderr
-    found = rows(tmp_path / "runs" / "n")
+    found = records(tmp_path / "runs" / "n")
     assert len(found) == 200
-    assert found == rows(tmp_path / "runs" / "v")
+    assert found == records(tmp_path / "runs" / "v")
 
 
 def test_a_question_that_fails_inside_upstreams_runner_is_no_score(aloe, folder, tmp_path):
@@ -142,3 +142,21 @@ def test_both_matchers_on_real_replies(aloe, tmp_path):
     assert parity["upstream"] == "ms-vlmeval 0.0.20"
     assert parity["n"] == 16
     assert parity["strict"] == pytest.approx(sum(r.score.value or 0 for r in read_run(run.parent)[1]) / 16)
+
+
+def test_2000_real_replies_are_read_as_the_kit_reads_them():
+    from vlmeval.utils.matching_util import can_infer
+
+    from aloe_bench.answers.compat.vlmeval import parse_choice_vlmeval
+    from tests.answers.test_real_replies import REPLIES, rows
+
+    if not REPLIES.is_dir():
+        pytest.skip(f"no real replies in {REPLIES}")
+    differ = []
+    for row in rows()[::8]:
+        ours = parse_choice_vlmeval(row["reply"], row["choices"])
+        theirs = can_infer(row["reply"], dict(zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", row["choices"], strict=False)))
+        # This release is of before the kit's pull request 1552.
+        if ours.rule != "vlmeval-verbose" and ours.letter != (None if theirs in (False, "Z") else theirs):
+            differ.append(row["reply"][-80:])
+    assert not differ

@@ -141,3 +141,40 @@ def test_boxes_of_a_detection_item_are_four_apart_and_hold_the_true_one(output: 
         for name, (left, top, right, bottom) in boxes.items():
             for other in (box for key, box in boxes.items() if key != name):
                 assert right <= other[0] or other[2] <= left or bottom <= other[1] or other[3] <= top
+
+
+def test_a_third_of_a_source_has_the_same_boxes_by_the_places_of_the_whole_one(tmp_path: Path) -> None:
+    whole, third = write_source(tmp_path / "whole", 24), write_source(tmp_path / "third", order=range(0, 24, 3))
+    made = {}
+    for name, source, more in (
+        ("whole", whole, ()),
+        ("again", third, ("--places", tmp_path / "whole-out")),
+        ("alone", third, ()),
+    ):
+        done = attack(
+            "--source", source, "--output", tmp_path / f"{name}-out", "--type", "prompt", "--workers", 1, *more
+        )
+        assert done.exit_code == 0, done.output
+        made[name] = {
+            (row["item_id"], row["attack"], row["variant"]): {**row, "index": None}
+            for row in rows_of(tmp_path / f"{name}-out")
+        }
+
+    assert len(made["again"]) < len(made["whole"]) and made["again"].items() <= made["whole"].items()
+    assert made["alone"].keys() == made["again"].keys() and made["alone"] != made["again"]
+    manifests = {name: json.loads((tmp_path / f"{name}-out" / "manifest.json").read_text()) for name in made}
+    assert [manifests[name]["places"] for name in made] == ["of the source", "given", "of the source"]
+    digests = {name: manifests[name]["files"]["places.json"] for name in made}
+    assert digests["whole"] == digests["again"] != digests["alone"]
+
+
+def test_places_of_another_dataset_are_refused(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", 4)
+    (tmp_path / "places.json").write_text('{"schema": 1, "places": {"other": []}}')
+    (tmp_path / "broken.json").write_text('{"schema": 1, "places": {"tiny": [["a", "b", 0, 2, 0, 0, 0]]}}')
+
+    other = attack("--source", source, "--dry-run", "--places", tmp_path / "places.json")
+    broken = attack("--source", source, "--dry-run", "--places", tmp_path / "broken.json")
+
+    assert "it holds other, and not tiny" in str(other.exception)
+    assert "not readable as places (a place outside its picture" in str(broken.exception)

@@ -29,7 +29,9 @@ def parse_choice_vlmeval(reply: str, choices: Sequence[str]) -> Parsed:
     named = [letter for letter in letters if letter in words]
     if len(named) == 1 and words.index(named[0]) > len(words) - 5:
         return Parsed(named[0], "vlmeval-letter")
-    verbose = re.search(r"(?i)answer\s{1,9}is\s{1,9}\*{0,9}([ABCD])", reply)
+    if not named and "Z" in words:
+        return Parsed(None, "vlmeval-refusal")
+    verbose = re.search(r"(?i)answer\s{1,99}is\s{1,99}\*{0,99}([ABCD])", reply)
     if verbose and verbose.group(1).upper() in letters:
         return Parsed(verbose.group(1).upper(), "vlmeval-verbose")
     if len(reply) > 2 * sum(map(len, choices)):

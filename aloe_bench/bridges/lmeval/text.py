@@ -15,12 +15,12 @@ from typing import Any
 from aloe_bench.bridges.lmeval import rows as lmeval_rows
 from aloe_bench.bridges.lmeval.docs import Docs
 from aloe_bench.bridges.lmeval.rows import RowSource, TextRow
-from aloe_bench.core import LETTERS, Absent, Sample
+from aloe_bench.core import LETTERS, Absent, DataSet, Sample
 from aloe_bench.errors import DataError, DependencyError, MissingDataError
 from aloe_bench.facts import CellSpec, Facts, Paper
 from aloe_bench.tasks.benchmark import table_3
 from aloe_bench.tasks.data.fetch import Fetch
-from aloe_bench.tasks.data.fetched import commits, refuse_changed
+from aloe_bench.tasks.data.fetched import refuse_changed
 
 log = logging.getLogger(__name__)
 
@@ -85,15 +85,23 @@ class TextTask:
         """What `data fetch` brings: of each part's data set, the files of the first layout that is read."""
         files: dict[RowSource, list[str]] = {}
         for part in self.parts:
-            splits = [part.split, "dev"] if self.shots else [part.split]
             files.setdefault(part.source, []).extend(
-                part.source.files[0].format(part=part.category, split=split) for split in splits
+                part.source.files[0].format(part=part.category, split=split) for split in self._splits(part)
             )
         return tuple(Fetch(each.hub, "main", each.folder, tuple(dict.fromkeys(found))) for each, found in files.items())
 
-    def commits(self, root: Path) -> dict[str, str]:
-        """Return hub id -> commit of the parts' folders that were fetched."""
-        return commits(root / part.source.folder for part in self.parts)
+    def data_sets(self, root: Path) -> tuple[DataSet, ...]:
+        """Return the parts' data sets, each with every folder that one of its files is read from."""
+        found: dict[DataSet, None] = {}
+        for part in self.parts:
+            for split in self._splits(part):
+                for file in part.source.find(root, part.category, split):
+                    folder = next(place for place in part.source.places(root) if file.is_relative_to(place))
+                    found.setdefault(DataSet(part.source.hub, folder))
+        return tuple(found)
+
+    def _splits(self, part: LmEvalPart) -> tuple[str, ...]:
+        return (part.split, "dev") if self.shots else (part.split,)
 
     def load(self, root: Path) -> Iterator[Sample | Absent]:
         """Yield the samples of the parts that `root` has, and the files it lacks; warn of parts of another size.

@@ -100,21 +100,3 @@ def _entry(record: Record | None, base: Record) -> tuple[float, float, float]:
     parsed = record.score.parsed
     led = record.cue is not None and parsed is not None and parsed == record.cue.suggests
     return record.score.value, float(led), before
-
-
-def outcomes(block: Block) -> dict[str, str]:
-    """Return baseline or attack -> one character an item, so that published runs can be compared pair by pair.
-
-    1 right, 0 wrong, - not measured, . no such row. Of the attacks the adversarial rows; "clusters" numbers the items'.
-    """
-    columns = {"clusters": " ".join(map(str, np.unique(block.clusters, return_inverse=True)[1]))}
-    columns[BASELINE] = _letters(block.base)
-    misled = {attack: arms["adversarial"] for attack, arms in block.arms.items() if "adversarial" in arms}
-    return columns | {attack: _letters(arm) for attack, arm in misled.items()}
-
-
-def _letters(arm: Arm) -> str:
-    return "".join(
-        "." if not there else "-" if np.isnan(right) else str(int(right))
-        for there, right in zip(arm.there, arm.right, strict=True)
-    )

@@ -20,7 +20,7 @@ from aloe_bench.core import Cell, Outcome, Record
 from aloe_bench.evaluation.cells import ATTACKED, Measure
 from aloe_bench.evaluation.outcomes import LOST, MOST_UNREAD, is_unread_often
 from aloe_bench.heart.attacks import in_order
-from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Ends, Floats, blocks, outcomes
+from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Ends, Floats, blocks
 from aloe_bench.stats.family import numbers_of, settle
 from aloe_bench.stats.intervals import ALPHA, Share, caution, clustered_share, correlation, numbered
 from aloe_bench.stats.macro import DataSetShare, macro_interval
@@ -228,10 +228,7 @@ def _mean_share(found: Sequence[Share]) -> Share:
 
 
 def section(records: Sequence[Record]) -> dict[str, Any]:
-    """Return "heart" -> task -> {chance, columns, outcomes} of a run.
-
-    columns is baseline or attack -> measure -> {macro, micro, datasets}; outcomes is data set -> `outcomes`.
-    """
+    """Return "heart" -> task -> {chance, columns}; columns is attack -> measure -> {macro, micro, datasets}."""
     found = blocks(records)
     result = {
         task: _task_section([block for block in found if block.task == task])
@@ -256,7 +253,6 @@ def _task_section(found: Sequence[Block]) -> dict[str, Any]:
             "datasets": chance,
         },
         "columns": columns,
-        "outcomes": {block.dataset: outcomes(block) for block in found},
     }
     _flag_below_chance(columns, found)
     return result

@@ -59,7 +59,7 @@ def table_files(place: Path) -> list[Path]:
     what = f"{len(tables)} TSV files; name one of them" if tables else none
     raise DataError(
         f"{place}: {what}. Give a folder that `aloe-bench attack` wrote, or the published table "
-        "(`hf download HPAI-BSC/HEART --repo-type dataset --local-dir DIR`)."
+        "(`aloe-bench data fetch heart`, then heart:data/heart)."
     )
 
 

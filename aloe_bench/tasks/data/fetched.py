@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -41,12 +41,6 @@ def read_fetched(folder: Path) -> Fetched | None:
         return Fetched(str(value["repo"]), str(value["revision"]), files)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path}: broken ({error}). Delete it and fetch again; whole files are kept.") from error
-
-
-def commits(folders: Iterable[Path]) -> dict[str, str]:
-    """Return hub id -> commit of those folders that were fetched."""
-    found = map(read_fetched, folders)
-    return {fetched.repo: fetched.revision for fetched in found if fetched is not None}
 
 
 def write_fetched(folder: Path, fetched: Fetched) -> None:

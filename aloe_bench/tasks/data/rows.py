@@ -15,6 +15,16 @@ from aloe_bench.errors import DataError
 from aloe_bench.images import bytes_image, file_image
 
 T = TypeVar("T")
+
+
+class NoImageError(DataError):
+    """A row names a picture at `path`, where there is none."""
+
+    def __init__(self, where: str, path: Path) -> None:
+        super().__init__(f"{where}: image {path} not found. Copy the images beside the file that names them.")
+        self.path = path
+
+
 IMAGE_FIELDS = ("image", "images", "image_path", "base64", "image_base64")
 _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
 
@@ -71,13 +81,19 @@ def images_of(row: dict[str, Any], where: str, folder: Path) -> tuple[ImageRef, 
         value = row.get(field)
         if value:
             values = value if isinstance(value, list) else [value]
-            return tuple(_image(item, f"{where}: field {field!r}", folder) for item in values)
+            return tuple(image_of(item, f"{where}: field {field!r}", folder) for item in values)
     raise DataError(
         f"{where}: no image; looked for {', '.join(IMAGE_FIELDS)}, found {', '.join(sorted(map(str, row)))}."
     )
 
 
-def _image(value: object, where: str, folder: Path) -> ImageRef:
+def image_of(value: object, where: str, folder: Path) -> ImageRef:
+    """Return one picture: a path below `folder`, base64, a data URI, bytes, or {bytes, path}.
+
+    Raises NoImageError for a path where there is none, DataError, naming `where`, for what is no picture.
+    """
+    if isinstance(value, bytes):
+        return _decoded(value, where)
     if isinstance(value, dict) and value.get("bytes"):
         return _decoded(value["bytes"], where)
     if isinstance(value, dict) and isinstance(value.get("path"), str):
@@ -103,5 +119,5 @@ def _from_path(value: str, where: str, folder: Path) -> ImageRef:
     if "\0" in value or not (folder / value).resolve().is_relative_to(folder.resolve()):
         raise DataError(f"{where}: path {value!r} leaves the data folder {folder}.")
     if not (folder / value).is_file():
-        raise DataError(f"{where}: image {folder / value} not found. Copy the images beside the JSON file.")
+        raise NoImageError(where, folder / value)
     return file_image(folder / value)

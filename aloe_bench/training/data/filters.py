@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from aloe_bench.errors import DataError
 from aloe_bench.images import FileImage, file_image
 from aloe_bench.training.data.schema import Conversation
 
-Reason = Literal["too many pictures", "unreadable picture", "small picture", "control token", "no loss", "too long"]
+# Every reason for which a sample is left out of training or of a mixture, in the order in which they are asked.
+Reason = Literal[
+    "malformed row", "repeated id", "not selected", "not sampled",
+    "too many pictures", "unreadable picture", "small picture", "control token", "too long", "no loss",
+    "leaked picture", "leaked text",
+    "low score", "perplexity", "answer in picture",
+    "over budget",
+]  # fmt: skip
+REASONS: tuple[Reason, ...] = get_args(Reason)
 
 
 class ConversationEncoder(Protocol):
@@ -29,6 +37,12 @@ class EncodedConversation(Protocol):
     def ids(self) -> tuple[int, ...]: ...
     @property
     def learnt(self) -> tuple[bool, ...]: ...
+
+
+class Pictures(Protocol):
+    """Pictures by path: each one's hash and size, or the complaint about it."""
+
+    def __getitem__(self, path: str) -> FileImage | str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +99,10 @@ class PictureChecks:
 
 
 def keep_or_drop(
-    conversations: Sequence[Conversation], pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
+    conversations: Sequence[Conversation], pictures: Pictures, encoder: ConversationEncoder, limits: Limits
 ) -> list[Kept | DroppedConversation]:
     """Return, for each conversation, what it measures or why it is left out. Pixels are not decoded."""
-    first = [_before_encoding(conversation, pictures, encoder, limits) for conversation in conversations]
+    first = [first_fault(conversation, pictures, encoder, limits) for conversation in conversations]
     fitting = [conversation for conversation, drop in zip(conversations, first, strict=True) if drop is None]
     encoded = iter(encoder.encode(fitting))
     return [
@@ -97,20 +111,26 @@ def keep_or_drop(
     ]
 
 
-def _before_encoding(
-    conversation: Conversation, pictures: PictureChecks, encoder: ConversationEncoder, limits: Limits
+def first_fault(
+    conversation: Conversation, pictures: Pictures | None, encoder: ConversationEncoder | None, limits: Limits
 ) -> DroppedConversation | None:
+    """Return the first reason to leave `conversation` out that is seen before its tokens are counted.
+
+    What is None is not at hand, and not asked.
+    """
     n = len(conversation.pictures)
     if n > limits.max_pictures:
         return DroppedConversation(conversation.id, "too many pictures", f"{n} pictures, at most {limits.max_pictures}")
     for path in conversation.pictures:
+        if pictures is None:
+            break
         found = pictures[path]
         if isinstance(found, str):
             return DroppedConversation(conversation.id, "unreadable picture", found)
         if min(found.size) < limits.min_side_px:
             size = f"{path} is {found.size[0]}x{found.size[1]}, at least {limits.min_side_px}x{limits.min_side_px}"
             return DroppedConversation(conversation.id, "small picture", size)
-    if fault := encoder.fault(conversation):
+    if encoder is not None and (fault := encoder.fault(conversation)):
         return DroppedConversation(conversation.id, "control token", fault)
     return None
 
@@ -118,7 +138,7 @@ def _before_encoding(
 def _after_encoding(
     conversation: Conversation,
     encoded: EncodedConversation,
-    pictures: PictureChecks,
+    pictures: Pictures,
     encoder: ConversationEncoder,
     limits: Limits,
 ) -> Kept | DroppedConversation:

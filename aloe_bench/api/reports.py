@@ -1,0 +1,37 @@
+"""Runs as one page to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aloe_bench.api.runs import Run
+
+
+def report(
+    runs: Run | Path | str | Sequence[Run | Path | str],
+    output: Path | str = "report.html",
+    *,
+    data: Sequence[Path | str] = (),
+    share: bool = False,
+    pictures: int = 2000,
+    max_mb: float = 40.0,
+    pictures_mb: float = 12.0,
+    workers: int = 1,
+) -> list[Path]:
+    """Return the files written: one HTML page of `runs`, and beside it the pictures that must stay here, if any.
+
+    `runs` are finished runs, or folders that hold some; those on the same questions stand beside each other. `data`
+    says where pictures lie now if that is elsewhere; `pictures` is the number of items shown with theirs. Raises
+    UsageError if `share` is asked of pictures that may not be passed on, DataError beyond `max_mb` (10^6 bytes).
+    """
+    from aloe_bench.boards.collect import finished_runs
+    from aloe_bench.reporting.page import ReportOptions, write_report
+
+    given = [runs] if isinstance(runs, Run | Path | str) else list(runs)
+    # One place at a time: the order given is the order of comparison.
+    folders = [
+        folder for run in given for folder in finished_runs([run.folder if isinstance(run, Run) else Path(run)])[0]
+    ]
+    options = ReportOptions(tuple(map(Path, data)), share, pictures, max_mb, pictures_mb, workers)
+    return write_report(list(dict.fromkeys(folders)), Path(output), options)

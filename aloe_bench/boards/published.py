@@ -1,0 +1,93 @@
+"""A result with its items: what is published of one run, and every number computed from it again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aloe_bench import registry
+from aloe_bench.boards.items import Items, read_items
+from aloe_bench.boards.letters import Outcomes, check_outcomes, records_of, rules_of
+from aloe_bench.boards.results import read_result
+from aloe_bench.core import Record
+from aloe_bench.errors import DataError
+from aloe_bench.evaluation.cells import ATTACKED, task_cells, task_sections
+from aloe_bench.facts import Facts
+
+
+def numbers_of(run: str, task: str, facts: Facts, items: Items, outcomes: Outcomes) -> dict[str, Any]:
+    """Return what a result says in numbers: its cells, and the sections of an attacked table; from letters alone."""
+    records = records_of(items, outcomes)
+    header = {"run_id": run, "task": {"name": task, "facts": facts}}
+    cells = task_cells(header, records, rules_of(items, outcomes))
+    return {"cells": {name: asdict(cell) for name, cell in cells.items()}} | task_sections(header, records)
+
+
+@dataclass(frozen=True)
+class Published:
+    """One result as it was read, and the items that its letters stand for."""
+
+    result: Mapping[str, Any]
+    items: Items
+
+    @property
+    def facts(self) -> Facts:
+        """What the task's numbers follow from."""
+        return Facts(**self.result["task"]["facts"])
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """What of the run's header its numbers and comparisons need."""
+        task = {**self.result["task"], "facts": self.facts}
+        return {**self.result, "run_id": self.result["run"], "task": task}
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """The run's records, without texts."""
+        return records_of(self.items, self.result["outcomes"])
+
+    def numbers(self) -> dict[str, Any]:
+        """Return the result's numbers, computed again."""
+        task = self.result["task"]["name"]
+        return numbers_of(self.result["run"], task, self.facts, self.items, self.result["outcomes"])
+
+    def check(self, path: Path) -> None:
+        """Raise DataError, naming the place, where the result at `path` is not of these items."""
+        task = self.result["task"]
+        for name in ("name", "version", "data_sha256"):
+            other = getattr(self.items, "task" if name == "name" else name)
+            if task[name] != other:
+                raise DataError(f"{path}: its task's {name} is {task[name]!r}, and its items are of {other!r}.")
+        check_outcomes(self.result["outcomes"], self.items, str(path))
+        measure = self.facts.measure
+        if measure and measure not in registry.MEASURES:
+            raise DataError(f"{path}: task.facts.measure is {measure!r}, none of {', '.join(registry.MEASURES)}.")
+        if measure and (missing := ATTACKED - self.items.tags.keys()):
+            raise DataError(f"{path}: its items lack the tag {min(missing)!r} of an attacked table.")
+
+
+def read_one(path: Path, known: dict[Path, Items] | None = None) -> Published:
+    """Return the result at `path`, results/<model>/<task>.json of a leaderboard's folder, with its items.
+
+    `known` holds the items that were read before. Raises DataError, naming the place, for what is broken.
+    """
+    result, known = read_result(path), {} if known is None else known
+    name = result["outcomes"]["items"]
+    place = path.resolve().parents[2] / "items" / f"{name}.json"
+    if not re.fullmatch("[0-9a-f]{64}", name) or not place.is_file():
+        raise DataError(f"{path}: outcomes.items is {name!r}, and there are no items of that name. Build it again.")
+    if place not in known:
+        known[place] = read_items(place)
+    found = Published(result, known[place])
+    found.check(path)
+    return found
+
+
+def read_all(folder: Path) -> list[Published]:
+    """Return every result below a leaderboard's folder with its items; raises DataError for one that is broken."""
+    known: dict[Path, Items] = {}
+    return [read_one(path, known) for path in sorted((folder / "results").glob("*/*.json"))]

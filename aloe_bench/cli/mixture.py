@@ -1,0 +1,150 @@
+"""`aloe-bench data sniff, clean, ...`: from sources to a training mixture."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from aloe_bench.cli.common import progress_of
+from aloe_bench.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from aloe_bench.mixture.pool import Pool
+    from aloe_bench.training.data.schema import Conversation
+
+PATH = click.Path(path_type=Path)
+WORKERS = click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+@click.command()
+@click.argument("file", type=PATH)
+@click.option("--output", type=PATH, help="Write the mapping to this TOML file.")
+def sniff(file: Path, output: Path | None) -> None:
+    """Propose a mapping of FILE: where its pictures, turns, boxes, ids and licence are.
+
+    What the file cannot tell is written as DECIDE, with a comment; a mapping that holds one is refused. A mapping
+    given as FILE.toml is tried on its own first rows.
+    """
+    from aloe_bench.mixture import sniff as sniffing
+
+    if not file.is_file():
+        raise DataError(f"{file}: no such file. Give a file of rows: JSON, JSON lines, Parquet or CSV.")
+    if file.suffix == ".toml":
+        _tried(file)
+        return
+    found = sniffing.sniff(file)
+    for line in found.evidence:
+        click.echo(f"# {line}")
+    click.echo(found.toml, nl=False)
+    if output is not None:
+        if output.exists():
+            raise UsageError(f"{output} exists; choose another --output, or remove it.")
+        from aloe_bench.files import write_atomic
+
+        write_atomic(output, found.toml)
+    if found.shipped:
+        files = ", ".join(found.shipped_files)
+        click.echo(f"\nThe shipped mapping {found.shipped} fits, and reads {files}: {found.shipped}:{file.parent}")
+    if found.undecided:
+        click.echo(f"\nFor you to decide: {', '.join(found.undecided)}.", err=True)
+    if output is not None:
+        click.echo(f"Then try it: aloe-bench data sniff {output}", err=True)
+
+
+def _tried(file: Path) -> None:
+    from aloe_bench.mixture.readers import source_files
+    from aloe_bench.mixture.sniff import try_mapping
+    from aloe_bench.mixture.source import load_source
+
+    mapping, root = load_source(str(file))
+    for path in source_files(root, mapping.files):
+        first, good, faults = try_mapping(mapping, root, path)
+        click.echo(f"{path.name}: {good} of the first {good + sum(faults.values())} selected rows become conversations")
+        for fault, n in sorted(faults.items(), key=lambda pair: -pair[1])[:5]:
+            click.echo(f"  {n} x {fault}")
+        if first is not None:
+            click.echo(shown(first))
+
+
+def shown(conversation: Conversation) -> str:
+    """Return a conversation as a person reads it."""
+    from aloe_bench.training.data.schema import Picture
+
+    lines = [f"  {conversation.id} (cluster {conversation.cluster})"]
+    for turn in conversation.turns:
+        words = " ".join(f"[{p.path}]" if isinstance(p, Picture) else p.text for p in turn.parts)
+        lines.append(f"  {turn.role}: {words[:400]}")
+    return "\n".join(lines)
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True)
+@click.option("--output", type=PATH, required=True, help="The pool: a folder for samples and what is found of them.")
+@click.option(
+    "--model", type=PATH, help="Checkpoint folder whose processor counts tokens; without it none are counted."
+)
+@click.option("--min-pixels", type=click.IntRange(1), help="Smallest picture the processor makes, in pixels.")
+@click.option("--max-pixels", type=click.IntRange(1), help="Largest picture the processor makes; part of the counts.")
+@click.option("--max-length", type=click.IntRange(1), default=4096, show_default=True, help="Tokens of a sample.")
+@click.option("--max-pictures", type=click.IntRange(0), default=5, show_default=True)
+@click.option("--min-side", type=click.IntRange(1), default=50, show_default=True, help="Pixels.")
+@click.option("--without-pictures", is_flag=True, help="The pictures are not at hand: ask nothing of them, and say so.")
+@click.option("--seed", default=0, show_default=True, help="Which rows a mapping's `sample` takes.")
+@click.option("--fresh", is_flag=True, help="Start over instead of going on.")
+@WORKERS
+@JSON
+def clean(sources: tuple[str, ...], output: Path, workers: int, as_json: bool, **options: Any) -> None:
+    """Read SOURCES into a pool and drop what cannot be trained on, each sample with one reason; run again to go on.
+
+    A source is FILE.toml, FILE.toml:FOLDER, or a shipped mapping and a folder, such as fracatlas:FOLDER.
+    """
+    from aloe_bench.mixture.clean import Cleaning, Processor
+    from aloe_bench.mixture.clean import clean as cleaned
+    from aloe_bench.mixture.pool import POOL_FILE, Pool
+    from aloe_bench.mixture.read import read_sources
+    from aloe_bench.mixture.source import load_source
+    from aloe_bench.training.data.filters import Limits
+
+    if options["without_pictures"] and options["model"]:
+        raise UsageError("--model counts the tokens of pictures too; leave it out, or --without-pictures.")
+    found = [load_source(source) for source in sources]
+    if options["fresh"] and output.is_dir():
+        if any(output.iterdir()) and not (output / POOL_FILE).is_file():
+            raise UsageError(f"{output} is no pool, and is not removed. Choose another --output.")
+        shutil.rmtree(output)
+    pool = Pool(output)
+    limits = Limits(options["max_length"], options["max_pictures"], options["min_side"])
+    processor = Processor(options["model"], options["min_pixels"], options["max_pixels"]) if options["model"] else None
+    with ExitStack() as stack:
+
+        def report(title: str) -> Callable[[int, int], None]:
+            return stack.enter_context(progress_of(title, quiet=as_json))
+
+        read_sources(pool, found, options["seed"], workers, report("files"))
+        done = cleaned(pool, Cleaning(limits, processor, not options["without_pictures"]), workers, report)
+    if as_json:
+        click.echo(json.dumps({step: pool.report(step) for step in pool.done()}, indent=2, sort_keys=True))
+        return
+    show_counts(pool)
+    if not done["settings"]["pictures"]:
+        click.echo("Not asked: whether the pictures are there, whole and large enough (--without-pictures).")
+    if not done["settings"]["processor"]:
+        click.echo("Not counted: tokens, and so not length and control tokens either. --model CHECKPOINT counts them.")
+
+
+def show_counts(pool: Pool) -> None:
+    """Print what each step that was done took out, by source; the numbers add up line by line."""
+    for step in pool.done():
+        counts = (pool.report(step) or {})["counts"]
+        click.echo(f"{step}: {counts['before']} samples, {counts['after']} kept")
+        for source, each in counts["sources"].items():
+            out = ", ".join(f"{n} {reason}" for reason, n in each.items() if reason not in ("before", "after") and n)
+            click.echo(f"  {source}: {each['before']} - {out or '0'} = {each['after']}")

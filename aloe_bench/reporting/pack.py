@@ -1,0 +1,87 @@
+"""Everything that the item browser shows, as columns, and as the compressed text that the page unpacks."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from aloe_bench.core import Record
+from aloe_bench.reporting.change import CHANGES, changes
+from aloe_bench.reporting.pictures import hashes
+from aloe_bench.reporting.read import QuestionSet, ReportedRun
+
+Columns = dict[str, Any]
+
+
+def browser_data(sets: Sequence[QuestionSet]) -> dict[str, Any]:
+    """Return what page.js reads: `sets`, each with its `rows` and, for each of its `runs`, the replies to them."""
+    return {"changes": dict(CHANGES), "sets": [_set(each) for each in sets]}
+
+
+def packed(value: object) -> str:
+    """Return `value` as JSON, gzipped, in base64; the same value gives the same text."""
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)
+    return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
+
+
+def _set(each: QuestionSet) -> dict[str, Any]:
+    return {
+        "title": each.title,
+        "attacked": each.attacked,
+        "rows": _rows(each.records),
+        "runs": [_replies(run) for run in each.runs],
+    }
+
+
+def _rows(records: Sequence[Record]) -> Columns:
+    place = {record.sample_id: i for i, record in enumerate(records) if record.cue is None and not record.arm}
+    return {
+        "id": [record.sample_id for record in records],
+        "base": [place.get(record.cue.base_id, -1) if record.cue else -1 for record in records],
+        "attack": [record.cue.attack if record.cue else record.arm for record in records],
+        "variant": [record.cue.variant if record.cue else "" for record in records],
+        "dataset": [record.tags.get("dataset", "") for record in records],
+        "kind": [record.tags.get("task") or record.kind for record in records],
+        "cluster": [record.cluster for record in records],
+        "prompt": [_prompt(record) for record in records],
+        "options": [list(record.options) for record in records],
+        "target": [record.target for record in records],
+        "suggests": [record.cue.suggests if record.cue else None for record in records],
+        "pictures": [list(hashes(record)) for record in records],
+    }
+
+
+def _prompt(record: Record) -> str:
+    """Return the words of what was sent, or the question where a log of before does not hold them."""
+    texts = [
+        part.text if part.role == "user" else f"[{part.role}] {part.text}"
+        for part in record.prompt
+        if part.text is not None
+    ]
+    return "\n\n".join(texts) if texts else record.question
+
+
+def _replies(run: ReportedRun) -> Columns:
+    records = run.records
+    return {
+        "label": run.label,
+        "run": str(run.header["run_id"]),
+        "text": [r.prediction.text if r.prediction.text is not None else r.prediction.error for r in records],
+        "reasoning": _some(records, lambda r: r.prediction.reasoning),
+        "parsed": [record.score.parsed for record in records],
+        "rule": [record.score.rule for record in records],
+        "change": changes(records),
+        "value": [record.score.value for record in records],
+        "verdicts": _some(records, lambda r: [[v.judge, v.grade, v.reply] for v in r.score.verdicts]),
+        "end": _some(
+            records, lambda r: r.prediction.finish_reason or (r.prediction.finish != "stop" and r.prediction.finish)
+        ),
+    }
+
+
+def _some(records: Sequence[Record], of: Any) -> dict[str, Any]:
+    """Return row -> what `of` says of it, where it says something."""
+    return {str(i): value for i, value in enumerate(map(of, records)) if value}

@@ -1,0 +1,112 @@
+"""Runs that were asked the same questions, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.boards.compare import compare
+from aloe_bench.boards.tables import is_miniature, protocol_label
+from aloe_bench.core import Cell, Record
+from aloe_bench.errors import DataError, RunMismatchError
+from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.cells import is_attacked, task_cells, task_sections
+
+MADE_UP = " (miniature, random or mock)"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedRun:
+    """A finished run; `cells` and `section` are what its summary holds.
+
+    `label` is what the page calls it, with what sets it apart in words; `name` is short, for charts, with a dagger for
+    such words. Two runs of one name are told apart by their times.
+    """
+
+    folder: Path
+    name: str
+    label: str
+    header: runlog.Header
+    records: tuple[Record, ...]
+    cells: Mapping[str, Cell]
+    section: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionSet:
+    """The runs on one task's questions, which all of them answered; `pairs` compares neighbours, row by row."""
+
+    title: str
+    attacked: bool
+    runs: tuple[ReportedRun, ...]
+    pairs: tuple[Mapping[str, Any], ...]
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """The questions, as the first run has them."""
+        return self.runs[0].records
+
+    @property
+    def differences(self) -> list[str]:
+        """What of how these runs were asked and graded is not the same."""
+        return list(dict.fromkeys(name for pair in self.pairs for name in pair["differ_in"]))
+
+
+def question_sets(folders: Sequence[Path]) -> list[QuestionSet]:
+    """Return the runs by the questions they answered, in the order given.
+
+    Raises DataError for an unfinished run or one given twice, RunMismatchError for runs of one task that did not
+    answer the same items.
+    """
+    found: dict[tuple[str, str], list[ReportedRun]] = {}
+    for folder in folders:
+        run = _read(folder)
+        task = run.header["task"]
+        there = found.setdefault((str(task["name"]), str(task["data_sha256"])), [])
+        if any(other.header["run_id"] == run.header["run_id"] and other.label == run.label for other in there):
+            raise DataError(f"{folder}: this run is given twice; give each once.")
+        there.append(run)
+    found = {key: _told_apart(runs) for key, runs in found.items()}
+    names = [name for name, _ in found]
+    return [
+        _question_set(name if names.count(name) == 1 else f"{name}, data {data[:8]}", runs)
+        for (name, data), runs in found.items()
+    ]
+
+
+def _read(folder: Path) -> ReportedRun:
+    header, records = runlog.read_run(folder)
+    if not records or len(records) < header["n"]:
+        raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then report.")
+    marks = " (partial)" if header.get("partial") or header.get("limit") is not None else ""
+    marks += MADE_UP if is_miniature(header) else ""
+    name = f"{header['model']['name']}{protocol_label(header)}"
+    return ReportedRun(
+        folder, name + ("†" if marks else ""), name + marks, header, tuple(records), task_cells(header, records),
+        task_sections(header, records),
+    )  # fmt: skip
+
+
+def _told_apart(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
+    """Return the runs with their ids behind names that more than one of them has."""
+    names = [run.name for run in runs]
+    return [
+        replace(run, name=f"{run.name} {run.header['run_id']}", label=f"{run.label} {run.header['run_id']}")
+        if names.count(run.name) > 1
+        else run
+        for run in runs
+    ]
+
+
+def _question_set(title: str, runs: Sequence[ReportedRun]) -> QuestionSet:
+    for run in runs[1:]:
+        if [r.sample_id for r in run.records] != [r.sample_id for r in runs[0].records]:
+            raise RunMismatchError(
+                f"{runs[0].folder} and {run.folder}: not the same items of one task (a limit or a shard). "
+                "Report them apart."
+            )
+    pairs = tuple(compare(one.folder, two.folder) for one, two in pairwise(runs))
+    return QuestionSet(title, is_attacked(runs[0].records), tuple(runs), pairs)

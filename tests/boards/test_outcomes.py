@@ -1,0 +1,184 @@
+"""Published outcomes: all numbers follow from one letter an item, and published runs are compared like run folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from aloe_bench.boards.build import build, check, evidence
+from aloe_bench.boards.letters import outcomes_of, records_of
+from aloe_bench.boards.published import numbers_of, read_all
+from aloe_bench.core import Prediction, Score, Verdict
+from aloe_bench.errors import DataError
+from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
+from aloe_bench.evaluation.runlog import read_run
+from aloe_bench.judges.jury import panel
+from tests.boards.test_leaderboard import record, run_folder
+from tests.evaluation.test_suite import answered
+from tests.support import suite_data as made
+from tests.support.heart_tables import Source, rows, write_folder
+
+
+def exact_cells(header: Any, records: Any) -> dict[str, Any]:
+    return {
+        name: (cell.exact, cell.n, cell.n_clusters, cell.failed, cell.unread, cell.unjudged, cell.split,
+               cell.interval and pytest.approx(cell.interval))
+        for name, cell in task_cells(header, records).items()
+    }  # fmt: skip
+
+
+def same_from_letters(folder: Path) -> Any:
+    """Return the result of a run, whose cells and sections, made of letters alone, are those of its records."""
+    header, records = read_run(folder)
+    result, items = evidence(folder)
+    for name, wanted in exact_cells(header, records).items():
+        got = result["cells"][name]
+        assert tuple(got[key] for key in ("exact", "n", "n_clusters", "failed", "unread", "unjudged", "split",
+                                          "interval")) == wanted, name  # fmt: skip
+    assert json.loads(json.dumps(numbers_of(result["run"], result["task"]["name"], header_facts(header, records),
+                                            items, result["outcomes"])["cells"])) == json.loads(
+        json.dumps(result["cells"]))  # fmt: skip
+    again = outcomes_of(items, records_of(items, result["outcomes"]), header_facts(header, records))
+    assert {**again, "regraded": result["outcomes"].get("regraded")} == {"regraded": None} | result["outcomes"]
+    return result
+
+
+def test_an_attacked_run_follows_from_its_letters_with_every_measure(quick, tmp_path):
+    folder = write_folder(
+        tmp_path / "a",
+        rows([Source("brain", 30, 4), Source("skin", 12, 3, "detection")], attacks=("caption", "legend")),
+    )
+    done = quick("run", "--model", "mock", "--tasks", f"heart:{folder}",
+                 "--model-args", "accuracy=0.7,follow=0.5,refusal=0.1,failure=0.001")  # fmt: skip
+    (header,) = (tmp_path / "runs").rglob("run.json")
+    assert done.returncode in (0, 1), done.stderr
+    result = same_from_letters(header.parent)
+
+    _, records = read_run(header.parent)
+    wanted = task_sections(read_run(header.parent)[0], records)["heart"]
+    assert result["heart"].keys() == wanted.keys() == {"classification", "detection"}
+    for task, part in wanted.items():
+        for attack, measures in part["columns"].items():
+            for name, levels in measures.items():
+                got = result["heart"][task]["columns"][attack][name]["macro"]
+                assert got["value"] == pytest.approx(levels["macro"]["value"]), (task, attack, name)
+                assert got["interval"] == pytest.approx(levels["macro"]["interval"]), (task, attack, name)
+    arms = result["outcomes"]["arms"]
+    assert {len(text) for text in arms.values()} == {42}
+    assert set(arms["caption/adversarial"]) >= set("1lr0")
+    assert set(arms["legend/adversarial"][:30]) == {"."}, "no legend on a classification item"
+
+
+def test_a_jury_s_grades_its_splits_and_a_missing_judge_follow_from_the_letters(tmp_path):
+    def graded(i: int, *grades: float | None) -> Any:
+        score = panel.score([Verdict(f"s{i}", f"j{k}", grade, "{}") for k, grade in enumerate(grades)])
+        return record(i, None, score=score, kind="open")
+
+    records = [graded(0, 1, 1, 0), graded(1, 0, 0.5, 1), graded(2, 0.5, 0.5, 0), graded(3, 0, 0, None)]
+    cut = Prediction("s4", "and so", "length")
+    records.append(
+        record(4, None, score=panel.score([Verdict("s4", f"j{k}", 1, "") for k in range(3)]), prediction=cut)
+    )
+    whole = same_from_letters(run_folder(tmp_path / "r", "m", "careqa_vision_open", records))
+    assert whole["outcomes"]["arms"] == {"baseline": "1hh01"}
+    assert whole["outcomes"]["grades"]["baseline"] == {"j0": "10h01", "j1": "1hh01", "j2": "010x1"}
+    missing = same_from_letters(
+        run_folder(tmp_path / "x", "m", "careqa_vision_open", [*records[:2], graded(2, 1, 0, None), record(
+            3, None, score=Score(None, None, "unjudged"))])
+    )  # fmt: skip
+    assert missing["outcomes"]["arms"] == {"baseline": "1hx?"}
+    assert (missing["cells"]["overall"]["failed"], missing["cells"]["overall"]["unjudged"]) == (1, 1)
+
+
+@pytest.mark.parametrize(("outcome", "letter"), [("refused", "r"), ("filtered", "f"), ("cut", "c"), ("unread", "u")])
+def test_each_way_of_not_answering_has_its_letter(tmp_path, outcome, letter):
+    lost = record(1, 0.0, score=Score(0.0, None, f"unread: {outcome}", outcome=outcome))
+    failed = record(2, None, score=Score(None, None, "failed", outcome="failed"),
+                    prediction=Prediction("s2", None, "error", "gone"))  # fmt: skip
+    run = run_folder(tmp_path / "r", "m", "careqa_vision_mcq", [record(0, 1.0), lost, failed])
+    assert same_from_letters(run)["outcomes"]["arms"]["baseline"] == f"1{letter}x"
+
+
+def test_rules_that_read_replies_again_publish_what_they_read(tmp_path):
+    made.slake(tmp_path / "data", [made.slake_row(i, answer="No" if i % 2 else "Yes") for i in range(30)])
+    replies = iter(["Yes", "well", "no", "the lung"] * 50)
+    _, records = answered("slake", tmp_path / "data", lambda sample: next(replies))
+    run = run_folder(tmp_path / "r", "m", "slake", records)
+    result = same_from_letters(run)
+    assert result["cells"]["closed, exact match"]["value"] is not None
+    assert set(result["outcomes"]["regraded"]["slake exact match"]) >= set("01.")
+
+
+def test_pairs_and_weighted_units_follow_from_the_letters(tmp_path):
+    made.probmed(tmp_path / "data", [row for image in range(3) for row in made.probmed_image(image)])
+    _, records = answered("probmed", tmp_path / "data", lambda s: "yes" if s.cluster == "im0" else s.target)
+    run = run_folder(tmp_path / "r", "m", "probmed", records)
+    assert same_from_letters(run)["cells"]["pairs"]["value"] < 1
+
+
+def test_a_fractional_score_cannot_be_published_item_by_item(tmp_path):
+    run = run_folder(tmp_path / "r", "m", "careqa_vision_mcq", [record(0, 0.3)])
+    with pytest.raises(DataError, match=r"s0: scored 0\.3; only 0, 0\.5 and 1 can be published"):
+        build([run], tmp_path / "out")
+
+
+@pytest.fixture
+def two_boards(tmp_path: Path) -> tuple[Path, list[Path]]:
+    scores = {"a": [1, 1, 0, 1] * 10, "b": [1, 0, 0, 1] * 10}
+    runs = [
+        run_folder(tmp_path / name, name, "careqa_vision_mcq", [record(i, float(v)) for i, v in enumerate(of)])
+        for name, of in scores.items()
+    ]
+    build(runs, tmp_path / "boards")
+    return tmp_path / "boards", runs
+
+
+def test_published_runs_are_compared_like_their_run_folders(quick, two_boards):
+    boards, runs = two_boards
+    results = sorted((boards / "results").glob("*/*.json"))
+    published = quick("leaderboard", "compare", *results, "--by", "category", "--margin", "5", "--json")
+    folders = quick("compare", *runs, "--by", "category", "--margin", "5", "--json")
+    assert (published.returncode, folders.returncode) == (0, 0), published.stderr + folders.stderr
+    one, two = (json.loads(done.stdout) for done in (published, folders))
+    assert one["rows"] == two["rows"]
+    assert one["rows"][0]["value"] == -0.25
+    assert len(list((boards / "items").iterdir())) == 1, "both runs share the items"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda o: o["arms"].update(baseline="1" * 39), "has 39 letters for 40 items"),
+        (lambda o: o["arms"].update(baseline="1" * 39 + "q"), "the letter 'q'"),
+        (lambda o: o["arms"].pop("baseline"), "does not have every item"),
+        (lambda o: o.update(items="0" * 64), "there are no items of that name"),
+    ],
+)
+def test_a_result_that_does_not_fit_its_items_is_named(two_boards, change, said):
+    boards, _ = two_boards
+    path = boards / "results" / "a" / "careqa_vision_mcq.json"
+    result = json.loads(path.read_text())
+    change(result["outcomes"])
+    path.write_text(json.dumps(result))
+    with pytest.raises(DataError, match=said):
+        check(boards)
+
+
+def test_items_that_were_changed_by_hand_are_named(two_boards):
+    boards, _ = two_boards
+    (path,) = (boards / "items").iterdir()
+    path.write_text(path.read_text().replace('"s7"', '"s8"'))
+    with pytest.raises(DataError, match="its content is not what its name, the SHA-256, says"):
+        read_all(boards)
+
+
+def test_items_that_no_result_names_any_more_are_deleted(tmp_path, two_boards):
+    boards, _ = two_boards
+    (old,) = (boards / "items").iterdir()
+    build([run_folder(tmp_path / "c", n, "careqa_vision_mcq", [record(0, 1.0)]) for n in "a"], boards)
+    assert old.exists(), "b still names them"
+    build([run_folder(tmp_path / "d", n, "careqa_vision_mcq", [record(0, 1.0)]) for n in "b"], boards)
+    assert not old.exists()
