@@ -56,7 +56,7 @@ class Sample:
     """One question about one or more images, with its answer.
 
     `target` is a letter for `choice`, "yes" or "no" for `yes_no`, the reference text for `open`.
-    `cluster` names the source image or patient; every interval resamples by it.
+    `cluster` names the source image or patient; every interval resamples by it. `arm` names the control that it is.
     """
 
     id: str
@@ -69,6 +69,7 @@ class Sample:
     boxes: tuple[Box, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     cue: Cue | None = None
+    arm: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +148,16 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of a prompt as it is sent: a `text`, or a picture by its hash and `size` (width, height) in pixels."""
+    """One piece of a prompt as it is sent: a `text`, or a picture by its hash and `size` (width, height) in pixels.
+
+    `note` says how a picture is shown that could be shown in another way (the ground of a transparent one).
+    """
 
     role: Role
     text: str | None = None
     image: str | None = None
     size: tuple[int, int] | None = None
+    note: str | None = None
 
 
 def parts_of(request: Request) -> tuple[Part, ...]:
@@ -161,7 +166,8 @@ def parts_of(request: Request) -> tuple[Part, ...]:
     waiting = list(request.images)
     for message in request.messages:
         if message.role == "user":
-            parts += [Part("user", image=image.sha256, size=image.size) for image in waiting]
+            notes = [getattr(image, "note", "") or None for image in waiting]
+            parts += [Part("user", image=i.sha256, size=i.size, note=n) for i, n in zip(waiting, notes, strict=True)]
             waiting = []
         parts.append(Part(message.role, message.text))
     return tuple(parts)
@@ -226,6 +232,16 @@ class OptionScorer(Protocol):
     """A model that can also give the log-probability of each of a request's `options`."""
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
+
+
+@runtime_checkable
+class ReplyExtender(Protocol):
+    """A model that can go on with replies it has given, from their own tokens."""
+
+    def extend(
+        self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
+    ) -> Iterator[Prediction]:
+        """Yield one whole reply a request, greedily: that of `replies` and up to `max_new_tokens` more."""
 
 
 def capabilities(model: Model) -> frozenset[str]:

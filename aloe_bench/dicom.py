@@ -57,20 +57,25 @@ def open_dicom(data: bytes, name: str, max_pixels: int, window: Window | None) -
     from PIL import Image
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array
 
+    _refuse_slide(dataset, name)
     try:
         values = pixel_array(dataset, index=0)  # YBR becomes RGB here
+        if np.ptp(values) == 0:
+            _refuse_blank_first(dataset, name)
         colours = str(dataset.PhotometricInterpretation)
         if colours == "PALETTE COLOR":
             values = apply_color_lut(values, dataset)
-            values = values >> 8 if values.dtype.itemsize == 2 else values
+            # Entries of 16 bits, unless a writer put 8 into them.
+            values = values >> 8 if values.dtype.itemsize == 2 and values.max() > 255 else values
         elif values.ndim == 3:
             bits = int(dataset.BitsStored)
             values = values >> (bits - 8) if bits > 8 else values
         else:
+            padding = _padding(values, dataset)
             values = apply_modality_lut(values, dataset)
             if window is None:
                 values, window = _voi(values, dataset)
-            return windowed(values, name, window, invert=colours == "MONOCHROME1")
+            return windowed(values, name, window, invert=colours == "MONOCHROME1", hidden=padding)
         return Image.fromarray(values[..., :3].astype(np.uint8))
     except _broken() as error:
         syntax: Any = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
@@ -84,6 +89,51 @@ def open_dicom(data: bytes, name: str, max_pixels: int, window: Window | None) -
         raise DataError(f"{name}: DICOM pixels ({found}) cannot be decoded ({one_line(error)}); {advice}") from error
 
 
+def _refuse_slide(dataset: Any, name: str) -> None:
+    """Raise DataError for a whole slide, whose frames are its tiles. Source: DICOM PS3.6, table A-1."""
+    if str(dataset.get("SOPClassUID", "")) == "1.2.840.10008.5.1.4.1.1.77.1.6":
+        raise DataError(
+            f"{name}: a whole slide in DICOM, not one picture; expected an image of one frame. "
+            "Export the region you want as PNG or JPEG."
+        )
+
+
+def _refuse_blank_first(dataset: Any, name: str) -> None:
+    """Raise DataError if a later frame is not blank, as the first is."""
+    import numpy as np
+    from pydicom.pixels import iter_pixels
+
+    if int(dataset.get("NumberOfFrames") or 1) < 2:
+        return
+    for number, frame in enumerate(iter_pixels(dataset), start=1):
+        if np.ptp(frame) > 0:
+            raise DataError(
+                f"{name}: its first frame is blank and frame {number} is not; expected one picture. "
+                "Export the frame you mean."
+            )
+
+
+def _padding(values: Any, dataset: Any) -> Any:
+    """Return which stored `values` are padding, shape (height, width); None if the file names none or none is there.
+
+    Source: DICOM PS3.3, C.7.5.1.1.2: PixelPaddingValue, to PixelPaddingRangeLimit where there is one, in stored values.
+    """
+    bounds = [dataset.get(key) for key in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    if not isinstance(bounds[0], int):
+        return None
+    stored = [_signed_as_stored(bound, dataset) for bound in bounds if isinstance(bound, int)]
+    found = (values >= min(stored)) & (values <= max(stored))
+    return found if found.any() else None
+
+
+def _signed_as_stored(value: int, dataset: Any) -> int:
+    """Return `value` with the sign of the pixels: writers mark it US where pixels are signed, and the other way."""
+    span = 1 << int(dataset.BitsAllocated)
+    if int(dataset.PixelRepresentation) == 1:
+        return value - span if value >= span // 2 else value
+    return value + span if value < 0 else value
+
+
 def _voi(values: Any, dataset: Any) -> tuple[Any, Window | None]:
     """Return the values and the window to show them through, from the dataset's first VOI view.
 
@@ -93,8 +143,11 @@ def _voi(values: Any, dataset: Any) -> tuple[Any, Window | None]:
     from pydicom.pixels import apply_voi
 
     if dataset.get("VOILUTSequence"):
-        top = 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        return apply_voi(values, dataset, index=0), (0.0, float(top))
+        # As many bits as its highest entry needs: the descriptor's own number is often 16 for entries of 12 or 8.
+        shown = apply_voi(values, dataset, index=0)
+        raw = dataset.VOILUTSequence[0].LUTData
+        entries = np.frombuffer(raw, "<u2") if isinstance(raw, bytes) else np.asarray(raw, np.int64) & 0xFFFF
+        return shown, (0.0, float(2 ** max(1, int(entries.max()).bit_length()) - 1))
     if dataset.get("WindowCenter") is None or dataset.get("WindowWidth") is None:
         return values, None
     center, width = (

@@ -3,15 +3,21 @@
 How other pixels become 8-bit RGB (the same on every machine, so that scores are comparable):
 
 * EXIF orientation is applied, and `size` is the size after it.
-* 16-bit, 32-bit and float greyscale go through a window (low, high): low and below is 0, high and
-  above is 255, linear between. The default window is the image's own minimum to maximum; a constant
-  image is black, and so are NaN and infinities. 16-bit RGB keeps its high byte (Pillow decodes it so).
+* What has more than 8 bits a channel goes through a window (low, high): low and below is 0, high and above is
+  255, linear between. The default window is the image's own minimum to maximum, over all its colours and
+  without what is fully transparent, so that equal greys come out equal whatever mode they are stored in;
+  a constant image is black, and so are NaN and infinities.
 * 1-bit, palette, CMYK (Adobe's inverted one too) and YCbCr are converted by Pillow.
-* Transparency (alpha, a palette's or a key colour) is composited over black.
-* Of an animation, a multi-page TIFF or a multi-frame DICOM the first frame is taken.
-* DICOM: modality rescale, then the file's first window (VOI) or minimum to maximum if it has none,
-  MONOCHROME1 inverted, YBR and palette turned into RGB. A `window` given by the caller is in rescaled
-  units (Hounsfield for CT) and replaces the file's. 8-bit images have no use for a window.
+* Transparency (alpha, a palette's or a key colour) is shown on white, as viewers do; on black where white leaves a
+  grey-level standard deviation under 1 and black does not. A reference says so in its `note`.
+* Of an animation, a multi-page TIFF or a multi-frame DICOM the first frame is taken; if that is blank
+  and a later one is not, the file is refused.
+* DICOM: modality rescale or LUT, then the file's first window or LUT (VOI) or minimum to maximum if it has none,
+  MONOCHROME1 inverted, YBR and palette turned into RGB. Padding (PixelPaddingValue, with its range limit) has no part
+  in the window and is black. A `window` given by the caller is in rescaled units (Hounsfield for CT) and replaces
+  the file's. 8-bit images have no use for a window.
+* A picture whose grey levels spread by more than 5 in the file and by less than 1 as shown has lost its content and is
+  refused. Volumes (NIfTI) and whole slides are refused as what they are.
 """
 
 from __future__ import annotations
@@ -21,14 +27,16 @@ import io
 import math
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.dicom import dicom_size, open_dicom
 from aloe_bench.errors import DataError
-from aloe_bench.pixels import BROKEN, Window, check_size, one_line, windowed
+from aloe_bench.modes import deep_colours, is_deep, may_be_transparent, to_rgb
+from aloe_bench.pixels import BROKEN, Window, check_size, is_flat, one_line
+from aloe_bench.volumes import what_else
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -62,15 +70,35 @@ def open_image(
     _check_window(window, name)
     if _is_dicom(data, name):
         return open_dicom(data, name, max_pixels, window)
+    return _opened(data, name, max_pixels, window)[0]
+
+
+def _opened(data: bytes, name: str, max_pixels: int, window: Window | None) -> tuple[Image.Image, str]:
+    """Return the picture, and the ground that it is shown on if it is transparent somewhere ("" if not)."""
     image = _header(data, name, max_pixels)
     check_size(image.size, name, max_pixels)
-    turn = _orientation(image, data)
+    turn, frames = _orientation(image, data), getattr(image, "is_animated", False)
     try:
         with _pillow_limit_unheard(name, max_pixels):
+            deep = deep_colours(image, data, lambda: _header(data, name, max_pixels))
             image.load()  # type: ignore[no-untyped-call, unused-ignore]
+            shown, ground = to_rgb(image, deep, name, window)
+            if frames and is_flat(shown):
+                _refuse_blank_first(_header(data, name, max_pixels), name)
     except BROKEN as error:
         raise DataError(f"{name}: {_undecodable(image, error)}") from error
-    return _upright(_to_rgb(image, name, window), turn)
+    return _upright(shown, turn), ground
+
+
+def _refuse_blank_first(image: Image.Image, name: str) -> None:
+    """Raise DataError if a later frame of `image` is not blank, as its first is."""
+    for number in range(1, int(getattr(image, "n_frames", 1))):
+        image.seek(number)
+        if not is_flat(image.convert("RGB")):
+            raise DataError(
+                f"{name}: its first frame is blank and frame {number + 1} is not; expected one picture. "
+                "Export the frame you mean."
+            )
 
 
 def decoded(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -81,7 +109,8 @@ def decoded(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image
     if _is_dicom(data, name):
         return open_image(data, name=name, max_pixels=max_pixels)
     image = _header(data, name, max_pixels)
-    if image.mode not in ("L", "RGB") or "transparency" in image.info or _orientation(image, data) != 1:
+    plain = image.mode in ("L", "RGB") and not may_be_transparent(image) and not is_deep(image)
+    if not plain or _orientation(image, data) != 1:
         return open_image(data, name=name, max_pixels=max_pixels)
     check_size(image.size, name, max_pixels)
     try:
@@ -94,12 +123,13 @@ def decoded(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image
 
 @dataclass(frozen=True, slots=True)
 class FileImage:
-    """A picture on disk, known by the hash of its bytes; an ImageRef."""
+    """A picture on disk, known by the hash of its bytes; an ImageRef. `note` tells the ground of a transparent one."""
 
     path: Path
     sha256: str
     size: tuple[int, int]
     max_pixels: int = MAX_PIXELS
+    note: str = ""
 
     def read(self) -> bytes:
         """Return the file's bytes. Raises DataError if it is no longer the one hashed."""
@@ -126,6 +156,7 @@ class BytesImage:
     size: tuple[int, int]
     data: bytes = field(repr=False)
     max_pixels: int = MAX_PIXELS
+    note: str = ""
 
     def open(self) -> Image.Image:
         """Return it as upright RGB."""
@@ -133,19 +164,20 @@ class BytesImage:
 
 
 def file_image(path: Path, max_pixels: int = MAX_PIXELS) -> FileImage:
-    """Return a reference to the picture at `path`: bytes hashed, header read, pixels not decoded.
+    """Return a reference to the picture at `path`: bytes hashed, header read; of pixels, transparent ones are decoded.
 
     Raises DataError as `open_image` does, except for damage past the header.
     """
     data, name = _read(path, None)
-    return FileImage(path, hashlib.sha256(data).hexdigest(), _size(data, name, max_pixels), max_pixels)
+    size, note = _facts(data, name, max_pixels)
+    return FileImage(path, hashlib.sha256(data).hexdigest(), size, max_pixels, note)
 
 
 def bytes_image(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> BytesImage:
     """Return a reference to the picture in `data`, as `file_image` does; `name` is for messages."""
     data, name = _read(data, name)
-    size = _size(data, name, max_pixels)
-    return BytesImage(name, hashlib.sha256(data).hexdigest(), size, data, max_pixels)
+    size, note = _facts(data, name, max_pixels)
+    return BytesImage(name, hashlib.sha256(data).hexdigest(), size, data, max_pixels, note)
 
 
 # The formats that every server with eyes reads, by their name on the wire.
@@ -167,7 +199,7 @@ def sendable(image: object) -> tuple[str, bytes] | None:
     if _is_dicom(data, "") or not data:
         return None
     picture = _header(data, "image", image.max_pixels)
-    plain = picture.mode in ("L", "P", "RGB") and "transparency" not in picture.info
+    plain = picture.mode in ("L", "P", "RGB") and "transparency" not in picture.info and not is_deep(picture)
     kind = _SENDABLE.get("JPEG" if picture.format == "MPO" else str(picture.format))
     moves = kind != "image/jpeg" and getattr(picture, "n_frames", 1) != 1
     return (kind, data) if kind and plain and not moves and _orientation(picture, data) == 1 else None
@@ -218,18 +250,27 @@ def _read(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
             ) from error
     if not data:
         raise DataError(f"{name}: the file is empty; expected {_EXPECTED}. Fetch or export it again.")
+    if (other := what_else(data, name)) is not None:
+        raise DataError(f"{name}: not a supported image but {other}. Expected {_EXPECTED}.")
     return data, name
 
 
-def _size(data: bytes, name: str, max_pixels: int) -> tuple[int, int]:
+def _facts(data: bytes, name: str, max_pixels: int) -> tuple[tuple[int, int], str]:
+    """Return (width, height) as shown, and the note on the ground of a transparent picture ("" for others)."""
     if _is_dicom(data, name):
         width, height = dicom_size(data, name)
         check_size((width, height), name, max_pixels)
-        return width, height
+        return (width, height), ""
     image = _header(data, name, max_pixels)
     width, height = image.size
     check_size(image.size, name, max_pixels)
-    return (height, width) if _orientation(image, data) >= 5 else (width, height)
+    ground = ""
+    if may_be_transparent(image):
+        # What cannot be decoded, or loses its content, is told where it is opened.
+        with suppress(DataError):
+            ground = _opened(data, name, max_pixels, None)[1]
+    size = (height, width) if _orientation(image, data) >= 5 else (width, height)
+    return size, f"transparent, shown on {ground}" if ground else ""
 
 
 def _header(data: bytes, name: str, max_pixels: int) -> Image.Image:
@@ -307,24 +348,3 @@ def _upright(image: Image.Image, turn: int) -> Image.Image:
         8: Transpose.ROTATE_90,
     }
     return image.transpose(methods[turn]) if turn in methods else image
-
-
-def _to_rgb(image: Image.Image, name: str, window: Window | None) -> Image.Image:
-    from PIL import Image
-
-    mode = image.mode
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        import numpy as np
-
-        return windowed(np.asarray(image), name, window)
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or ("transparency" in image.info and mode in ("1", "L", "P", "RGB")):
-        image = (image.convert("LA") if mode == "La" else image).convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, image).convert("RGB")
-    if mode in ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr"):
-        rgb = image.convert("RGB")
-        return Image.frombytes("RGB", rgb.size, rgb.tobytes())  # a plain image: no file, no metadata
-    raise DataError(
-        f"{name}: pixel mode {mode!r} is not supported; expected greyscale, palette, RGB or CMYK. "
-        "Save it as RGB or greyscale PNG."
-    )

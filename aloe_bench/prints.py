@@ -7,7 +7,7 @@ Blank and made-up pictures have another count ("degenerate") and collide: they a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -66,6 +66,54 @@ def image_print(image: Image.Image, sha256: str) -> PicturePrint:
         return PicturePrint(sha256, image.size, value, "")
     rgb = image.convert("RGB")
     return PicturePrint(sha256, image.size, value, hashlib.sha256(repr(rgb.size).encode() + rgb.tobytes()).hexdigest())
+
+
+def parsed_print(text: str) -> PicturePrint:
+    """Return the print that `images.picture_print` wrote; file and size are not known from it."""
+    value, _, pixels = text.partition("/")
+    return PicturePrint("", (0, 0), int(value, 16), pixels)
+
+
+@dataclass(frozen=True, slots=True)
+class PrintTable:
+    """Many prints as columns: `hashes` a uint64 array, `pixels` as many texts, empty where a hash is ordinary."""
+
+    hashes: Any
+    pixels: Sequence[str]
+
+    @classmethod
+    def of(cls, prints: Sequence[PicturePrint]) -> PrintTable:
+        """Return the prints as columns."""
+        import numpy as np
+
+        return cls(np.array([shown.phash for shown in prints], np.uint64), [shown.pixels for shown in prints])
+
+
+def matches(many: PrintTable, few: PrintTable, radius: int) -> Iterator[tuple[Any, Any, Any]]:
+    """Yield every two prints that are one picture as far as hashes tell, block by block: rows, columns, distances.
+
+    Ordinary hashes at most `radius` bits apart; degenerate ones only where the pixels are equal, at distance 0.
+    """
+    import numpy as np
+
+    mine, theirs = (np.flatnonzero([not p for p in side.pixels]) for side in (many, few))
+    unique, inverse = np.unique(np.asarray(few.hashes, np.uint64)[theirs], return_inverse=True)
+    order = theirs[np.argsort(inverse, kind="stable")]
+    counts = np.bincount(inverse, minlength=len(unique))
+    begins = np.cumsum(counts) - counts
+    for rows, places, distances in near(np.asarray(many.hashes, np.uint64)[mine], unique, radius):
+        times = counts[places]
+        within = np.arange(int(times.sum())) - np.repeat(np.cumsum(times) - times, times)
+        columns = order[np.repeat(begins[places], times) + within]
+        yield mine[np.repeat(rows, times)], columns, np.repeat(distances, times)
+    by_pixels: dict[str, list[int]] = {}
+    for j, pixels in enumerate(few.pixels):
+        if pixels:
+            by_pixels.setdefault(pixels, []).append(j)
+    equal = [(i, j) for i, pixels in enumerate(many.pixels) if pixels for j in by_pixels.get(pixels, ())]
+    if equal:
+        pairs = np.array(equal)
+        yield pairs[:, 0], pairs[:, 1], np.zeros(len(pairs), np.uint8)
 
 
 def near(many: Any, few: Any, radius: int) -> Iterator[tuple[Any, Any, Any]]:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack, ove
 from aloe_bench import registry
 from aloe_bench.core import AnswerForm, AnswerProtocol, Cell, Decoding, Model, Record, Task
 from aloe_bench.errors import UsageError
-from aloe_bench.evaluation import loop, runlog
+from aloe_bench.evaluation import extend, loop, runlog
 from aloe_bench.evaluation.cells import task_cells
+from aloe_bench.evaluation.controls import Arm
 from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, other_engine, suited
 from aloe_bench.models.make import ModelSpec, checked_options, is_miniature, make_model, model_facts, pinned
@@ -63,6 +64,10 @@ class Run:
         """Return the lines of the run log in task order: question, prompt, reply, score."""
         return runlog.read_records(self.folder)
 
+    def controls(self) -> list[Record]:
+        """Return the lines of the image controls, whose `arm` says which."""
+        return runlog.read_controls(self.folder)
+
 
 @contextmanager
 def silent(title: str) -> Iterator[Progress]:
@@ -82,11 +87,13 @@ class Options(TypedDict, total=False):
     max_new_tokens: int
     seed: int
     limit: int | None
+    controls: Sequence[Arm]
     batch_size: int
     name: str | None
     judges: Jury | None
     fresh: bool
     allow_partial: bool
+    extend_cut: int | None
     engine: Literal["native", "vlmeval"]
     ray: str | None
     replicas: int
@@ -113,11 +120,13 @@ def evaluate(
     max_new_tokens: int = _DEFAULT.max_new_tokens,
     seed: int = _DEFAULT.seed,
     limit: int | None = None,
+    controls: Sequence[Arm] = (),
     batch_size: int = 8,
     name: str | None = None,
     judges: Jury | None = None,
     fresh: bool = False,
     allow_partial: bool = False,
+    extend_cut: int | None = None,
     engine: Literal["native", "vlmeval"] = "native",
     ray: str | None = None,
     replicas: int = 2,
@@ -128,7 +137,8 @@ def evaluate(
 
     `model` is a checkpoint folder or hub id, "mock", a ModelSpec (a server, another back end, its options), or any
     object that is a Model. A task is a name, "heart:FOLDER", or any object that is a Task. As with `aloe-bench run`, an
-    unfinished run is resumed, and a failed call has no score; `fresh` starts another run. `engine` "vlmeval" lets
+    unfinished run is resumed, and a failed call has no score; `fresh` starts another run. `extend_cut` gives greedy
+    replies that were cut so many tokens beyond the limit, also in the finished run. `engine` "vlmeval" lets
     VLMEvalKit's runner ask; `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both
     build the model themselves, so they take a name or a ModelSpec.
     Raises UsageError for what does not fit together, DataError for data, ModelError for a model that cannot be used;
@@ -144,9 +154,11 @@ def evaluate(
         parser=parser,
         answer=answer,
         limit=limit,
+        controls=tuple(controls),
         chunk=chunk_of(batch_size),
         fresh=fresh,
         allow_partial=allow_partial,
+        extend_cut=extend_cut,
     )
     plans, _ = load_plans(found, Path(data_root), settings)
     spec = ModelSpec(model, batch_size=batch_size) if isinstance(model, str) else model
@@ -243,6 +255,7 @@ def evaluate_plans(
     for plan in plans:
         engine = engines.engine(plan.task) if engines else None
         loop.check_able(plan, model, suited(settings, plan.task), engine)
+        extend.check_extendable(plan, suited(settings, plan.task), engine)
     if not settings.fresh and loop.is_interrupted(plans, facts["name"], settings):
         settings = replace(settings, go_on=True)
     summaries = []
@@ -251,8 +264,11 @@ def evaluate_plans(
             engine = engines.engine(plan.task) if engines else None
             folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, report, engine)
         left = 0
+        if settings.extend_cut is not None:
+            with progress("cut replies") as report:
+                left = extend.extend_cut(folder, plan, model, suited(settings, plan.task), report)
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
             with progress("verdicts") as report:
-                left = jury.grade(folder, report)
+                left += jury.grade(folder, report)
         summaries.append(finish(folder, done=not left))
     return summaries

@@ -25,6 +25,7 @@ from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import header_facts, task_cells
 from aloe_bench.evaluation.outcomes import cautions
+from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.verify import proof_of_run
 
@@ -137,6 +138,9 @@ def evidence(folder: Path) -> Evidence:
     checked(header, _Header, f"{folder}: the run's header")
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then build again.")
+    controls = runlog.read_controls(folder)
+    if missing := runlog.controls_missing(header, controls):
+        raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
     facts, cells = header_facts(header, records), task_cells(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
@@ -170,8 +174,10 @@ def evidence(folder: Path) -> Evidence:
         "cautions": cautions(cells, records),
         "unread_by": {name: dict(cell.unread_by) for name, cell in cells.items() if cell.unread_by},
         **({"switched": switched} if switched else {}),
+        **({"extended": header["extended"]} if header.get("extended") else {}),
     }
-    return Evidence(result | numbers_of(header["run_id"], task["name"], facts, items, outcomes), items)
+    numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
+    return Evidence(result | numbers | controls_section(records, controls), items)
 
 
 def _profile(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import is_attacked, task_cells
 from aloe_bench.evaluation.outcomes import cautions, counts, unread_by
+from aloe_bench.evaluation.reliance import MEASURES, SAID, Pair, pairs_of, values_of
 from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
 from aloe_bench.heart.measure.effects import (
     Entry,
@@ -44,11 +45,12 @@ Columns = Mapping[str, MeasureColumn]
 
 
 class Side(NamedTuple):
-    """One of two runs that are compared: where it is, its header and its records."""
+    """One of two runs that are compared: where it is, its header, its records and those of its image controls."""
 
     place: Path
     header: Mapping[str, Any]
     records: Sequence[Record]
+    controls: Sequence[Record] = ()
 
 
 def compare(first: Path, second: Path, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
@@ -65,11 +67,12 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
 def compared(first: Side, second: Side, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
     """Return what `compare` does, of two runs that have been read."""
     _refuse_other_questions(first, second)
-    (_, one, before), (_, two, after) = first, second
+    (_, one, before, _), (_, two, after, _) = first, second
     attacked = is_attacked(before)
     if attacked and by is not None:
         raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
     groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}
+    groups |= _control_groups(first, second)
     within = Within.pooled([column for columns in groups.values() for column in columns.values()])
     rows = [_row(name, columns, margin, within) for name, columns in groups.items()]
     kinds = list(dict.fromkeys(_kind(row) for row in rows))
@@ -123,7 +126,7 @@ def _finished(folder: Path) -> Side:
     header, records = runlog.read_run(folder)
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
-    return Side(folder, header, records)
+    return Side(folder, header, records, runlog.read_controls(folder))
 
 
 def published_side(path: Path) -> Side:
@@ -133,7 +136,7 @@ def published_side(path: Path) -> Side:
 
 
 def _refuse_other_questions(one_side: Side, two_side: Side) -> None:
-    (first, one, before), (second, two, after) = one_side, two_side
+    (first, one, before, _), (second, two, after, _) = one_side, two_side
     a, b = ({key: _at(header, key) for key in SAME} for header in (one, two))
     changed = [f"{key} is {a[key]!r} and {b[key]!r}" for key in SAME if a[key] != b[key]]
     if changed:
@@ -169,6 +172,39 @@ def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict
         f"{tag}={value}": _scores([before[i] for i in items], [after[i] for i in items])
         for value, items in chosen.items()
     }
+
+
+def _control_groups(one: Side, two: Side) -> dict[str, dict[str, MeasureColumn]]:
+    """Return row -> data set -> column of the image controls that both runs have: those of the second minus the first.
+
+    Of image reliance it is the difference of two differences.
+    """
+    found: dict[str, dict[str, MeasureColumn]] = {}
+    first, second = (pairs_of(side.records, side.controls) for side in (one, two))
+    for name in ("image_reliance", "swap_follows", "swap_stays"):
+        arm = MEASURES[name][0]
+        for group in first.keys() & second.keys():
+            sets = [_by_dataset(side[group].get(arm, ())) for side in (first, second)]
+            for dataset in sorted(sets[0].keys() & sets[1].keys()):
+                a, b = (side[dataset] for side in sets)
+                shared = sorted(a.keys() & b.keys())
+                values = [_control_values([side[item] for item in shared], name) for side in (a, b)]
+                clusters = np.array([a[item].own.cluster for item in shared], dtype=str)
+                column = MeasureColumn(values[1], values[0], clusters, True)
+                found.setdefault(f"{group}: {SAID[name]}", {})[dataset] = column
+    return dict(sorted(found.items()))
+
+
+def _by_dataset(pairs: Sequence[Pair]) -> dict[str, dict[str, Pair]]:
+    sets: dict[str, dict[str, Pair]] = {}
+    for pair in pairs:
+        sets.setdefault(pair.own.tags.get("dataset", ""), {})[pair.own.sample_id] = pair
+    return sets
+
+
+def _control_values(pairs: Sequence[Pair], name: str) -> Any:
+    _, first, second = MEASURES[name]
+    return np.array(values_of(pairs, first)) - (np.array(values_of(pairs, second)) if second else 0.0)
 
 
 def _heart_groups(before: Sequence[Record], after: Sequence[Record]) -> dict[str, dict[str, MeasureColumn]]:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from importlib import resources
 from typing import Any
 
+from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.near import NONE, Near, key_of
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.tables import (
@@ -78,7 +79,8 @@ def heart_page(results: Sequence[Result], near: Near = NONE) -> str:
     if not any(section.paper for section in found):
         found.insert(0, Section("The published table", paper=True))
     blocks = [block for section in found for block in _section_blocks(section, near)]
-    return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *_footnote(blocks)]) + "\n"
+    controls = controls_blocks([result for result in own if "heart" in result])
+    return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *controls, *_footnote(blocks)]) + "\n"
 
 
 def heart_blocks(results: Sequence[Result], near: Near = NONE) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.heart import heart_blocks
 from aloe_bench.boards.near import NONE, Near
 from aloe_bench.boards.shapes import Shape
@@ -37,6 +38,7 @@ def miniature_page(shapes: Sequence[Shape], small: Sequence[Result], others: Seq
     blocks += heart_blocks(small, near)
     for shape, members in others:
         blocks += titled(shape, members)
+    blocks += controls_blocks(small)
     if len(blocks) == 3:
         blocks.append("No results yet.")
     return "\n\n".join(blocks) + "\n"

@@ -8,6 +8,7 @@ from typing import Any
 
 from aloe_bench import registry
 from aloe_bench.boards.careqa import CAREQA
+from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.heart import heart_page
 from aloe_bench.boards.medical import MEDICAL
 from aloe_bench.boards.miniature import Part, miniature_page, titled
@@ -71,13 +72,19 @@ def board(published: Sequence[Published]) -> Board:
     rest = [result for result in results if id(result) not in placed and result["cells"]]
     own = [result for result in results if not is_miniature(result)]
     small = [result for result in results if is_miniature(result)]
-    made = {f"{name}.md": page(shape, own) for name, shape in shapes.items()}
+    made = {f"{name}.md": _with_controls(page(shape, own), shape, own) for name, shape in shapes.items()}
     made["heart.md"] = heart_page(results, near)
     made["miniature.md"] = miniature_page(
         list(shapes.values()), small, _others([result for result in rest if is_miniature(result)]), near
     )
     made["other.md"] = _other_page([result for result in rest if not is_miniature(result)])
     return Board(dict(sorted(made.items())), tuple(dict.fromkeys(remarks)))
+
+
+def _with_controls(text: str, shape: Shape, results: Sequence[Result]) -> str:
+    """Return a page with the image controls of the runs that stand on it."""
+    blocks = controls_blocks([result for result in results if result["task"]["name"] in shape.entries])
+    return "\n\n".join([text.rstrip("\n"), *blocks]) + "\n" if blocks else text
 
 
 def _own_places(result: Result) -> tuple[Place, ...]:
@@ -125,4 +132,5 @@ def _others(results: Sequence[Result]) -> list[Part]:
 
 def _other_page(results: Sequence[Result]) -> str:
     parts = [block for shape, members in _others(results) for block in titled(shape, members)]
+    parts += controls_blocks(results)
     return "\n\n".join([GENERATED, "# Other tasks", OTHER, *(parts or ["No results yet."])]) + "\n"

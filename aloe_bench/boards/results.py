@@ -111,6 +111,29 @@ class Attacked(TypedDict):
     columns: dict[str, dict[str, Levels]]
 
 
+class ControlMeasure(TypedDict):
+    """One measure of an image control."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    n: int
+    failed: int
+    p_adjusted: NotRequired[float | None]
+
+
+class Controlled(TypedDict):
+    """The image controls of one kind of question."""
+
+    baseline: NotRequired[ControlMeasure]
+    blank: NotRequired[ControlMeasure]
+    image_reliance: NotRequired[ControlMeasure]
+    swap_follows: NotRequired[ControlMeasure]
+    swap_stays: NotRequired[ControlMeasure]
+    shown_over_asked: NotRequired[ControlMeasure]
+    chance: NotRequired[float]
+    same_patient: NotRequired[bool]
+
+
 class Result(TypedDict):
     run: str
     model: ModelFacts
@@ -121,6 +144,7 @@ class Result(TypedDict):
     answer: NotRequired[str | None]
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
+    extended: NotRequired[int]
     partial: bool
     verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]
@@ -131,6 +155,7 @@ class Result(TypedDict):
     unread_by: NotRequired[dict[str, dict[str, int]]]
     outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
+    controls: NotRequired[dict[str, Controlled]]
 
 
 def read_result(path: Path) -> Mapping[str, Any]:

@@ -157,6 +157,7 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     marks += ["answers as text"] if result.get("answer") == "text" else []
     # It took no temperature: what it then does is its own affair, and need not be greedy.
     marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
+    marks += [f"cut replies extended by {result['extended']}"] if result.get("extended") else []
     marks += [f"{parser} parser"] if parser != "strict" and parser.replace("-", "").isalnum() else []
     return "".join(f" [{mark}]" for mark in marks)
 

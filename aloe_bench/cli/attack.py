@@ -14,6 +14,7 @@ from aloe_bench.registry import ATTACKS
 if TYPE_CHECKING:
     from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.make import Work
+    from aloe_bench.heart.pictures import SeenPictures
     from aloe_bench.heart.sources.source import Source
 
 
@@ -106,13 +107,8 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
         _preview(work, recipe, wanted.preview, output, as_json=quiet)
         return
     with progress_of("checking pictures", quiet=quiet) as report:
-        twins = check_pictures(work, n_workers, report)
-    for ids in twins[:5]:
-        click.echo(
-            f"Caution: {' and '.join(ids)} are the same picture; give both one patient_id, or drop one.", err=True
-        )
-    if len(twins) > 5:
-        click.echo(f"Caution: {len(twins) - 5} more pictures are listed under several ids.", err=True)
+        seen = check_pictures(work, n_workers, report)
+    _caution_pictures(seen)
     if wanted.dry_run or output is None:
         _say_dry(work, recipe, as_json=quiet)
         return
@@ -129,6 +125,20 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
             report=report,
         )
     _say(output, manifest, as_json=quiet)
+
+
+def _caution_pictures(seen: SeenPictures) -> None:
+    from aloe_bench.joins import first_ten
+
+    twins = seen.twins()
+    for ids in twins[:5]:
+        click.echo(
+            f"Caution: {' and '.join(ids)} are the same picture; give both one patient_id, or drop one.", err=True
+        )
+    if len(twins) > 5:
+        click.echo(f"Caution: {len(twins) - 5} more pictures are listed under several ids.", err=True)
+    for note, names in seen.notes().items():
+        click.echo(f"Caution: pictures {note}: {len(names)} ({first_ten(names)}).", err=True)
 
 
 def _preview(work: Work, recipe: HeartRecipe, items: int, output: Path | None, *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ def data() -> None:
     """Fetch the data sets of tasks, check questions of your own, and make training mixtures (docs/data.md)."""
 
 
-for command in (questions.template, questions.check, mixture.sniff, mixture.clean):
+for command in (questions.template, questions.check, *mixture.COMMANDS):
     data.add_command(command)
 
 

@@ -1,41 +1,131 @@
-"""`aloe-bench doctor`: what is installed and what each extra would add."""
+"""`aloe-bench doctor`: what is installed, what this machine has, and what a checkpoint folder would do on it."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
 import json
+import os
 import platform
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import click
 
-EXTRAS = {
-    "hf": ("torch", "torchvision", "transformers", "accelerate"),
-    "train": ("trl", "datasets", "tensorboard"),
-    "cluster": ("deepspeed", "bitsandbytes"),
-    "dicom": ("pydicom",),
-    "report": ("matplotlib",),
-    "lm-eval": ("lm_eval",),
-    "dev": ("pytest", "ruff", "mypy"),
-}
+from aloe_bench.cli.common import FiniteRange
+
+PACKAGE = "aloe-bench"
+# Where the name to install differs from the name to import.
+IMPORTED = {
+    "lm-eval": "lm_eval", "ms-vlmeval": "vlmeval", "import-linter": "importlinter", "pytest-xdist": "xdist",
+    "pylibjpeg-openjpeg": "openjpeg", "pylibjpeg-rle": "rle", "pandas-stubs": "pandas",
+}  # fmt: skip
 
 
 @click.command()
+@click.option("--model", help="A checkpoint folder: its prompt, tokens a picture, memory and commands; nothing is run.")
+@click.option("--model-args", default="", help="k=v,... as for `run`.")
+@click.option("--gpu-memory", type=FiniteRange(1), default=80.0, show_default=True, help="Of one GPU, in GB.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
-def doctor(as_json: bool) -> None:
-    """Show what is installed and what each extra would add."""
-    missing = {
-        extra: [name for name in names if importlib.util.find_spec(name) is None] for extra, names in EXTRAS.items()
-    }
-    facts = {
-        "aloe-bench": importlib.metadata.version("aloe-bench"),
+def doctor(model: str | None, model_args: str, gpu_memory: float, as_json: bool) -> None:
+    """Show what is installed and what this machine has; with --model, what that checkpoint needs."""
+    if model is None:
+        _machine(as_json)
+        return
+    from aloe_bench.cli.run import model_args as parsed
+    from aloe_bench.errors import DependencyError
+
+    if importlib.util.find_spec("transformers") is None:
+        raise DependencyError(f"doctor --model needs transformers. Run: pip install '{PACKAGE}[hf]'.")
+    from aloe_bench.models.checkup import checkup
+
+    found = checkup(model, parsed(model_args), int(gpu_memory * 1e9))
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _show(found, gpu_memory)
+
+
+def _machine(as_json: bool) -> None:
+    missing = _missing()
+    facts: dict[str, Any] = {
+        PACKAGE: importlib.metadata.version(PACKAGE),
         "python": platform.python_version(),
         "missing": {extra: names for extra, names in missing.items() if names},
+        "devices": _devices(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "disk_free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
+        "hub": _hub(),
     }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
         return
-    click.echo(f"aloe-bench {facts['aloe-bench']}, Python {facts['python']}")
+    click.echo(f"{PACKAGE} {facts[PACKAGE]}, Python {facts['python']}")
+    click.echo(f"  devices   {', '.join(facts['devices'])}")
+    click.echo(f"  memory    {facts['memory_gb']} GB, {facts['disk_free_gb']} GB of disk free here")
+    click.echo(f"  hub       {facts['hub']}")
+    click.echo("Extras:")
     for extra, names in missing.items():
-        state = f"missing {', '.join(names)}: pip install 'aloe-bench[{extra}]'" if names else "ready"
-        click.echo(f"  {extra:<8} {state}")
+        state = f"missing {', '.join(names)}: pip install '{PACKAGE}[{extra}]'" if names else "ready"
+        click.echo(f"  {extra:<9} {state}")
+
+
+def _missing() -> dict[str, list[str]]:
+    """Return by extra the packages that are not installed, as the package's own metadata lists them."""
+    missing: dict[str, list[str]] = {}
+    for line in importlib.metadata.requires(PACKAGE) or ():
+        package, _, marker = line.partition(";")
+        named = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+        name = re.match(r"[A-Za-z0-9._-]+", package.strip())
+        if named is None or name is None:
+            continue
+        gone = missing.setdefault(named[1], [])
+        if name[0] != PACKAGE and importlib.util.find_spec(IMPORTED.get(name[0], name[0].replace("-", "_"))) is None:
+            gone.append(name[0])
+    return missing
+
+
+def _devices() -> list[str]:
+    cpus = f"{os.cpu_count()} CPU cores"
+    if importlib.util.find_spec("torch") is None:
+        return [f"{cpus}; GPUs unknown: torch is not installed"]
+    import torch
+
+    gpus = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())]
+    return [cpus, *(f"{gpu.name} ({gpu.total_memory / 1e9:.0f} GB)" for gpu in gpus)] if gpus else [cpus, "no GPU"]
+
+
+def _hub() -> str:
+    from huggingface_hub import constants, get_token
+
+    state = "offline (HF_HUB_OFFLINE)" if constants.HF_HUB_OFFLINE else "online"
+    return f"{state}, {'a token is set' if get_token() else 'no token'}, cache {constants.HF_HUB_CACHE}"
+
+
+def _show(found: Mapping[str, Any], gpu_memory: float) -> None:
+    from aloe_bench.models.checkup import LENGTH, SEQUENCES
+
+    profile = found["profile"]
+    click.echo(
+        f"{found['path']}: {found['family']} ({found['class']}), {found['parameters'] / 1e9:.2f} billion parameters"
+    )
+    if found["weights"]:
+        click.echo(f"  weights   {found['weights']}")
+    click.echo(f"  template  {profile['template']}, content as a {profile['content']}, reasoning {profile['thinking']}")
+    click.echo("  prompt    " + json.dumps(found["prompt"], ensure_ascii=False))
+    for size, tokens in found["picture_tokens"].items():
+        click.echo(f"  picture   {size} pixels: {tokens} tokens")
+    click.echo(
+        f"Memory per GPU, with keys and values of {SEQUENCES} prompts of {LENGTH} tokens "
+        f"({found['cache_bytes_a_token'] / 1000:.0f} kB per token) and 2 GB to work in:"
+    )
+    for devices, need in found["memory"].items():
+        whole, packed = need["bf16"] / 1e9, need["4 bit"] / 1e9
+        click.echo(f"  {devices:<9} {whole:.1f} GB at bfloat16, {packed:.1f} GB at 4 bit")
+    for name, why in found["backends"].items():
+        click.echo(f"  {name:<9} {why or 'knows this class'}")
+    for where, command in found["commands"].items():
+        click.echo(f"On {where} of {gpu_memory:.0f} GB: {command}")

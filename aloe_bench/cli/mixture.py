@@ -148,3 +148,81 @@ def show_counts(pool: Pool) -> None:
         for source, each in counts["sources"].items():
             out = ", ".join(f"{n} {reason}" for reason, n in each.items() if reason not in ("before", "after") and n)
             click.echo(f"  {source}: {each['before']} - {out or '0'} = {each['after']}")
+
+
+@click.command()
+@click.argument("pool", type=PATH)
+@click.option("--against", multiple=True, required=True, help="A task, heart:FOLDER, a pool, or a folder of pictures.")
+@click.option("--data-root", type=PATH, default=Path("data"), show_default=True, help="Where the data of tasks lies.")
+@click.option("--radius", type=click.IntRange(0, 8), default=0, show_default=True, help="Bits; 0 is the paper's rule.")
+@click.option("--variant", "variants", multiple=True, type=click.Choice(["mirror", "crop"]), help="Search these too.")
+@click.option(
+    "--drop-text",
+    type=click.Choice(["none", "both", "question", "runs"]),
+    default="none",
+    show_default=True,
+    help="Drop samples that repeat question and answer, the question, or half of its runs of 8 words.",
+)
+@click.option("--label", default="", help="Tag that true hits agree in, such as diagnosis; with --view.")
+@click.option("--view", default="", help="Tag that false hits share, such as projection.")
+@click.option("--decoys", type=PATH, help="Folder of pictures of the same kind, known not to be in training.")
+@click.option("--seed", default=0, show_default=True, help="Which pairs are looked at where there are many.")
+@JSON
+def leakage(pool: Path, against: tuple[str, ...], data_root: Path, as_json: bool, **options: Any) -> None:
+    """Drop samples of POOL that show a picture of an evaluation set, and say how many hits are true.
+
+    Counts at 0, 2 and 4 bits are always given. Blank pictures count only where their pixels are equal. Each hit within
+    4 bits is compared once more at 128 pixels; POOL/leakage/sheet.html shows the pairs, the most doubtful first.
+    """
+    from aloe_bench.mixture.evaluation import evaluation_set
+    from aloe_bench.mixture.leakage import FOLDER, LeakageSearch
+    from aloe_bench.mixture.leakage import leakage as searched
+    from aloe_bench.mixture.pool import Pool
+
+    made = Pool(pool)
+    made.table()
+    cache = pool / FOLDER
+    sets = []
+    for given in against:
+        with progress_of(f"hash {given}", quiet=as_json) as report:
+            sets.append(evaluation_set(given, data_root, options["variants"], cache, report))
+    decoys = evaluation_set(str(options["decoys"]), data_root) if options["decoys"] else None
+    names = ("radius", "label", "view", "seed")
+    search = LeakageSearch(text=options["drop_text"], decoys=decoys, **{name: options[name] for name in names})
+    with progress_of("compare pairs", quiet=as_json) as report:
+        found = searched(made, sets, search, report)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, sort_keys=True))
+        return
+    show_leakage(found)
+    click.echo(f"Pairs: {cache / 'sheet.html'}; all hits: {cache / 'hits.csv'}")
+
+
+def show_leakage(found: dict[str, Any]) -> None:
+    """Print what a search for leakage found."""
+    for name, counts in found["pictures"].items():
+        near = ", ".join(f"{counts[f'training at {r}']} at {r} bits" for r in (0, 2, 4))
+        blank = f"{counts['degenerate with equal pixels']} blank or made-up ones with equal pixels"
+        of = f"{counts['compared']} pictures compared, {counts['degenerate']} of them blank or made-up"
+        click.echo(f"{name}: {of}; training pictures near one: {near}; {blank}")
+    for name, n in found["absent"].items():
+        click.echo(f"{name}: {n} of its own rows or pictures are absent, and were not compared")
+    for name, copies in found["texts"].items():
+        for copy, n in copies.items():
+            click.echo(f"{name}: {n['samples']} samples repeat {copy} of {n['questions']} questions")
+    for each in found["precision"]:
+        if each["value"] is None:
+            alike = f"{each['agreeing']} of {each['n']} hits agree; " if each["n"] else ""
+            click.echo(f"precision at {each['radius']} bits: {alike}not estimable ({each['note']})")
+        else:
+            click.echo(
+                f"precision at {each['radius']} bits, by {each['method']}: {each['value']:.2f} "
+                f"[{each['low']:.2f}, {each['high']:.2f}] of {each['n']} hits"
+                f"{'; ' if each['note'] else ''}{each['note']}"
+            )
+    counts = found["counts"]
+    out = ", ".join(f"{n} {reason}" for reason, n in counts["dropped"].items() if n) or "none dropped"
+    click.echo(f"{counts['before']} samples, {out}, {counts['after']} kept")
+
+
+COMMANDS = (sniff, clean, leakage)

@@ -53,6 +53,7 @@ class RunOptions:
     parser: str
     max_new_tokens: int
     temperature: float
+    extend_cut: int | None
     batch_size: int
     engine: str
     ray: str | None
@@ -61,6 +62,7 @@ class RunOptions:
     judges: Path | None
     limit: int | None
     shard: str | None
+    controls: str | None
     seed: int
     max_failed: float
     fresh: bool
@@ -111,6 +113,11 @@ class RunOptions:
 @click.option("--parser", type=click.Choice(list(registry.PARSERS)), default="strict", show_default=True)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
+@click.option(
+    "--extend-cut",
+    type=click.IntRange(1),
+    help="Give replies that were cut so many tokens beyond --max-new-tokens, also in the finished run (greedy only).",
+)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option(
     "--engine",
@@ -125,6 +132,7 @@ class RunOptions:
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
+@click.option("--controls", help="blank,swap: ask image questions again over a grey, and over another picture.")
 @click.option(
     "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
 )
@@ -143,6 +151,7 @@ def _run(wanted: RunOptions) -> None:
     from aloe_bench.api.runs import Where, chunk_of, engines_of, evaluate_plans, model_of
     from aloe_bench.cli.common import progress_of, same_command
     from aloe_bench.cli.summary import show, show_jury
+    from aloe_bench.evaluation.controls import parse_controls
     from aloe_bench.evaluation.plan import Settings
 
     names = registry.task_names(wanted.tasks, wanted.suite)
@@ -158,6 +167,8 @@ def _run(wanted: RunOptions) -> None:
         chunk=chunk_of(wanted.batch_size),
         fresh=wanted.fresh,
         allow_partial=wanted.allow_partial,
+        extend_cut=wanted.extend_cut,
+        controls=parse_controls(wanted.controls),
     )
     spec = _spec(wanted)
     where = Where(wanted.engine, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
@@ -306,5 +317,7 @@ def _show_prompts(plans: list[Plan], settings: Settings) -> None:
     for plan in plans:
         first = "; the first prompt:" if plan.samples else ", nothing to ask."
         click.echo(f"{plan.task.name}: {len(plan.samples)} samples{first}")
+        if settings.controls:
+            click.echo(plan.controls.sentence(len(plan.samples)))
         for _, sample in plan.samples[:1]:
             click.echo(asked(plan.task, sample, suited(settings, plan.task).answer))

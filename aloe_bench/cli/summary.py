@@ -33,7 +33,7 @@ def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     for name, cell in summary["cells"].items():
         missing = "not judged" if cell["unjudged"] else "-"
         value = missing if cell["value"] is None else f"{100 * cell['value']:.2f}"
-        mark = " (partial)" if summary["partial"] else ""
+        mark = (" (partial)" if summary["partial"] else "") + (" (extended)" if summary.get("extended") else "")
         counts = (str(cell["n"]), str(cell["answered"]), not_answered(cell) or "-")
         lines.append((summary["task"] + mark, name, value, _span(cell["interval"]), _span(cell["bounds"]), *counts))
     return lines
@@ -63,6 +63,8 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     for summary in summaries:
         if "heart" in summary:
             show_effects(console, summary["heart"])
+        if "controls" in summary:
+            show_controls(console, summary)
     for summary in summaries:
         console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)
 
@@ -105,6 +107,28 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
     console.print(f"Guessing gives {', '.join(guess)}{over}.", highlight=False, soft_wrap=True)
     for warning in warnings:
         console.print(f"Caution: {warning}", highlight=False)
+
+
+def show_controls(console: Console, summary: Mapping[str, Any]) -> None:
+    """Print what the image controls say, a line a measure, in percent and points."""
+    from rich.table import Table
+
+    from aloe_bench.evaluation.reliance import SAID
+
+    table = Table("image control", "%", "95 % interval", "p (Holm)", "n")
+    for group, entry in summary["controls"].items():
+        for name, said in SAID.items():
+            if name in entry:
+                one = entry[name]
+                value = f"{one['failed']} failed" if one["failed"] else _points(one["value"])
+                table.add_row(
+                    f"{group}: {said}", value, _span(one["interval"]), _p(one.get("p_adjusted")), str(one["n"])
+                )
+    console.print(table)
+    for arm, reason, n in summary["controls_left_out"]:
+        console.print(f"{arm}: not asked of {n} questions: {reason}.", highlight=False, soft_wrap=True, markup=False)
+    if any(entry.get("same_patient") for entry in summary["controls"].values()):
+        console.print("Caution: swapped pictures may be of the same patient: the data name none.", highlight=False)
 
 
 def _line(gap: Mapping[str, Any], measures: Mapping[str, Any]) -> list[str]:

@@ -18,8 +18,10 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     It is written, which ends the run, unless a call failed or the caller is not `done` with it.
     """
     header, records = runlog.read_run(folder)
+    controls = runlog.read_controls(folder)
+    every = [*records, *controls]
     cells = task_cells(header, records)
-    failed = sum(record.prediction.finish == "error" for record in records)
+    failed = sum(record.prediction.finish == "error" for record in every)
     summary = {
         "run": str(folder),
         "task": header["task"]["name"],
@@ -28,23 +30,30 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "n": len(records),
         "failed": failed,
         "first_failure": next(
-            (f"{r.sample_id}: {r.prediction.error}" for r in records if r.prediction.finish == "error"), None
+            (f"{r.sample_id}: {r.prediction.error}" for r in every if r.prediction.finish == "error"), None
         ),
         "unjudged": sum(record.score.rule == "unjudged" for record in records),
         "partial": bool(header["partial"] or header["limit"] is not None or header["shard"]),
-        "seconds": sum(record.prediction.seconds or 0.0 for record in records),
-        "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in records),
-        "output_tokens": sum(record.prediction.output_tokens or 0 for record in records),
+        "seconds": sum(record.prediction.seconds or 0.0 for record in every),
+        "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in every),
+        "output_tokens": sum(record.prediction.output_tokens or 0 for record in every),
         "jury": tally(records) if any(record.score.verdicts for record in records) else None,
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
         "cautions": cautions(cells, records),
     } | task_sections(header, records)
+    if "controls" in header:
+        from aloe_bench.evaluation.reliance import controls_section
+
+        summary |= controls_section(records, controls) | {"controls_left_out": header["controls"]["left_out"]}
     if (header.get("decoding") or {}).get("temperature") and header["protocol"] == "generate":
         # A sampled reply without a seed cannot be had again, and another seed would not have changed it.
         summary["unseeded"] = sum(r.prediction.text is not None and r.prediction.seed is None for r in records)
-    if done and not failed:
+    if header.get("extended"):
+        count = sum(record.prediction.extended > 0 for record in records)
+        summary["extended"] = {"tokens": header["extended"], "replies": count}
+    if done and not failed and not runlog.controls_missing(header, controls):
         write_json(folder / "summary.json", summary)
     return summary
 

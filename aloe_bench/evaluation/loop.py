@@ -25,7 +25,7 @@ from aloe_bench.core import (
     capabilities,
     parts_of,
 )
-from aloe_bench.errors import DataError, UsageError
+from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.plan import Plan, Settings
 from aloe_bench.facts import facts_of
@@ -93,33 +93,47 @@ def run_plan(
     `asked` is what the user asked for (command line and resolved options, secrets redacted), kept in the header.
     `engine` is another harness that asks in place of our own loop.
     """
+    if settings.controls and engine is not None and engine.facts is not None:
+        raise UsageError(f"--controls: {engine.facts['name']} asks {plan.task.name} in its own way; ask without it.")
     engine = engine or Engine(_ask_all)
     check_able(plan, model, settings, engine)
     header = {**_header(plan, model, settings, model_facts, asked or {}), "engine": engine.facts}
     parent = _parent(settings.output, header["model"]["name"], plan.task)
     folder = None if settings.fresh else runlog.unfinished_run(parent, header["shard"])
-    if folder is None and settings.go_on and (finished := runlog.finished_run(parent, header)):
-        progress(len(plan.samples), len(plan.samples))
+    taken = settings.go_on or settings.extend_cut is not None
+    if folder is None and taken and not settings.fresh and (finished := runlog.finished_run(parent, header)):
+        progress(len(plan.asked), len(plan.asked))
         return finished
     if folder is None:
         folder = _new_folder(parent)
         runlog.create_run(folder, {**header, "run_id": folder.name})
     else:
         runlog.refuse_difference(folder, header)
+        _refuse_half_extended(folder, settings)
     with runlog.RecordWriter(folder) as writer:
-        done = {r.sample_id for r in runlog.read_records(folder) if r.prediction.finish != "error"}
-        todo = _image_by_image([(i, sample) for i, sample in plan.samples if sample.id not in done])
-        progress(len(plan.samples) - len(todo), len(plan.samples))
+        done = {r.sample_id for r in runlog.read_lines(folder) if r.prediction.finish != "error"}
+        todo = _image_by_image([(i, sample) for i, sample in plan.asked if sample.id not in done])
+        progress(len(plan.asked) - len(todo), len(plan.asked))
 
         def keep(records: list[Record]) -> None:
             runlog.note_switched(folder, model.describe())
             writer.append(records)
             done.update(record.sample_id for record in records)
-            progress(len(done), len(plan.samples))
+            progress(len(done), len(plan.asked))
 
         engine.ask(plan.task, todo, model, settings, keep)
-    log.info("%s: %d of %d samples answered", plan.task.name, len(done), len(plan.samples))
+    log.info("%s: %d of %d samples answered", plan.task.name, len(done), len(plan.asked))
     return folder
+
+
+def _refuse_half_extended(folder: Path, settings: Settings) -> None:
+    """Raise RunMismatchError if cut replies of an unfinished run are being extended, and this command would not."""
+    granted = runlog.read_header(folder).get("extended")
+    if granted and settings.extend_cut is None:
+        raise RunMismatchError(
+            f"{folder}: its cut replies were being extended by {granted} tokens. "
+            f"Give --extend-cut {granted} to finish it, or --fresh to start another."
+        )
 
 
 def _new_folder(parent: Path) -> Path:
@@ -177,6 +191,7 @@ def record_of(
         question=sample.question,
         options=sample.choices,
         prompt=parts_of(request) if request else (),
+        arm=sample.arm,
     )
 
 
@@ -223,10 +238,19 @@ def _header(
         "absent": dict(plan.absent),
         "n": len(plan.samples),
         "n_total": plan.n_total,
+        **_control_facts(plan, settings),
         "versions": _versions(),
         "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
         "asked": dict(asked),
     }
+
+
+def _control_facts(plan: Plan, settings: Settings) -> Mapping[str, Any]:
+    """Return which controls are asked, and of how many samples each is not, and why."""
+    if not settings.controls:
+        return {}
+    asked = {arm: sum(sample.arm == arm for _, sample in plan.controls.samples) for arm in settings.controls}
+    return {"controls": {"asked": asked, "left_out": [list(each) for each in plan.controls.left_out]}}
 
 
 def _file_facts(task: Task) -> Mapping[str, str]:

@@ -15,7 +15,7 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 LOST = frozenset({"filtered", "cut", "failed"})
 # In percent of a cell's replies: above it a cell is marked, or has no rank (nor, of the unread, a drop).
 MARKED_CUT, MOST_CUT, MOST_UNREAD = 1, 5, 20
-CUT_REMEDY = "Raise --max-new-tokens."
+CUT_REMEDY = "Raise --max-new-tokens, or give these replies more with run --extend-cut N."
 UNREAD_REMEDY = (
     "Look at such replies in records.jsonl. If they answer in the options' words, ask with --answer text; if the model "
     "was asked in the wrong form, mend its chat template; --protocol logprob reads no reply at all."

@@ -23,6 +23,7 @@ from aloe_bench.core import (
 )
 from aloe_bench.errors import DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
+from aloe_bench.evaluation.controls import Arm, Controls, controls_of
 from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
@@ -32,7 +33,8 @@ from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
 class Settings:
     """What a user may set of a run; written whole into its header.
 
-    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked.
+    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked. `extend_cut` grants
+    cut replies so many tokens beyond the limit.
     """
 
     output: Path = Path("runs")
@@ -46,6 +48,8 @@ class Settings:
     fresh: bool = False
     go_on: bool = False
     allow_partial: bool = False
+    extend_cut: int | None = None
+    controls: tuple[Arm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class Plan:
 
     `absent` counts, by group, what the data names and does not hold; `absent_sentence` says it in words. `commits`
     are those of the fetched data sets by hub id, empty for a copy of the user's own; `proof` says whether the data are
-    known to be the benchmark's, None of a task that is none.
+    known to be the benchmark's, None of a task that is none. `controls` are asked beside the samples.
     """
 
     task: Task
@@ -67,6 +71,12 @@ class Plan:
     absent_sentence: str = ""
     commits: Mapping[str, str] = field(default_factory=dict)
     proof: Proof | None = None
+    controls: Controls = field(default_factory=Controls)
+
+    @property
+    def asked(self) -> tuple[tuple[int, Sample], ...]:
+        """All that is asked: the samples, then their controls."""
+        return self.samples + self.controls.samples
 
 
 def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
@@ -116,6 +126,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         _absent_sentence(lacking),
         commits(data_sets),
         proof_of_data(task.name, data_sets, samples) if data_sets else None,
+        controls_of(task, samples, chosen, settings.controls) if settings.controls else Controls(),
     )
 
 
@@ -132,7 +143,7 @@ def suited(settings: Settings, task: Task) -> Settings:
     """Return `settings` for one task: another engine's has one way of being asked, which is not the user's choice."""
     if not other_engine(task):
         return settings
-    return replace(settings, protocol="logprob", answer="letter", parser="strict")
+    return replace(settings, protocol="logprob", answer="letter", parser="strict", controls=())
 
 
 def load_plans(
@@ -155,6 +166,9 @@ def load_plans(
         hint = " Or pass --allow-missing to run the rest; every table will be marked." if plans else ""
         lines = "\n".join(map(str, missing))
         raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{lines}")
+    if settings.controls and plans and not any(plan.controls.samples for plan in plans):
+        why = "; ".join(f"{plan.task.name}: {plan.controls.sentence(len(plan.samples))}" for plan in plans)
+        raise UsageError(f"--controls: no question can be asked over another picture. {why}. Leave --controls out.")
     return plans, missing
 
 
@@ -202,9 +216,14 @@ def _limited(chosen: list[tuple[int, Sample]], limit: int) -> list[tuple[int, Sa
 
 
 def answer_key(plans: Sequence[Plan]) -> dict[str, tuple[str, str | None]]:
-    """Return id -> (target, suggested option), which only the mock model is given."""
-    return {
-        sample.id: (sample.target, sample.cue.suggests if sample.cue else None)
-        for plan in plans
-        for _, sample in plan.samples
-    }
+    """Return id -> (target, suggested option), which only the mock model is given.
+
+    Over another picture the truth is that picture's, and what suggests the asked one's is all else.
+    """
+
+    def entry(sample: Sample) -> tuple[str, str | None]:
+        if sample.arm == "swap":
+            return sample.tags["shown"], sample.target
+        return sample.target, sample.cue.suggests if sample.cue else None
+
+    return {sample.id: entry(sample) for plan in plans for _, sample in plan.asked}

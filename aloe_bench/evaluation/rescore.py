@@ -20,7 +20,7 @@ from aloe_bench.evaluation.plan import Settings, load_plan
 
 
 @dataclass(frozen=True, slots=True)
-class Moved:
+class RuleChange:
     """The items that one rule read in the run and one reads now: how many gained and lost, and the points of it."""
 
     was: str
@@ -43,7 +43,7 @@ class Rescored:
     score: Fraction
     outcomes: Mapping[str, int]
     points: Fraction
-    moved: tuple[Moved, ...]
+    moved: tuple[RuleChange, ...]
     kept: Mapping[str, int]
     cells: Mapping[str, float | None]
 
@@ -115,7 +115,9 @@ def _row(
         if change:
             points[old.score.rule, new.score.rule].append(change)
     moved = [
-        Moved(was, now_, sum(c > 0 for c in changes), sum(c < 0 for c in changes), sum(changes, Fraction()) / len(now))
+        RuleChange(
+            was, now_, sum(c > 0 for c in changes), sum(c < 0 for c in changes), sum(changes, Fraction()) / len(now)
+        )
         for (was, now_), changes in points.items()
     ]
     moved.sort(key=lambda move: (-abs(move.points), -move.gained - move.lost, move.was, move.now))

@@ -6,6 +6,7 @@ Killing the process at any instant loses at most the batch in flight.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,7 @@ IDENTITY = (
     "model.settings.generation",
     "model.file_sha256", "task.file_sha256",
     "task.name", "task.version", "task.data_sha256", "prompt_sha256",
-    "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine",
+    "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine", "controls.asked",
 )  # fmt: skip
 
 
@@ -94,6 +95,11 @@ def note_switched(folder: Path, settings: Mapping[str, Any]) -> None:
         write_json(folder / "run.json", header)
 
 
+def note(folder: Path, key: str, value: Any) -> None:
+    """Keep a fact in the header of a run that has begun."""
+    write_json(folder / "run.json", _read_header(folder / "run.json") | {key: value})
+
+
 def read_header(folder: Path) -> Header:
     """Return the header of a run folder; raises DataError if it is none or of a later schema.
 
@@ -120,7 +126,17 @@ def _read_header(path: Path) -> Header:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Return the records in task order; the last line of a question wins, a torn last line is left out.
+    """Return the records of the task's own samples, in its order; what is asked beside them is in `read_controls`."""
+    return [record for record in read_lines(folder) if not record.arm]
+
+
+def read_controls(folder: Path) -> list[Record]:
+    """Return the records of controls, in the order of the samples in whose place they were asked."""
+    return [record for record in read_lines(folder) if record.arm]
+
+
+def read_lines(folder: Path) -> list[Record]:
+    """Return all records in task order; the last line of a question wins, a torn last line is left out.
 
     A question is a sample, in one arm, at one repeat.
     """
@@ -227,6 +243,25 @@ def finished_run(parent: Path, wanted: Mapping[str, Any]) -> Path | None:
     return next((folder for folder in folders if identity(read_header(folder)) == identity(wanted)), None)
 
 
+def control_arms(header: Mapping[str, Any]) -> list[str]:
+    """Return which controls a run asked."""
+    return sorted((header.get("controls") or {}).get("asked", {}))
+
+
+def controls_missing(header: Mapping[str, Any], records: Sequence[Record]) -> int:
+    """Return how many of a run's controls have no record yet."""
+    asked: Mapping[str, int] = (header.get("controls") or {}).get("asked", {})
+    return sum(asked.values()) - len(records)
+
+
+def _joined_controls(headers: Sequence[Header]) -> dict[str, Any]:
+    asked, left = Counter[str](), Counter[tuple[str, str]]()
+    for header in headers:
+        asked.update(header["controls"]["asked"])
+        left.update({(arm, reason): n for arm, reason, n in header["controls"]["left_out"]})
+    return {"asked": dict(asked), "left_out": [[*key, n] for key, n in sorted(left.items())]}
+
+
 def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     """Join the shards of one run into `output`; refuses unless together they hold every sample once."""
     headers, parts = zip(*map(read_run, folders), strict=True)
@@ -238,15 +273,20 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     }
     if len(juries) > 1:
         raise RunMismatchError("The shards were graded by different juries, or only some were; grade them alike first.")
-    first = {k: v for k, v in identity(headers[0]).items() if k not in ("shard", "n")}
+    own = ("shard", "n", "controls.asked")
+    first = {k: v for k, v in identity(headers[0]).items() if k not in own}
     merged: dict[str, Record] = {}
     for folder, header, records in zip(folders, headers, parts, strict=True):
-        other = {k: v for k, v in identity(header).items() if k not in ("shard", "n")}
+        other = {k: v for k, v in identity(header).items() if k not in own}
         changed = [key for key in first if first[key] != other[key]]
+        if control_arms(header) != control_arms(headers[0]):
+            changed.append("controls")
         if changed:
             raise RunMismatchError(f"{folder}: differs from {folders[0]} in {', '.join(changed)}; not one run.")
         if len(records) != header["n"]:
             raise DataError(f"{folder}: {len(records)} of {header['n']} records; finish this shard first.")
+        if controls_missing(header, read_controls(folder)):
+            raise DataError(f"{folder}: controls without a record; finish this shard first.")
         for record in records:
             if record.sample_id in merged:
                 raise DataError(f"{folder}: {record.sample_id} is in two shards; give each shard once.")
@@ -254,10 +294,14 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     whole = headers[0]["n_total"]
     if len(merged) != whole:
         raise DataError(f"{len(merged)} of {whole} samples in {len(folders)} shards; a shard is missing.")
+    if len({header.get("extended") for header in headers}) > 1:
+        raise RunMismatchError("Cut replies were extended in some shards alone; give all the same --extend-cut.")
     ids = [header["run_id"] for header in headers]
     jury = next((header["judges"] for header in headers if header.get("judges")), None)
     header = {k: v for k, v in headers[0].items() if k != "judges"}
     header |= {"shard": None, "n": whole, "run_id": output.name, "merged": ids}
+    if "controls" in header:
+        header["controls"] = _joined_controls(headers)
     if doubtful := [each["task"] for each in headers if not (each["task"].get("verified") or {}).get("by")]:
         header["task"] = doubtful[0]  # data are the benchmark's only if every shard's were
     create_run(output, header)
@@ -269,4 +313,5 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
                 file.write(whole_lines[: whole_lines.rfind(b"\n") + 1])
     records = sorted(merged.values(), key=lambda record: record.index)
     append(output, records)
+    append(output, [record for folder in folders for record in read_controls(folder)])
     return records

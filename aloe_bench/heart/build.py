@@ -21,7 +21,8 @@ from aloe_bench.heart.sentences import TemplateSet
 from aloe_bench.heart.sources.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
 from aloe_bench.heart.table.write import box_cells, row
-from aloe_bench.images import open_image, picture_print
+from aloe_bench.images import file_image, open_image, picture_print
+from aloe_bench.pixels import is_flat
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -71,7 +72,8 @@ class DroppedItem:
 class Outcome:
     """What became of a job: rows, dropped items, the names of its pictures; or `fault`, what is wrong with its file.
 
-    `pixels` is the SHA-256 of the source picture's pixels, to find pictures that are listed twice.
+    `pixels` is the SHA-256 of the source picture's pixels, to find pictures that are listed twice; `notes` say what is
+    remarkable about it: "of one grey", or the ground it is shown on where it is transparent.
     """
 
     rows: tuple[dict[str, Any], ...] = ()
@@ -79,6 +81,7 @@ class Outcome:
     pictures: frozenset[str] = frozenset()
     fault: str | None = None
     pixels: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def item_keys(source: Source, image: SourceImage) -> list[ItemKey]:
@@ -109,7 +112,7 @@ def check_job(job: HeartJob) -> Outcome:
         image, _ = open_job(job)
     except DataError as error:
         return Outcome(fault=f"{job.image.where}: {error}")
-    return Outcome(pixels=_digest(image))
+    return Outcome(pixels=_digest(image), notes=_notes(job, image))
 
 
 def run_job(recipe: HeartRecipe, folder: Path, job: HeartJob) -> Outcome:
@@ -129,7 +132,12 @@ def run_job(recipe: HeartRecipe, folder: Path, job: HeartJob) -> Outcome:
             classes = job.source.classification if key.task == "classification" else job.source.detection
             dropped.append(DroppedItem(key, classes.names[key.true_class] if classes else "", str(error)))
     pictures = frozenset(cells["image_sha256"] for cells in rows)
-    return Outcome(tuple(rows), tuple(dropped), pictures, pixels=_digest(image))
+    return Outcome(tuple(rows), tuple(dropped), pictures, pixels=_digest(image), notes=_notes(job, image))
+
+
+def _notes(job: HeartJob, image: Image.Image) -> tuple[str, ...]:
+    ground = file_image(job.image.path).note
+    return tuple(note for note in (ground, "of one grey" if is_flat(image) else "") if note)
 
 
 def _digest(image: Image.Image) -> str:

@@ -29,6 +29,7 @@ from aloe_bench.heart.build import (
 )
 from aloe_bench.heart.checks import check_recipe
 from aloe_bench.heart.measure.geometry import ItemBoxes, medoid_share
+from aloe_bench.heart.pictures import SeenPictures
 from aloe_bench.heart.places import Elsewhere, Places
 from aloe_bench.heart.plan import ItemKey
 from aloe_bench.heart.problems import Problems
@@ -159,37 +160,18 @@ def _limited(keys: Sequence[ItemKey], seed: int, limit: int | None) -> frozenset
     return frozenset(key for some in taken.values() for key in some)
 
 
-def check_pictures(work: Work, n_workers: int, report: Report) -> list[list[str]]:
-    """Decode every picture and mask, and return those that are the same, as `_Twins.groups` does.
+def check_pictures(work: Work, n_workers: int, report: Report) -> SeenPictures:
+    """Decode every picture and mask, and return what is to be told of them.
 
     Raises one DataError that names each that cannot be read.
     """
-    problems, twins = Problems(), _Twins()
+    problems, seen = Problems(), SeenPictures()
     for done, outcome in enumerate(workers.ordered(check_job, work.jobs, n_workers), start=1):
         _note(problems, outcome)
-        twins.add(work.jobs[done - 1], outcome)
+        seen.add(work.jobs[done - 1], outcome)
         report(done, len(work.jobs))
     problems.stop_if_any("pictures")
-    return twins.groups()
-
-
-class _Twins:
-    """Pictures that are the same to the pixel, though they stand under different ids."""
-
-    def __init__(self) -> None:
-        self._seen: dict[str, list[HeartJob]] = defaultdict(list)
-
-    def add(self, job: HeartJob, outcome: Outcome) -> None:
-        self._seen[outcome.pixels].append(job)
-
-    def groups(self) -> list[list[str]]:
-        """Return the ids ("dataset/image_id") of each group that no common patient makes one cluster."""
-        found = []
-        for jobs in self._seen.values():
-            patients = {(job.source.name, job.image.patient_id) for job in jobs}
-            if len(jobs) > 1 and (len(patients) > 1 or not jobs[0].image.patient_id):
-                found.append(sorted(f"{job.source.name}/{job.image.image_id}" for job in jobs))
-        return sorted(found)
+    return seen
 
 
 def _note(problems: Problems, outcome: Outcome) -> None:
@@ -254,7 +236,7 @@ class _Tally:
         self.dropped: list[DroppedItem] = []
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
         self.pictures: set[str] = set()
-        self.twins = _Twins()
+        self.seen = SeenPictures()
         self.boxes: list[ItemBoxes] = []
         self._empty = work.empty
 
@@ -264,7 +246,7 @@ class _Tally:
 
     def add(self, job: HeartJob, outcome: Outcome) -> None:
         _note(self.problems, outcome)
-        self.twins.add(job, outcome)
+        self.seen.add(job, outcome)
         self.dropped += outcome.dropped
         self.pictures |= outcome.pictures
         for cells in outcome.rows:
@@ -311,7 +293,8 @@ def _manifest(
         "items": items,
         "pictures": len(tally.pictures),
         "dropped": len(tally.dropped),
-        "same_picture": tally.twins.groups(),
+        "same_picture": tally.seen.twins(),
+        "picture_notes": tally.seen.notes(),
         "medoid_share": medoid_share(tally.boxes),
         **({"places": "given" if work.given else "of the source"} if work.places else {}),
         "counts": [

@@ -9,27 +9,34 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from aloe_bench.core import LETTERS, Cue, DataSet, Sample, Variant
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.facts import Facts
 from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
+from aloe_bench.heart.blank import Frames, frames_of
 from aloe_bench.heart.plan import VARIANTS
 from aloe_bench.heart.table import published
 from aloe_bench.heart.table.read import HeartRow, TablePictures, dataset_names, read_rows, table_files
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetch import Fetch
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 FACTS = Facts(measure="heart")
 
 
 @dataclass(frozen=True, slots=True)
 class HeartTask:
-    """The questions of one HEART table."""
+    """The questions of one HEART table.
+
+    `manifest` is the folder's, empty for another table; `frames` are the boxes of its detection items, once loaded.
+    """
 
     name: str
     files: tuple[Path, ...]
@@ -41,6 +48,8 @@ class HeartTask:
     modality: str
     version: int = 2
     facts: Facts = FACTS
+    manifest: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    frames: dict[str, Frames] = field(default_factory=dict, compare=False, repr=False)
 
     def load(self, root: Path) -> Iterator[Sample]:
         """Yield the samples in the table's order; the table is where the task was opened, not below `root`.
@@ -52,6 +61,8 @@ class HeartTask:
         for row in read_rows(list(self.files)):
             pictures.add(row)
             samples.append(_sample(row, self.modality))
+            if samples[-1].cue is None and (frames := frames_of(row, self.manifest)):
+                self.frames[samples[-1].id] = frames
             # The picture's bytes are in `pictures` now, once; the row would keep them a second time.
             kept = {c: v for c, v in row.cells.items() if c not in published.IMAGE_COLUMNS}
             rows.append(HeartRow(row.where, kept))
@@ -67,6 +78,13 @@ class HeartTask:
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
         return formats.prompt(sample)
+
+    def blank(self, sample: Sample, canvas: Image.Image) -> Image.Image | None:
+        """Return `canvas` with the boxes of `sample`, if it has any; None where the table does not tell them."""
+        if sample.tags["task"] == "classification":
+            return canvas
+        frames = self.frames.get(sample.id)
+        return frames.drawn_on(canvas, sample.images[0].size) if frames else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +119,7 @@ def open_task(place: str) -> HeartTask:
         revision=str(manifest.get("generator_version", "main")),
         licence=str(manifest.get("licence", published.LICENCE)),
         modality=str(manifest.get("modality", "")),
+        manifest=manifest,
     )
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aloe_bench.core import Decoding, Prediction, Request, batches
 from aloe_bench.errors import AloeError, ModelError
-from aloe_bench.models.checkpoint_files import adapter_facts, checkpoint_files, fingerprint_folder, model_name
+from aloe_bench.models.checkpoint_files import (
+    CheckpointFiles,
+    adapter_facts,
+    checkpoint_files,
+    fingerprint_folder,
+    model_name,
+)
 from aloe_bench.models.hf_folder import check_folder, end_tokens, local_folder
-from aloe_bench.models.hf_generate import answer_batch
-from aloe_bench.models.hf_load import Setup, load, loader_of, pixel_limits
+from aloe_bench.models.hf_generate import NOTHING, Begun, answer_batch
+from aloe_bench.models.hf_load import Loaded, Setup, load, loader_of, pixel_limits
 from aloe_bench.models.hf_options import score_options
 from aloe_bench.models.hf_probe import content_form, probe
 from aloe_bench.models.opening import failed, open_each
@@ -59,7 +66,7 @@ class HFModel:
         self.name = name or model_name(self.folder)
         self.batch_size = batch_size
         self.reuse = reuse
-        written = check_folder(self.folder)
+        written = self._read_config()
         self._fingerprint: str | None = None
         files = checkpoint_files(self.folder)
         self._loader = loader_of(files.folder, written, trust_remote_code)
@@ -72,10 +79,19 @@ class HFModel:
         if enable_thinking is not None:
             self._template_args["enable_thinking"] = enable_thinking
         setup = Setup(dtype, device, device_map, attn_implementation, trust_remote_code, min_pixels, max_pixels)
-        self._take(load(files, self._loader, setup))
+        self._take(self._load(files, setup))
         self._take_template(chat_template)
-        text = probe(self) if self.template is not None or self.template_label == "raw" else ""
+        text = self._probe() if self.template is not None or self.template_label == "raw" else ""
         self._thinking = _thinking(text, self.tokenizer)
+
+    def _read_config(self) -> dict[str, object]:
+        return check_folder(self.folder)
+
+    def _load(self, files: CheckpointFiles, setup: Setup) -> Loaded:
+        return load(files, self._loader, setup)
+
+    def _probe(self) -> str:
+        return probe(self)
 
     @property
     def fingerprint(self) -> str:
@@ -147,6 +163,18 @@ class HFModel:
         for kind in kinds.values():
             for batch in batches(sorted(kind, key=_likeness), size):
                 yield from self._answer(batch, decoding)
+
+    def extend(
+        self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
+    ) -> Iterator[Prediction]:
+        """Yield one whole reply a request: the tokens of `replies` and greedily up to `max_new_tokens` more."""
+        begun = {reply.id: reply for reply in replies}
+        kinds: dict[tuple[bool, bool, int], list[Request]] = {}
+        for request in requests:
+            kinds.setdefault((request.chat, bool(request.images), len(begun[request.id].token_ids)), []).append(request)
+        for kind in kinds.values():
+            for batch in batches(sorted(kind, key=_likeness), self.batch_size):
+                yield from self._answer(batch, replace(decoding, temperature=0.0), begun)
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
         """Yield one Prediction a request, with the natural log-probability of each option."""
@@ -226,16 +254,18 @@ class HFModel:
         if "CUDA error" in str(error) and "out of memory" not in str(error).lower():
             raise ModelError(f"{self.name}: {str(error).splitlines()[0]} What was answered is kept.") from error
 
-    def _answer(self, batch: list[Request], decoding: Decoding) -> Iterator[Prediction]:
+    def _answer(self, batch: list[Request], decoding: Decoding, begun: Begun = NOTHING) -> Iterator[Prediction]:
         opened, broken = open_each(batch)
         for request, fault in broken:
             yield failed(request, fault)
         if opened:
-            yield from self._answer_opened(opened, decoding)
+            yield from self._answer_opened(opened, decoding, begun)
 
-    def _answer_opened(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> Iterator[Prediction]:
+    def _answer_opened(
+        self, opened: list[tuple[Request, list[Any]]], decoding: Decoding, begun: Begun
+    ) -> Iterator[Prediction]:
         try:
-            answered = answer_batch(self, opened, decoding)
+            answered = answer_batch(self, opened, decoding, begun)
         except AloeError:
             raise
         # A family may raise anything for one odd item: it fails, and the others are asked.
@@ -251,8 +281,8 @@ class HFModel:
         log.info("batch of %d halved: %s", len(opened), message)
         _free_memory()
         half = len(opened) // 2
-        yield from self._answer_opened(opened[:half], decoding)
-        yield from self._answer_opened(opened[half:], decoding)
+        yield from self._answer_opened(opened[:half], decoding, begun)
+        yield from self._answer_opened(opened[half:], decoding, begun)
 
     def generation_config(self, decoding: Decoding) -> Any:
         """Return transformers' form of `decoding`, with nothing of the checkpoint's but its token ids."""

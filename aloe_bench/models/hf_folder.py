@@ -38,6 +38,15 @@ def check_folder(path: str | Path) -> dict[str, object]:
     Raises ModelError for a folder that cannot be a complete checkpoint.
     """
     folder = Path(path)
+    config = read_config(folder)
+    if config:
+        _check_weights(checkpoint_files(folder).folder if is_adapter(folder) else folder)
+    return config
+
+
+def read_config(path: str | Path) -> dict[str, object]:
+    """Return what `check_folder` does, whether or not the weights are there."""
+    folder = Path(path)
     if not folder.is_dir():
         raise ModelError(
             f"{folder}: no such model folder. Give the folder of a Hugging Face checkpoint, or a hub id "
@@ -46,7 +55,7 @@ def check_folder(path: str | Path) -> dict[str, object]:
     if not any(folder.iterdir()):
         raise ModelError(f"{folder}: the folder is empty; expected config.json and weights. Download it again.")
     if is_adapter(folder):
-        return check_folder(checkpoint_files(folder).folder)
+        return read_config(checkpoint_files(folder).folder)
     if gguf_file(folder) is not None:
         return {}
     config_path = folder / "config.json"
@@ -63,7 +72,6 @@ def check_folder(path: str | Path) -> dict[str, object]:
         raise ModelError(
             f"{config_path}: no model_type; this is not the configuration of a transformers checkpoint. Check the path."
         )
-    _check_weights(folder)
     return config
 
 

@@ -7,12 +7,12 @@ tower and the prompt up to the end of the images are computed once for all of th
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Decoding, Prediction, Request
-from aloe_bench.models.hf_options import REUSING_MODEL_TYPES, token_ids
+from aloe_bench.models.hf_options import REUSING_MODEL_TYPES, extended, token_ids
 from aloe_bench.models.sampling import sampling_seed
 
 if TYPE_CHECKING:
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 Opened = Sequence[tuple[Request, list[Any]]]
 Reply = tuple[int, list[int]]
+# Replies that go on from what they are, by the id of their request.
+Begun = Mapping[str, Prediction]
+NOTHING: Begun = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +34,19 @@ class _Prompt:
     beginning: tuple[tuple[str, ...], tuple[int, ...]]
 
 
-def answer_batch(model: HFModel, opened: Opened, decoding: Decoding) -> list[Prediction]:
-    """Return one Prediction a request, in order; requests agree in `chat` and in having images."""
+def answer_batch(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun = NOTHING) -> list[Prediction]:
+    """Return one Prediction a request, in order; requests agree in `chat` and in having images.
+
+    Replies that have `begun` hold as many tokens each, and go on.
+    """
     started = time.perf_counter()
-    replies = _replies(model, opened, decoding)
+    replies = _replies(model, opened, decoding, begun)
     share = (time.perf_counter() - started) / len(opened)
     answered = []
     for (request, _), (prompt_tokens, row) in zip(opened, replies, strict=True):
         end = next((i for i, token in enumerate(row) if token in model.eos), None)
-        ids = row[:end]
+        before = begun.get(request.id)
+        ids = [*(before.token_ids if before else ()), *row[:end]]
         answered.append(
             Prediction(
                 request.id,
@@ -47,7 +54,7 @@ def answer_batch(model: HFModel, opened: Opened, decoding: Decoding) -> list[Pre
                 "length" if end is None else "stop",
                 prompt_tokens=prompt_tokens,
                 output_tokens=len(ids),
-                seconds=share,
+                seconds=share + ((before.seconds or 0.0) if before else 0.0),
                 token_ids=tuple(ids),
                 seed=sampling_seed(decoding, request.id),
             )
@@ -55,14 +62,14 @@ def answer_batch(model: HFModel, opened: Opened, decoding: Decoding) -> list[Pre
     return answered
 
 
-def _replies(model: HFModel, opened: Opened, decoding: Decoding) -> list[Reply]:
+def _replies(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> list[Reply]:
     """Return prompt length and new tokens of each request; tokens after an end token mean nothing."""
     import torch
 
     with torch.inference_mode():
-        if decoding.temperature == 0 and _shares_images(model, opened):
+        if decoding.temperature == 0 and not begun and _shares_images(model, opened):
             return _shared(model, opened, decoding.max_new_tokens)
-        return _stock(model, opened, decoding)
+        return _stock(model, opened, decoding, begun)
 
 
 def _shares_images(model: HFModel, opened: Opened) -> bool:
@@ -76,11 +83,14 @@ def _hashes(request: Request) -> tuple[str, ...]:
     return tuple(image.sha256 for image in request.images)
 
 
-def _stock(model: HFModel, opened: Opened, decoding: Decoding) -> list[Reply]:
+def _stock(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> list[Reply]:
     import torch
 
     batch = [request for request, _ in opened]
     inputs = model.prepare(batch, [images for _, images in opened])
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    if begun:
+        inputs = extended(inputs, [begun[request.id].token_ids for request in batch])
     model.forget_positions()
     seed = sampling_seed(decoding, batch[0].id)
     with torch.random.fork_rng(enabled=seed is not None):
@@ -88,7 +98,6 @@ def _stock(model: HFModel, opened: Opened, decoding: Decoding) -> list[Reply]:
             torch.manual_seed(seed)
         rows = model.network.generate(**inputs, generation_config=model.generation_config(decoding))
     width = int(inputs["input_ids"].shape[1])
-    lengths = inputs["attention_mask"].sum(dim=1).tolist()
     return [(int(length), row) for length, row in zip(lengths, rows[:, width:].tolist(), strict=True)]
 
 

@@ -86,25 +86,12 @@ def load(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
     folder, device = files.folder, device_of(setup.device)
     dtype = dtype_of(setup.dtype, device)
     refuse_too_large(files, dtype, device, setup.device_map)
-    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": setup.trust_remote_code}
-    gguf = gguf_file(folder)
-    if gguf is not None:
-        options["gguf_file"] = gguf
+    options = _options(files, setup)
     placed = {"device_map": setup.device_map, "attn_implementation": setup.attn_implementation}
     placed = {key: value for key, value in placed.items() if value is not None}
     model_class = getattr(transformers, _CLASSES[loader])
-    processor = None
     try:
-        if loader == "causal":
-            tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
-        else:
-            processor = transformers.AutoProcessor.from_pretrained(folder, **options)
-            tokenizer = getattr(processor, "tokenizer", None)
-        if tokenizer is None:
-            raise ModelError(
-                f"{folder}: its code brings no processor that reads text and pictures together, and a chat of its own "
-                f"is not run here.{_served(folder) or ' Serve it with its own code, and give the --base-url.'}"
-            )
+        tokenizer, processor = _readers(folder, loader, options)
         network, info = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options, **placed)
         network = getattr(network, "thinker", network)  # of an Omni model, the part that writes
         if files.adapter is not None:
@@ -115,11 +102,7 @@ def load(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
         raise
     # Whatever transformers, safetensors or a custom class raises here means one thing to the user.
     except Exception as error:
-        raise ModelError(
-            f"{folder}: transformers could not load it as {model_class.__name__}: "
-            f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. "
-            "Check that the folder is complete and fits the installed transformers."
-        ) from error
+        raise _unloadable(folder, model_class.__name__, error) from error
     missing = sorted(info["missing_keys"])
     if missing:
         raise ModelError(
@@ -131,6 +114,61 @@ def load(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
     elif setup.min_pixels or setup.max_pixels:
         raise UsageError(f"{folder}: a text-only model has no use for --min-pixels or --max-pixels.")
     return Loaded(network.eval(), tokenizer, processor, network.device if setup.device_map else device)
+
+
+def load_shapes(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
+    """Return the folder's model as shapes that hold no numbers; what reads text and pictures for it is real.
+
+    Nothing but the configuration and the tokenizer's and processor's files is needed. Raises ModelError without them.
+    """
+    import torch
+    import transformers
+
+    model_class = getattr(transformers, _CLASSES[loader])
+    own_code = {"trust_remote_code": setup.trust_remote_code}
+    try:
+        tokenizer, processor = _readers(files.folder, loader, _options(files, setup))
+        config = transformers.AutoConfig.from_pretrained(files.folder, local_files_only=True, **own_code)
+        with torch.device("meta"):
+            network = model_class.from_config(config, **own_code)
+    except ModelError:
+        raise
+    # As above: whatever a library or a folder's own code raises means one thing to the user.
+    except Exception as error:
+        raise _unloadable(files.folder, model_class.__name__, error) from error
+    if processor is not None:
+        limit_pixels(processor, setup.min_pixels, setup.max_pixels)
+    return Loaded(getattr(network, "thinker", network).eval(), tokenizer, processor, torch.device("cpu"))
+
+
+def _options(files: CheckpointFiles, setup: Setup) -> dict[str, Any]:
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": setup.trust_remote_code}
+    gguf = gguf_file(files.folder)
+    return options if gguf is None else options | {"gguf_file": gguf}
+
+
+def _readers(folder: Path, loader: Loader, options: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return tokenizer and processor; a text model has no processor."""
+    import transformers
+
+    if loader == "causal":
+        return transformers.AutoTokenizer.from_pretrained(folder, **options), None
+    processor = transformers.AutoProcessor.from_pretrained(folder, **options)
+    tokenizer = getattr(processor, "tokenizer", None)
+    if tokenizer is None:
+        raise ModelError(
+            f"{folder}: its code brings no processor that reads text and pictures together, and a chat of its own "
+            f"is not run here.{_served(folder) or ' Serve it with its own code, and give the --base-url.'}"
+        )
+    return tokenizer, processor
+
+
+def _unloadable(folder: Path, class_name: str, error: Exception) -> ModelError:
+    return ModelError(
+        f"{folder}: transformers could not load it as {class_name}: "
+        f"{type(error).__name__}: {' '.join(str(error).split())[:300]}. "
+        "Check that the folder is complete and fits the installed transformers."
+    )
 
 
 def limit_pixels(processor: Any, least: int | None, most: int | None) -> None:

@@ -97,7 +97,7 @@ def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, li
     first = _log_softmax(_logits(model, inputs, 1))[-1]
     scores = []
     for ids in options:
-        rest = _log_softmax(_logits(model, _extended(inputs, ids[:-1]), len(ids) - 1)) if len(ids) > 1 else []
+        rest = _log_softmax(_logits(model, extended(inputs, [ids[:-1]]), len(ids) - 1)) if len(ids) > 1 else []
         scores.append(_followed([first, *rest], ids))
     return tokens, scores
 
@@ -108,20 +108,21 @@ def _followed(rows: Sequence[Any], ids: Sequence[int]) -> Scored:
     return score, all(int(row.argmax()) == token for row, token in zip(rows, ids, strict=True))
 
 
-def _extended(inputs: dict[str, Any], ids: list[int]) -> dict[str, Any]:
-    """Return `inputs` of one prompt with the text tokens `ids` after it."""
+def extended(inputs: dict[str, Any], rows: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Return `inputs` with a row of text tokens after each prompt, all rows of one length."""
     import torch
 
-    fill = {"input_ids": ids, "attention_mask": [1] * len(ids)}
+    width = len(rows[0])
+    fill: dict[str, Any] = {"input_ids": [list(row) for row in rows], "attention_mask": [[1] * width] * len(rows)}
     longer = dict(inputs)
     for name in ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"):
         if name in inputs:
-            more = torch.tensor([fill.get(name, [0] * len(ids))]).to(inputs[name])
+            more = torch.tensor(fill.get(name, [[0] * width] * len(rows))).to(inputs[name])
             longer[name] = torch.cat([inputs[name], more], dim=1)
-    # Mllama: each text token says which pictures it sees; those of the option see what the last one does.
+    # Mllama: each text token says which pictures it sees; the further ones see what the last one does.
     if "cross_attention_mask" in inputs:
         seen = inputs["cross_attention_mask"]
-        longer["cross_attention_mask"] = torch.cat([seen, *[seen[:, -1:]] * len(ids)], dim=1)
+        longer["cross_attention_mask"] = torch.cat([seen, *[seen[:, -1:]] * width], dim=1)
     return longer
 
 

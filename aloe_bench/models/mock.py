@@ -21,7 +21,8 @@ AnswerKey = Mapping[str, tuple[str, str | None]]
 class Behaviour:
     """Shares in [0, 1], drawn per sample id; `latency` in seconds a request, `decode` opens every image.
 
-    `partial` is the share of open questions that get the first half of the answer's words. Of what does not fail,
+    `partial` is the share of open questions that get the first half of the answer's words. `blank` is the accuracy over
+    a grey picture, `stay` how often the answer over another picture is that of the asked one. Of what does not fail,
     `filtered`, `cut`, `refusal` and `mumble` (no option at all) take their shares in this order. `by_cue` holds other
     shares for the rows of one attack and variant, as {"caption/adversarial": {"cut": 0.3}}.
     """
@@ -34,6 +35,8 @@ class Behaviour:
     mumble: float = 0.0
     verbose: float = 0.0
     partial: float = 0.0
+    blank: float = 0.0
+    stay: float = 0.0
     failure: float = 0.0
     latency: float = 0.0
     seed: int = 0
@@ -135,15 +138,18 @@ class MockModel:
         behaviour, (target, suggests) = self._behaviour.of(request.id), self._key[request.id]
         rng = rng_for(behaviour.seed, "mock", request.id)
         fails, ends, follows, knows, talks, halves = (rng.random() for _ in range(6))
+        arm = request.id.rpartition("#")[2]
+        accuracy = behaviour.blank if arm == "blank" else behaviour.accuracy
+        follow = behaviour.stay if arm == "swap" else behaviour.follow
         answer: str | None = target
         if fails < behaviour.failure:
             answer = None
-        elif suggests is not None and follows < behaviour.follow:
+        elif suggests is not None and follows < follow:
             answer = suggests
         elif not request.options and halves < behaviour.partial:
             words = target.split()
             answer = " ".join(words[: (len(words) + 1) // 2])
-        elif knows >= behaviour.accuracy:
+        elif knows >= accuracy:
             wrong = [option for option in request.options if option != target]
             answer = rng.choice(wrong) if wrong else "unknown"
         return answer, ends, talks

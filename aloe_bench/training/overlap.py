@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError
 from aloe_bench.images import open_image, picture_print
+from aloe_bench.prints import PrintTable, matches, parsed_print
 
 if TYPE_CHECKING:
     from aloe_bench.heart.sentences import TemplateSet
@@ -29,9 +30,8 @@ def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
     known by its clean rows and by what its table keeps of the source pictures; a source folder by its pictures.
     Raises DataError naming the dataset or the pictures that both hold.
     """
-    mine: dict[str, str] = {}
-    if evaluation:
-        mine = {picture_print(open_image(i.path, window=source.window)): i.image_id for i in source.images}
+    images = source.images if evaluation else ()
+    mine = [parsed_print(picture_print(open_image(i.path, window=source.window))) for i in images]
     compared, shared, unknown = 0, False, []
     for place in evaluation:
         names, modalities = _facts(place)
@@ -40,11 +40,12 @@ def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
                 f"{place}: the evaluation set holds the dataset {source.name!r} itself. Train on another one, or "
                 "evaluate without it."
             )
-        found: dict[str, str] = {}
-        for name, print_ in _prints(place):
-            compared += 1
-            if print_ in mine:
-                found[mine[print_]] = name
+        theirs = list(evaluation_prints(place))
+        compared += len(theirs)
+        hits = matches(PrintTable.of(mine), PrintTable.of([parsed_print(text) for _, text in theirs]), radius=0)
+        found = {
+            images[i].image_id: theirs[j][0] for rows, columns, _ in hits for i, j in zip(rows, columns, strict=True)
+        }
         if found:
             some = ", ".join(f"{a} = {b}" for a, b in sorted(found.items())[:5])
             raise DataError(
@@ -56,7 +57,7 @@ def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
             unknown.append(place.name)
     return {
         "evaluation": [place.name for place in evaluation],
-        "pictures": len(mine),
+        "pictures": len(set(mine)),
         "compared_with": compared,
         "shared_pictures": 0,
         "shared_modality": [source.modality] if shared else [],
@@ -151,7 +152,8 @@ def _facts(place: Path) -> tuple[set[str], set[str]]:
     return _distinct(place, "dataset"), {name.strip() for name in task.modality.split(",") if name.strip()}
 
 
-def _prints(place: Path) -> Iterator[tuple[str, str]]:
+def evaluation_prints(place: Path) -> Iterator[tuple[str, str]]:
+    """Yield name and print of the pictures of a HEART source, or of a folder that `attack` wrote, before any attack."""
     if (place / "dataset.toml").is_file():
         from aloe_bench.heart.sources.source import load_source
 

@@ -100,7 +100,7 @@ def test_repeats_and_arms_of_one_sample_are_lines_of_their_own(tmp_path):
 
     runlog.append(tmp_path, lines)
 
-    found = runlog.read_records(tmp_path)
+    found = runlog.read_lines(tmp_path)
     assert found == [lines[3], lines[1], lines[2]]  # the last line of the same question wins
 
 

@@ -89,17 +89,17 @@ def test_float_and_constant_images_go_through_the_window() -> None:
         open_image(encoded(Image.fromarray(flat)), window=(5, 5))
 
 
-def test_transparency_is_composited_over_black() -> None:
+def test_transparency_is_shown_on_white() -> None:
     palette = Image.new("P", (2, 1))
-    palette.putpalette([255, 255, 255, 10, 200, 30])
+    palette.putpalette([0, 0, 0, 10, 200, 30])
     palette.putpixel((1, 0), 1)
     clear_first = open_image(encoded(palette, transparency=0))
-    assert [clear_first.getpixel((x, 0)) for x in (0, 1)] == [(0, 0, 0), (10, 200, 30)]
+    assert [clear_first.getpixel((x, 0)) for x in (0, 1)] == [(255, 255, 255), (10, 200, 30)]
     partly = open_image(encoded(palette, transparency=bytes([128, 255])))
-    assert partly.getpixel((0, 0)) == (128, 128, 128)
-    assert open_image(encoded(Image.new("LA", (3, 3), (200, 128)))).getpixel((1, 1)) == (100, 100, 100)
-    rgba = Image.new("RGBA", (3, 3), (255, 100, 0, 0))
-    assert open_image(encoded(rgba)).getpixel((1, 1)) == (0, 0, 0)
+    assert partly.getpixel((0, 0)) == (127, 127, 127)
+    assert open_image(encoded(Image.new("LA", (3, 3), (200, 128)))).getpixel((1, 1)) == (227, 227, 227)
+    rgba = Image.new("RGBA", (3, 3), (255, 255, 253, 0))
+    assert open_image(encoded(rgba)).getpixel((1, 1)) == (255, 255, 255)
 
 
 def test_cmyk_and_one_bit_come_in_their_own_colours() -> None:

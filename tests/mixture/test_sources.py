@@ -191,11 +191,3 @@ def test_real_files_are_recognised(tmp_path: Path) -> None:
     assert (slake.shipped, atlas.shipped) == ("slake", "fracatlas")
     assert 'question = "question"' in slake.toml and 'cluster = "img_id"' in slake.toml
     assert "fractured" in next(line for line in atlas.evidence if "perhaps a label" in line)
-
-
-@real_files
-def test_real_fracatlas_keeps_the_pictures_that_are_there(quick: Run, tmp_path: Path) -> None:
-    done = quick("data", "clean", f"fracatlas:{REAL / 'fracatlas_small'}", "--output", tmp_path / "p", "--json")
-    counts = json.loads(done.stdout)["clean"]["counts"]
-    n_files = len(list((REAL / "fracatlas_small" / "images").rglob("*.jpg")))
-    assert counts["after"] == n_files == 34 and counts["dropped"]["unreadable picture"] == 4083 - 34

@@ -373,3 +373,22 @@ def test_a_run_begun_in_float32_is_not_finished_in_bfloat16(tiny_folder, aloe, t
 
     assert other.returncode == 3
     assert "model.settings.dtype was 'float32', is now 'bfloat16'" in other.stderr
+
+
+def test_an_extended_reply_equals_one_long_one_token_by_token(tiny):
+    words = (
+        "Which finding is most likely?",
+        "What is it, and where? Name it.",
+        "Name the organ that is shown here, please.",
+    )
+    same_picture = [request(1, text, id=f"q{i}") for i, text in enumerate(words)]
+    requests = [*same_picture, request(5), request(6, images=()), request(7, chat=False)]
+    short = {one.id: one for one in tiny.generate(requests, Decoding(max_new_tokens=5))}
+    cut = [one for one in requests if short[one.id].finish == "length"]
+    longer = list(tiny.extend(cut, [short[one.id] for one in cut], Decoding(max_new_tokens=11)))
+    whole = {one.id: one for one in tiny.generate(requests, Decoding(max_new_tokens=16))}
+    assert len(longer) == len(cut) >= 5
+    for one in longer:
+        other = whole[one.id]
+        assert (one.token_ids, one.text, one.finish) == (other.token_ids, other.text, other.finish)
+        assert (one.prompt_tokens, one.output_tokens) == (other.prompt_tokens, other.output_tokens)

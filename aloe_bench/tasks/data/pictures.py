@@ -66,6 +66,7 @@ class StoredImage:
     sha256: str
     size: tuple[int, int]
     place: ByteSource
+    note: str = ""
 
     def open(self) -> Image.Image:
         """Return it as upright RGB. Raises DataError if it is no longer the one hashed."""
@@ -78,7 +79,7 @@ class StoredImage:
 def stored_image(place: ByteSource, name: str) -> StoredImage:
     """Return a reference to the picture at `place`: hashed, header read. Raises DataError if it is none."""
     found = bytes_image(place.read(), name)
-    return StoredImage(name, found.sha256, found.size, place)
+    return StoredImage(name, found.sha256, found.size, place, found.note)
 
 
 def base64_bytes(text: str, where: str) -> bytes:

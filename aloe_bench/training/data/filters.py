@@ -39,7 +39,7 @@ class EncodedConversation(Protocol):
     def learnt(self) -> tuple[bool, ...]: ...
 
 
-class Pictures(Protocol):
+class PicturesByPath(Protocol):
     """Pictures by path: each one's hash and size, or the complaint about it."""
 
     def __getitem__(self, path: str) -> FileImage | str: ...
@@ -99,7 +99,7 @@ class PictureChecks:
 
 
 def keep_or_drop(
-    conversations: Sequence[Conversation], pictures: Pictures, encoder: ConversationEncoder, limits: Limits
+    conversations: Sequence[Conversation], pictures: PicturesByPath, encoder: ConversationEncoder, limits: Limits
 ) -> list[Kept | DroppedConversation]:
     """Return, for each conversation, what it measures or why it is left out. Pixels are not decoded."""
     first = [first_fault(conversation, pictures, encoder, limits) for conversation in conversations]
@@ -112,7 +112,7 @@ def keep_or_drop(
 
 
 def first_fault(
-    conversation: Conversation, pictures: Pictures | None, encoder: ConversationEncoder | None, limits: Limits
+    conversation: Conversation, pictures: PicturesByPath | None, encoder: ConversationEncoder | None, limits: Limits
 ) -> DroppedConversation | None:
     """Return the first reason to leave `conversation` out that is seen before its tokens are counted.
 
@@ -138,7 +138,7 @@ def first_fault(
 def _after_encoding(
     conversation: Conversation,
     encoded: EncodedConversation,
-    pictures: Pictures,
+    pictures: PicturesByPath,
     encoder: ConversationEncoder,
     limits: Limits,
 ) -> Kept | DroppedConversation:

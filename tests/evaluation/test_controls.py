@@ -1,0 +1,156 @@
+"""Image controls: the same questions over a grey picture and over another one, beside the run, in none of its cells."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aloe_bench.core import Prediction, Record, Score
+from aloe_bench.evaluation.controls import ARMS, controls_of
+from aloe_bench.evaluation.reliance import controls_section
+from aloe_bench.evaluation.runlog import read_controls, read_lines, read_records
+from aloe_bench.heart.task import open_task
+from tests.evaluation.test_run import only_run
+from tests.support.heart_source import write_source
+
+MOCK = ("--model", "mock", "--backend", "mock", "--model-args", "accuracy=0.9,blank=0.3,stay=0.25,follow=0.5")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from aloe_bench import attack
+
+    root = tmp_path_factory.mktemp("controls")
+    patients = {i: f"p{i // 2}" for i in range(40)}
+    attack(write_source(root / "source", 40, patients=patients), root / "table", attacks="prompt,legend")
+    return root / "table"
+
+
+def test_controls_stand_beside_a_run_and_change_none_of_its_numbers(quick, table, tmp_path):
+    plain = quick("run", *MOCK, "--tasks", f"heart:{table}", "--output", tmp_path / "plain", "--json")
+    both = quick("run", *MOCK, "--tasks", f"heart:{table}", "--output", tmp_path / "both", "--json",
+                 "--controls", "blank,swap")  # fmt: skip
+
+    one, two = (json.loads(done.stdout)[0] for done in (plain, both))
+    folder = only_run(tmp_path / "both")
+    records, controls = read_records(folder), read_controls(folder)
+    assert (one["n"], one["cells"], one["heart"]) == (two["n"], two["cells"], two["heart"]) and "controls" not in one
+    assert {(r.arm, r.sample_id.rpartition("#")[2]) for r in controls} == {("blank", "blank"), ("swap", "swap")}
+    own = {r.sample_id: r for r in records}
+    for record in controls:
+        asked = own[record.sample_id.rpartition("#")[0]]
+        assert asked.cue is None and (asked.question, asked.options, asked.target, asked.cluster) == (
+            record.question, record.options, record.target, record.cluster
+        )  # fmt: skip
+        assert asked.prompt[0].image != record.prompt[0].image and asked.prompt[1:] == record.prompt[1:]
+        if record.arm == "swap":
+            other = own[record.tags["shown_id"]]
+            assert other.cluster != record.cluster and record.prompt[0].image == other.prompt[0].image
+            shown = record.options["ABCD".index(record.tags["shown"])]
+            assert shown == other.options["ABCD".index(other.target)] and record.tags["shown"] != record.target
+    for task, entry in two["controls"].items():
+        blank = [r for r in controls if r.arm == "blank" and r.tags["task"] == task]
+        right = np.mean([own[r.sample_id.rpartition("#")[0]].score.value for r in blank])
+        assert entry["image_reliance"]["value"] == pytest.approx(right - np.mean([r.score.value for r in blank]))
+        low, high = entry["image_reliance"]["interval"]
+        assert low <= entry["image_reliance"]["value"] <= high and entry["blank"]["n"] == len(blank) >= 30 * 0.6
+    swap = [r for r in controls if r.arm == "swap"]
+    follows = two["controls"]["classification"]["swap_follows"]
+    assert follows["value"] == np.mean([r.score.parsed == r.tags["shown"] for r in swap])
+    assert "swap_follows" not in two["controls"]["detection"]
+    assert not two["controls"]["classification"]["same_patient"]
+    left = {(arm, n) for arm, _, n in two["controls_left_out"]}
+    assert ("swap", sum(r.tags["task"] == "detection" for r in own.values() if r.cue is None)) in left
+
+
+def test_a_run_with_controls_that_was_cut_short_is_finished_and_then_compared(quick, table, tmp_path):
+    words = ("run", *MOCK, "--tasks", f"heart:{table}", "--controls", "blank,swap", "--output")
+    quick(*words, tmp_path / "a")
+    folder = only_run(tmp_path / "a")
+    whole = (folder / "records.jsonl").read_bytes()
+    (folder / "summary.json").unlink()
+    (folder / "records.jsonl").write_bytes(whole[: 2 * len(whole) // 3])
+
+    again = quick(*words, tmp_path / "a")
+    other = quick("run", *MOCK[:-1], "accuracy=0.9,blank=0.9", *words[7:], tmp_path / "b")
+    compared = quick("compare", folder, only_run(tmp_path / "b"), "--json")
+
+    assert again.returncode == other.returncode == 0, again.stderr + other.stderr
+    assert sorted(map(repr, (replaced(r) for r in read_lines(folder)))) == sorted(
+        {repr(replaced(r)) for r in read_lines(folder)}
+    )
+    rows = {row["row"]: row for row in json.loads(compared.stdout)["rows"]}
+    row = rows["classification: image reliance"]
+    assert row["value"] < -0.3 and row["value"] == pytest.approx(row["second"] - row["first"])
+    assert "image control" in again.stdout and "follows the shown picture" in again.stdout
+    page = quick("leaderboard", "build", tmp_path / "a", "--output", tmp_path / "boards")
+    assert page.returncode == 0, page.stderr
+    assert "## Image controls" in (tmp_path / "boards" / "miniature.md").read_text()
+
+
+def replaced(record: Record) -> tuple[Any, ...]:
+    return record.sample_id, record.arm, record.prediction.text, record.score
+
+
+def test_a_blank_picture_keeps_the_boxes_and_nothing_of_the_picture(table):
+    task = open_task(str(table))
+    samples = list(task.load(table))
+
+    made = controls_of(task, samples, list(enumerate(samples)), ["blank"])
+
+    shown = {sample.id: np.asarray(sample.images[0].open()) for _, sample in made.samples}
+    assert len(shown) == sum(sample.cue is None for sample in samples)
+    for _, sample in made.samples:
+        height, width, _ = shown[sample.id].shape
+        assert width % 64 == height % 64 == 0
+        grey = (shown[sample.id] == 128).all(axis=2).mean()
+        assert grey == 1 if sample.tags["task"] == "classification" else 0.3 < grey < 0.99
+
+
+def test_what_controls_cost_and_what_has_none_is_said_before_anything_is_asked(quick, table, closed):
+    dry = quick("run", *MOCK, "--tasks", f"heart:{table}", "--controls", "swap,blank", "--dry-run")
+    text = quick("run", *MOCK, "--tasks", "careqa_vision_open", "--controls", "blank", "--allow-partial")
+    wrong = quick("run", *MOCK, "--tasks", f"heart:{table}", "--controls", "blnk")
+
+    assert "times the prompts of the run alone" in dry.stdout and "controls: blank " in dry.stdout
+    assert text.returncode in (2, 3)
+    assert wrong.returncode == 2 and "Did you mean blank?" in wrong.stderr
+
+
+def made(rng: np.random.Generator, n: int, reliance: float) -> tuple[list[Record], list[Record]]:
+    """Return records of a model that is right in .8, over a grey picture in .8 - `reliance`, and stays in .3."""
+
+    def record(i: int, arm: str, parsed: str) -> Record:
+        tags = {"shown": "B"} if arm == "swap" else {}
+        prediction = Prediction(f"{i}#{arm}", parsed, "stop")
+        score = Score(float(parsed == "A"), parsed, "letter")
+        name = f"{i}#{arm}" if arm else str(i)
+        return Record(i, name, "choice", "A", f"c{i}", tags, None, prediction, score, options=("w", "x"), arm=arm)
+
+    def letters(share: float) -> Sequence[str]:
+        return np.where(rng.random(n) < share, "A", "B").tolist()
+
+    own = [record(i, "", letter) for i, letter in enumerate(letters(0.8))]
+    arms = {"blank": letters(0.8 - reliance), "swap": letters(0.3)}
+    return own, [record(i, arm, letter) for arm in ARMS for i, letter in enumerate(arms[arm])]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "reliance"), [(60, 0.0), (60, 0.3), (165, 0.3), (165, 0.05)])
+def test_the_intervals_of_image_controls_cover_what_is_true(n: int, reliance: float) -> None:
+    rng, runs = np.random.default_rng(7), 2000
+    truths = {"image_reliance": reliance, "blank": 0.8 - reliance, "swap_follows": 0.7, "swap_stays": 0.3,
+              "shown_over_asked": 0.4}  # fmt: skip
+    hits = dict.fromkeys(truths, 0)
+    for _ in range(runs):
+        found = controls_section(*made(rng, n, reliance))["controls"]["overall"]
+        for name, truth in truths.items():
+            low, high = found[name]["interval"]
+            hits[name] += low <= truth + 1e-9 and truth - 1e-9 <= high
+    print({name: hit / runs for name, hit in hits.items()})
+    assert all(hit / runs >= 0.93 for hit in hits.values()), hits
