@@ -13,11 +13,11 @@ PYTEST = $(BIN)/python -m pytest
 # A file's tests stay in one process, for the sake of what they share.
 SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: demo miniature-study test test-slow test-families test-vllm test-vlmeval mutants lint
+.PHONY: demo miniature-study test test-bridges test-slow test-families test-vllm test-vlmeval mutants lint docs
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,lm-eval,ray,dicom,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,lm-eval,ray,dicom,dev,docs]'
 	touch $@
 
 demo: $(VENV)/installed
@@ -31,12 +31,16 @@ miniature-study: $(VENV)/installed
 
 # Those that measure time run by themselves, last.
 test: $(VENV)/installed
-	$(PYTEST) $(SPREAD) -m "not slow and not families and not alone"
+	$(PYTEST) $(SPREAD) -m "not slow and not families and not bridges and not alone"
 	$(PYTEST) -m alone
 
 # All of them take an hour or more; THIRD=1, 2 or 3 runs a fixed third.
 test-slow: $(VENV)/installed
 	$(PYTEST) $(SPREAD) -m slow $(if $(THIRD),--third $(THIRD))
+
+# Our tasks and models inside lm-eval, and answers that come from VLMEvalKit's runner.
+test-bridges: $(VENV)/installed
+	$(PYTEST) $(SPREAD) -m bridges
 
 # One-line faults in code that makes numbers: a named fast test has to notice each.
 mutants: $(VENV)/installed
@@ -63,3 +67,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check --quiet aloe_bench studies tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The site in site/; a broken link is an error.
+docs: $(VENV)/installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

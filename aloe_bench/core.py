@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -124,6 +124,13 @@ class Fetchable(Protocol):
     """A task whose data `data fetch` brings, and which so can be known to be the benchmark's."""
 
     def data_sets(self, root: Path) -> Sequence[DataSet]: ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A task that says something of its data once they are loaded, which stands in a run's header and on its page."""
+
+    def told(self) -> Mapping[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,6 +145,8 @@ def evidence(folder: Path) -> Evidence:
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
     task["facts"] = {"cells": [asdict(spec) for spec in facts.cells], "measure": facts.measure}
+    if told := header["task"].get("told"):
+        task["told"] = told
     items = items_of(header["task"], records)
     outcomes = outcomes_of(items, records, facts)
     switched = (header["model"].get("settings") or {}).get("switched")

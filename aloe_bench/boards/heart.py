@@ -46,10 +46,12 @@ LEGEND = (
     f"Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. {_COLUMNS} Own rows are means "
     "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
-    "rows have no items to test. ↓: the whole interval lies below guessing, so the cue was followed. Under a number: "
-    "its 95 % interval over images or patients, n and, where replies were filtered, cut or failed, the accuracy had "
-    "they all been wrong, and right. Rows marked *(paper)* are copied from Aloe-Vision, Table 4, "
-    f"whose own marks are wrong in four places (docs/robustness.md). {RANKED}"
+    "rows have no items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
+    "Under a number: its 95 % interval over images or patients, n and, where replies were filtered, cut or failed, the "
+    "accuracy had they all been wrong, and right. Rows marked *(paper)* are copied from "
+    "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
+    "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
+    f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
 )
 EFFECTS = (
     "What the cue did, in points or %. Drop: baseline minus adversarial, paired; p: score test, then by Holm over a "
@@ -60,6 +62,11 @@ EFFECTS = (
     "drop with a text that claims nothing. Not answered: the replies under attack that ended otherwise. A drop with "
     f"over {MOST_UNREAD} % unread on a side is not shown. Bounds: the least and the most that it can be, whatever was "
     "filtered, cut or failed would have said."
+)
+
+WORST = (
+    "Accuracy under the worst cue, in %: an item is right if it is right under the adversarial cue of every attack. It "
+    "falls with the number of attacks, so only tables with the same ones compare."
 )
 
 
@@ -126,12 +133,15 @@ def _section_blocks(section: Section, near: Near) -> list[str]:
     podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
     lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
     lines.append([random.name, *(str(random.shown.get(column) or "–") for column in columns), ""])
+    lines += _boxes_alone(section.results, columns)
     for row in rows:
         numbers = [_number(row, column, podium[column]) for column in columns]
         lines.append([row.name, *numbers, "<br>".join(row.notes)])
     blocks = [f"## {section.title}", _markdown(lines)]
     if section.results:
         blocks += [EFFECTS, _markdown(_effects(section.results))]
+        if worst := _worst(section.results):
+            blocks += [WORST, _markdown(worst)]
     return blocks
 
 
@@ -167,6 +177,19 @@ def _random(results: Sequence[Result], columns: Sequence[str]) -> Row:
         for column in (column for column in columns if column in result["cells"]):
             row.shown.setdefault(column, percent(Fraction(_accuracy(result, column)["chance"])))
     return row
+
+
+def _boxes_alone(results: Sequence[Result], columns: Sequence[str]) -> list[list[str]]:
+    """Return the row of what boxes alone give away, from a complete run where there is one; none without boxes."""
+    for result in sorted(results, key=lambda result: bool(result["partial"])):
+        if found := result["task"].get("told", {}).get("boxes_alone"):
+            shown = {
+                task: f"{percent(Fraction(one['value']), STEP)}<br>"
+                f"<small>{_interval(one['interval'])}, n {one['n']}</small>"
+                for task, one in found.items()
+            }
+            return [["Boxes alone *(computed)*", *(shown.get(c.partition("/")[0], "–") for c in columns), ""]]
+    return []
 
 
 def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
@@ -207,10 +230,18 @@ def _sums(cells: Mapping[str, Any]) -> dict[str, Any]:
 def _small_print(result: Result, column: str, numbers: Result) -> str:
     if numbers["exact"] is None:
         return f"not measured, {numbers['failed']} failed{open_between(numbers, STEP)}"
-    below = _accuracy(result, column)["below_chance"]
+    below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
     interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}"
     return f"{interval}, n {numbers['n']}{clusters}{open_between(numbers, STEP)}"
+
+
+def _followed(result: Result, column: str) -> bool:
+    """Return whether the cue of a column was followed more often than guessing would: refusals are not."""
+    task, _, attack = column.partition("/")
+    following = result["heart"][task]["columns"][attack].get("cue_following", {}).get("macro", {})
+    interval = following.get("interval")
+    return bool(interval and interval[0] > _accuracy(result, column)["chance"])
 
 
 def _interval(interval: Sequence[float] | None) -> str:
@@ -251,13 +282,20 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
                 measures = part["columns"][attack]
                 if attack != "baseline" and "robustness_gap" in measures:
                     lines.append([_run_name(result), _title(f"{task}/{attack}"), *_effect(measures)])
-            worst = part["columns"]["baseline"].get("worst_of_k")
-            if worst:
-                cells = [_shown(worst["macro"]), *["–"] * 10]
-                lines.append(
-                    [_run_name(result), f"{task.capitalize()}: accuracy under the worst cue of each item", *cells]
-                )
     return lines
+
+
+def _worst(results: Sequence[Result]) -> list[list[str]]:
+    """Return the lines of the accuracies under each item's worst cue; empty where no item has two."""
+    lines = []
+    for result in results:
+        for task, part in result["heart"].items():
+            baseline = part["columns"]["baseline"]
+            if "worst_of_k" in baseline:
+                shown = [_shown(baseline[name]["macro"]) for name in ("accuracy", "worst_of_k")]
+                lines.append([_run_name(result), task.capitalize(), *shown])
+    head = [["Model", "Task", "Accuracy", "Under the worst cue"], ["---", "---", "---:", "---:"]]
+    return [*head, *lines] if lines else []
 
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:

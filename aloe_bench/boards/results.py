@@ -55,6 +55,21 @@ class TaskFacts(TypedDict):
     data_sha256: str
     source: NotRequired[str | None]
     places: NotRequired[tuple[Place, ...]]
+    told: NotRequired[Told]
+
+
+class BoxesAlone(TypedDict):
+    """What the best rule on boxes alone finds, without a picture."""
+
+    value: float
+    interval: tuple[float, float] | None
+    n: int
+
+
+class Told(TypedDict):
+    """What a task said of its data."""
+
+    boxes_alone: NotRequired[dict[str, BoxesAlone]]
 
 
 class PublishedFacts(TypedDict):

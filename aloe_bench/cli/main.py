@@ -106,13 +106,13 @@ def _dashes(name: str) -> str:
 
 @click.group(cls=_Verbs, context_settings={"auto_envvar_prefix": "ALOE_BENCH", "token_normalize_func": _dashes})
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-@click.option("--config", type=click.Path(path_type=Path), help="TOML with a table a verb: [run] max-new-tokens = 64.")
+@click.option("--config", type=click.Path(path_type=Path), help="TOML, a table per command: [run] max-new-tokens = 64.")
 @click.version_option(__version__)
 @click.pass_context
 def cli(ctx: click.Context, debug: bool, config: Path | None) -> None:
     """Robustness benchmark for medical vision-language models.
 
-    Every option also reads ALOE_BENCH_<VERB>_<OPTION>; a flag beats the environment, which beats --config.
+    Every option also reads ALOE_BENCH_VERB_OPTION; a flag beats the environment, which beats --config.
     """
     if config is not None:
         ctx.default_map = _defaults(config)

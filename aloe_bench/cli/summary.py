@@ -63,6 +63,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     for summary in summaries:
         if "heart" in summary:
             show_effects(console, summary["heart"])
+            show_told(console, summary.get("told", {}))
         if "controls" in summary:
             show_controls(console, summary)
     for summary in summaries:
@@ -107,6 +108,16 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
     console.print(f"Guessing gives {', '.join(guess)}{over}.", highlight=False, soft_wrap=True)
     for warning in warnings:
         console.print(f"Caution: {warning}", highlight=False)
+
+
+def show_told(console: Console, told: Mapping[str, Any]) -> None:
+    """Print what boxes alone give away of a table."""
+    for task, one in told.get("boxes_alone", {}).items():
+        rules = ", ".join(one["rules"])
+        console.print(
+            f"Boxes alone give {_points(one['value'])} ({_span(one['interval'])}) in {task}, guessing "
+            f"{_points(one['chance'])}; best rule, out of fold: {rules}.", highlight=False, soft_wrap=True
+        )  # fmt: skip
 
 
 def show_controls(console: Console, summary: Mapping[str, Any]) -> None:

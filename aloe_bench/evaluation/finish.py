@@ -43,6 +43,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "cells": {name: _plain(cell) for name, cell in cells.items()},
         "cautions": cautions(cells, records),
     } | task_sections(header, records)
+    if told := header["task"].get("told"):
+        summary["told"] = told
     if "controls" in header:
         from aloe_bench.evaluation.reliance import controls_section
 

@@ -223,6 +223,7 @@ def _header(
             "expected_rows": task.expected_rows,
             "data_sha256": plan.data_sha256,
             "facts": asdict(facts_of(task)),
+            **({"told": dict(plan.told)} if plan.told else {}),
             **_file_facts(task),
         },
         "prompt_sha256": plan.prompt_sha256,

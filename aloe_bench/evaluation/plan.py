@@ -20,6 +20,7 @@ from aloe_bench.core import (
     Fetchable,
     Sample,
     Task,
+    Telling,
 )
 from aloe_bench.errors import DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
@@ -58,7 +59,8 @@ class Plan:
 
     `absent` counts, by group, what the data names and does not hold; `absent_sentence` says it in words. `commits`
     are those of the fetched data sets by hub id, empty for a copy of the user's own; `proof` says whether the data are
-    known to be the benchmark's, None of a task that is none. `controls` are asked beside the samples.
+    known to be the benchmark's, None of a task that is none. `controls` are asked beside the samples. `told` is what
+    the task says of its data.
     """
 
     task: Task
@@ -72,6 +74,7 @@ class Plan:
     commits: Mapping[str, str] = field(default_factory=dict)
     proof: Proof | None = None
     controls: Controls = field(default_factory=Controls)
+    told: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def asked(self) -> tuple[tuple[int, Sample], ...]:
@@ -127,6 +130,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         commits(data_sets),
         proof_of_data(task.name, data_sets, samples) if data_sets else None,
         controls_of(task, samples, chosen, settings.controls) if settings.controls else Controls(),
+        task.told() if isinstance(task, Telling) else {},
     )
 
 

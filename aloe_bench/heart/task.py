@@ -19,8 +19,10 @@ from aloe_bench.facts import Facts
 from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
 from aloe_bench.heart.blank import Frames, frames_of
+from aloe_bench.heart.measure.geometry import ItemBoxes, boxes_alone
 from aloe_bench.heart.plan import VARIANTS
 from aloe_bench.heart.table import published
+from aloe_bench.heart.table.boxes import boxes_in
 from aloe_bench.heart.table.read import HeartRow, TablePictures, dataset_names, read_rows, table_files
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetch import Fetch
@@ -35,7 +37,8 @@ FACTS = Facts(measure="heart")
 class HeartTask:
     """The questions of one HEART table.
 
-    `manifest` is the folder's, empty for another table; `frames` are the boxes of its detection items, once loaded.
+    `manifest` is the folder's, empty for another table; once loaded, `frames` are the boxes of its
+    detection items, as far as they can be drawn again, and `boxes` where they lie.
     """
 
     name: str
@@ -50,6 +53,7 @@ class HeartTask:
     facts: Facts = FACTS
     manifest: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     frames: dict[str, Frames] = field(default_factory=dict, compare=False, repr=False)
+    boxes: dict[str, ItemBoxes] = field(default_factory=dict, compare=False, repr=False)
 
     def load(self, root: Path) -> Iterator[Sample]:
         """Yield the samples in the table's order; the table is where the task was opened, not below `root`.
@@ -61,8 +65,11 @@ class HeartTask:
         for row in read_rows(list(self.files)):
             pictures.add(row)
             samples.append(_sample(row, self.modality))
-            if samples[-1].cue is None and (frames := frames_of(row, self.manifest)):
-                self.frames[samples[-1].id] = frames
+            if samples[-1].cue is None:
+                if frames := frames_of(row, self.manifest):
+                    self.frames[samples[-1].id] = frames
+                if boxes := boxes_in(row, samples[-1].cluster):
+                    self.boxes[samples[-1].id] = boxes
             # The picture's bytes are in `pictures` now, once; the row would keep them a second time.
             kept = {c: v for c, v in row.cells.items() if c not in published.IMAGE_COLUMNS}
             rows.append(HeartRow(row.where, kept))
@@ -78,6 +85,11 @@ class HeartTask:
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
         return formats.prompt(sample)
+
+    def told(self) -> Mapping[str, Any]:
+        """Return what boxes alone give away, {"boxes_alone": {"detection": ...}}, once the table is loaded."""
+        found = boxes_alone([self.boxes[name] for name in sorted(self.boxes)])
+        return {"boxes_alone": {"detection": found}} if found else {}
 
     def blank(self, sample: Sample, canvas: Image.Image) -> Image.Image | None:
         """Return `canvas` with the boxes of `sample`, if it has any; None where the table does not tell them."""

@@ -30,6 +30,8 @@ from tests.conftest import MINI, closed_rows
 from tests.support.jury import judges_file, mock_table
 
 pytest.importorskip("lm_eval")
+
+pytestmark = pytest.mark.bridges
 ROWS = 200
 CLOSED = "CareQA-Vis_close.json"
 NEW_TOKENS = 6

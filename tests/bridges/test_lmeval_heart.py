@@ -19,6 +19,8 @@ from aloe_bench.models.mock import Behaviour, MockModel
 from tests.bridges.test_lmeval import by_id, in_lmeval
 from tests.support.heart_tables import Source, rows, write_folder
 
+pytestmark = pytest.mark.bridges
+
 ATTACKS = ("baseline", "caption", "prompt", "sycophancy", "legend")
 SOURCES = (Source("brain", 20, 4), Source("skin", 10, 3, "detection"))
 

@@ -14,6 +14,8 @@ pytest.importorskip("lm_eval")
 
 from aloe_bench.bridges.lmeval.text import MMLU, MULTIMEDQA
 
+pytestmark = pytest.mark.bridges
+
 
 @pytest.mark.parametrize(
     ("change", "said"),

@@ -22,6 +22,8 @@ pytest.importorskip("lm_eval")
 
 from aloe_bench.bridges.lmeval.text import MMLU, MMLU_5SHOT, MMLU_ROWS, MULTIMEDQA, MULTIMEDQA_SUBJECTS
 
+pytestmark = pytest.mark.bridges
+
 MOCK = ("run", "--model", "mock")
 SUBJECTS = {name: MMLU_ROWS[name] for name in MULTIMEDQA_SUBJECTS}
 

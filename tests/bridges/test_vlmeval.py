@@ -19,6 +19,8 @@ from tests.support import suite_data as made
 from tests.support.many_rows import write_many_rows
 from tests.support.standin_vlmeval import write_standin
 
+pytestmark = pytest.mark.bridges
+
 MINI = Path(__file__).parents[1] / "data" / "careqa_mini"
 REPOSITORY = Path(__file__).parents[2]
 MCQ = ["--data", "CareQA_Vision_MCQ", "--data-root", MINI, "--allow-partial"]

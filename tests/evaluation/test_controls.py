@@ -90,7 +90,9 @@ def test_a_run_with_controls_that_was_cut_short_is_finished_and_then_compared(qu
     assert "image control" in again.stdout and "follows the shown picture" in again.stdout
     page = quick("leaderboard", "build", tmp_path / "a", "--output", tmp_path / "boards")
     assert page.returncode == 0, page.stderr
-    assert "## Image controls" in (tmp_path / "boards" / "miniature.md").read_text()
+    text = (tmp_path / "boards" / "miniature.md").read_text()
+    assert "## Image controls" in text and "| Boxes alone *(computed)* |" in text
+    assert "Boxes alone give " in again.stdout
 
 
 def replaced(record: Record) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from PIL import Image
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart.boxes import distractors
 from aloe_bench.heart.ground import ground
-from aloe_bench.heart.measure.geometry import ItemBoxes, above_chance, medoid_share
+from aloe_bench.heart.measure.geometry import ItemBoxes, above_chance, boxes_alone, medoid_share
 from aloe_bench.heart.places import BoxPlace, Places
 from aloe_bench.heart.room import place_in
 from aloe_bench.images import open_image
@@ -279,3 +279,21 @@ def test_a_box_of_a_few_pixels_in_a_large_picture_finds_company() -> None:
     found = distractors(image, (1500, 1500, 1509, 1508), 3, rng_for(0))
 
     assert all(7 <= one.box[2] - one.box[0] <= 11 for one in found)
+
+
+def test_what_boxes_alone_give_is_learnt_on_other_patients() -> None:
+    rng = np.random.default_rng(1)
+    even, leaking = [], []
+    for i in range(200):
+        corners = rng.uniform(0, 0.8, (4, 2))
+        sides = rng.uniform(0.05, 0.15, (4, 2))
+        middle = np.vstack([sides[1:].mean(axis=0), sides[1:]])
+        for items, some in ((even, sides), (leaking, middle)):
+            boxes = tuple((x, y, x + w, y + h) for (x, y), (w, h) in zip(corners, some, strict=True))
+            items.append(ItemBoxes(f"patient {i // 2}", f"set {i % 2}", 0, boxes))
+
+    found, none = boxes_alone(leaking), boxes_alone(even)
+
+    assert found is not None and none is not None and boxes_alone([]) is None
+    assert found["value"] > 0.9 and found["rules"] == {"size": 200} and set(found["datasets"]) == {"set 0", "set 1"}
+    assert none["interval"][0] < none["chance"] == 0.25 < none["interval"][1]
