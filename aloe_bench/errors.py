@@ -45,6 +45,48 @@ class RunMismatchError(AloeError):
     """A run folder was made under other conditions than those asked for now."""
 
 
+# What an extra brings, by the name it is imported under.
+EXTRAS = {
+    "hf": ("torch", "torchvision", "transformers", "accelerate"),
+    "train": ("trl", "datasets", "tensorboard"),
+    "cluster": ("deepspeed", "bitsandbytes"),
+    "vllm": ("vllm",),
+    "lm-eval": ("lm_eval",),
+    "vlmeval": ("vlmeval",),
+    "ray": ("ray",),
+    "annotate": ("starlette", "uvicorn"),
+    "report": ("matplotlib",),
+    "dicom": ("pydicom",),
+    "dev": ("pytest", "ruff", "mypy"),
+}
+
+
+def missing_extra(error: ModuleNotFoundError) -> DependencyError | None:
+    """Return what to say of a package that an extra would bring; None of any other."""
+    cause: BaseException | None = error
+    while cause is not None:  # a library that lacks another one says so in its own words
+        package = (getattr(cause, "name", None) or "").partition(".")[0] if isinstance(cause, ImportError) else ""
+        extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
+        if extra and isinstance(cause, ModuleNotFoundError):
+            return _not_installed(package, extra)
+        cause = cause.__cause__ or cause.__context__
+    return None
+
+
+def _not_installed(package: str, extra: str) -> DependencyError:
+    return DependencyError(f"this needs {package}, which is not installed. Run: pip install 'aloe-bench[{extra}]'")
+
+
+def need(*extras: str) -> None:
+    """Raise DependencyError for the first package of these extras that is not installed; nothing is imported."""
+    from importlib.util import find_spec
+
+    for extra in extras:
+        for package in EXTRAS[extra]:
+            if find_spec(package) is None:
+                raise _not_installed(package, extra)
+
+
 class GateError(AloeError):
     """A gate that the user gave was not met."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack, overload
@@ -249,26 +249,24 @@ def evaluate_plans(
 ) -> list[Summary]:
     """Return the summary of each plan's run, every item of it asked; `jury` grades the open answers.
 
-    What the model cannot be asked is refused before any run has a folder. Of an interrupted command over several
-    tasks, the finished runs are taken as they are.
+    What the model cannot be asked is refused before any run has a folder. A finished run that was made the same way is
+    taken as it is, unless `settings` ask for a fresh one; its summary says so under `already_finished`.
     """
     for plan in plans:
         engine = engines.engine(plan.task) if engines else None
         loop.check_able(plan, model, suited(settings, plan.task), engine)
         extend.check_extendable(plan, suited(settings, plan.task), engine)
-    if not settings.fresh and loop.is_interrupted(plans, facts["name"], settings):
-        settings = replace(settings, go_on=True)
     summaries = []
     for plan in plans:
         with progress(plan.task.name) as report:
             engine = engines.engine(plan.task) if engines else None
             folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, report, engine)
-        left = 0
+        left, already = 0, runlog.is_finished(folder)
         if settings.extend_cut is not None:
             with progress("cut replies") as report:
                 left = extend.extend_cut(folder, plan, model, suited(settings, plan.task), report)
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
             with progress("verdicts") as report:
                 left += jury.grade(folder, report)
-        summaries.append(finish(folder, done=not left))
+        summaries.append({**finish(folder, done=not left), **({"already_finished": True} if already else {})})
     return summaries

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -15,10 +14,10 @@ from aloe_bench.boards import tables
 from aloe_bench.boards.compare import PROFILE
 from aloe_bench.boards.items import Items, items_of
 from aloe_bench.boards.letters import outcomes_of
-from aloe_bench.boards.pages import Board, board
 from aloe_bench.boards.prefer import preferred
 from aloe_bench.boards.published import numbers_of, read_all
 from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
+from aloe_bench.boards.verify import derived, result_text
 from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
@@ -80,18 +79,18 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
     for path, found in items.items():
         write_atomic(path, found.text)
     for path, result in results.items():
-        write_atomic(path, json.dumps(result, indent=2, sort_keys=True) + "\n")
+        write_atomic(path, result_text(result))
     published = read_all(output)
-    made = board(published)
-    for name, text in made.pages.items():
+    texts, remarks = derived(output, published)
+    for name, text in texts.items():
         write_atomic(output / name, text)
-    named = {one.items.path(output) for one in published}
+    named = {one.items.path(output) for one in published.values()}
     for path in set((output / "items").glob(f"{'[0-9a-f]' * 64}.json")) - named:
         path.unlink()
-    for remark in made.remarks:
+    for remark in remarks:
         log.warning("%s", remark)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
-    return [*results, *sorted(items.keys() & named), *(output / name for name in made.pages)]
+    return [*results, *sorted(items.keys() & named), *(output / name for name in texts)]
 
 
 def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
@@ -111,21 +110,6 @@ def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
         )
     # As it stands in the file, not as it was read: it may be written again.
     return preferred(json.loads(path.read_text(encoding="utf-8")), result)
-
-
-def check(output: Path) -> list[str]:
-    """Return the differences between the tables on disk and what the results give; empty if none."""
-    differences: list[str] = []
-    for name, text in _board(output).pages.items():
-        path = output / name
-        if not path.is_file():
-            differences.append(f"{path.name}: missing")
-            continue
-        found = path.read_text(encoding="utf-8")
-        if found != text:
-            old, new = f"{path.name} on disk", f"{path.name} from results"
-            differences += difflib.unified_diff(found.split("\n"), text.split("\n"), old, new, n=0, lineterm="")
-    return differences
 
 
 def evidence(folder: Path) -> Evidence:
@@ -203,7 +187,3 @@ def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
     if task not in registry.TASKS:  # what users bring may be other data under the same name, each a table of its own
         task += f"-{result['task']['data_sha256'][:8]}"
     return output / "results" / model / f"{safe_name(task)}.json"
-
-
-def _board(output: Path) -> Board:
-    return board(read_all(output))

@@ -9,8 +9,8 @@ from aloe_bench.boards.tables import RANKED
 def _paragraphs(shape: Shape) -> tuple[str, ...]:
     return (
         "Accuracy in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; "
-        "a mark does not say that a test separates the models. Under a number: its 95 % interval and the number "
-        "of questions. Rows marked *(paper)* are copied from Aloe-Vision, Table 10. " + RANKED,
+        "a mark does not say that a test separates the models. Under a number: its 95 % interval and k/n "
+        "of the questions. Rows marked *(paper)* are copied from Aloe-Vision, Table 10. " + RANKED,
     )
 
 

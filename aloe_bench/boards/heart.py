@@ -13,11 +13,11 @@ from typing import Any
 from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.near import NONE, Near, key_of
 from aloe_bench.boards.results import doubt, is_published_heart
+from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
     FOOTNOTES,
     GENERATED,
     MARKS,
-    NO_RANK,
     OFTEN_CUT,
     RANKED,
     Row,
@@ -47,8 +47,9 @@ LEGEND = (
     "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
     "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
     "rows have no items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
-    "Under a number: its 95 % interval over images or patients, n and, where replies were filtered, cut or failed, the "
-    "accuracy had they all been wrong, and right. Rows marked *(paper)* are copied from "
+    "Under a number: its 95 % interval over images or patients, and k/n; of a mean over data sets n, and k/n of each "
+    "below; where replies were filtered, cut or failed, the accuracy had they all been wrong, and right. "
+    "Rows marked *(paper)* are copied from "
     "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
     "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
     f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
@@ -103,7 +104,7 @@ def heart_blocks(results: Sequence[Result], near: Near = NONE) -> list[str]:
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    marks = (*MARKS, NO_RANK, OFTEN_CUT, "passed over: ")
+    marks = (*MARKS, OFTEN_CUT, "passed over: ")
     return [FOOTNOTES[mark] for mark in marks if any(mark in block for block in blocks)]
 
 
@@ -142,6 +143,8 @@ def _section_blocks(section: Section, near: Near) -> list[str]:
         blocks += [EFFECTS, _markdown(_effects(section.results))]
         if worst := _worst(section.results):
             blocks += [WORST, _markdown(worst)]
+        if parts := _parts(section.results):
+            blocks.append(parts)
     return blocks
 
 
@@ -233,7 +236,7 @@ def _small_print(result: Result, column: str, numbers: Result) -> str:
     below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
     interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}"
-    return f"{interval}, n {numbers['n']}{clusters}{open_between(numbers, STEP)}"
+    return f"{interval}, {share_text(result, column)}{clusters}{open_between(numbers, STEP)}"
 
 
 def _followed(result: Result, column: str) -> bool:
@@ -296,6 +299,18 @@ def _worst(results: Sequence[Result]) -> list[list[str]]:
                 lines.append([_run_name(result), task.capitalize(), *shown])
     head = [["Model", "Task", "Accuracy", "Under the worst cue"], ["---", "---", "---:", "---:"]]
     return [*head, *lines] if lines else []
+
+
+def _parts(results: Sequence[Result]) -> str:
+    """Return k/n in each data set of the accuracies that are means over several, "" where none is."""
+    lines = [
+        [_run_name(result), _title(name), escape(dataset), f"{points_text(k)}/{n}"]
+        for result in results
+        for name in sorted(result["cells"], key=_place)
+        for dataset, (k, n) in parts_of(result, name).items()
+    ]
+    head = [["Model", "Accuracy", "Data set", "Right"], ["---", "---", "---", "---:"]]
+    return _markdown([*head, *lines]) if lines else ""
 
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:

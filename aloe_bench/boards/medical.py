@@ -9,8 +9,9 @@ from aloe_bench.boards.tables import RANKED, escape, words
 def _paragraphs(shape: Shape) -> tuple[str, ...]:
     return (
         "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; a mark "
-        "does not say that a test separates the models. Under a number: its 95 % interval over images and the number "
-        f"of questions that were really scored. Rows marked *(paper)* are copied from Aloe-Vision, Table 3. {RANKED}",
+        "does not say that a test separates the models. Under a number: its 95 % interval over images and k/n "
+        "of the questions that were really scored (n alone of other means). Rows marked *(paper)* are copied from "
+        f"Aloe-Vision, Table 3. {RANKED}",
         "\n".join(_rows(shape)),
     )
 

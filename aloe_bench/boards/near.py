@@ -8,8 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from aloe_bench.boards.published import Published
-from aloe_bench.boards.tables import marks_of, protocol_label
-from aloe_bench.evaluation.outcomes import is_ranked
+from aloe_bench.boards.tables import cell_marks, marks_of, protocol_label
 
 Key = tuple[str, ...]
 # (result, cell) of every number that is near the best one.
@@ -32,8 +31,8 @@ def near_best(published: Sequence[Published]) -> Near:
     found: set[tuple[Key, str]] = set()
     for members in groups.values():
         for column in dict.fromkeys(name for one in members for name in one.result["cells"]):
-            there = [one for one in members if one.result["cells"].get(column, {}).get("exact") is not None]
-            ranked = [one for one in there if is_ranked(one.result["cells"][column])]
+            found_in = [(one, one.result["cells"][column]) for one in members if column in one.result["cells"]]
+            ranked = [one for one, cell in found_in if cell["exact"] is not None and not cell_marks(cell)]
             found |= {(key_of(one.result), column) for one in _near(ranked, column)}
     return frozenset(found)
 

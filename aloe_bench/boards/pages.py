@@ -27,7 +27,7 @@ TEXTS = {"careqa_vision": CAREQA, "medical": MEDICAL}
 RESERVED = ("heart", "miniature", "other")
 OWN = (
     "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; a mark does "
-    "not say that a test separates the models. Under a number: its 95 % interval, the number of questions and, where "
+    "not say that a test separates the models. Under a number: its 95 % interval, k/n (of other means n) and, where "
     f"replies were filtered, cut or failed, the score had they all been wrong, and right. {RANKED}"
 )
 OTHER = f"Tasks that have no page of their own. {OWN} Runs on other data have a table of their own."

@@ -87,7 +87,7 @@ def read_one(path: Path, known: dict[Path, Items] | None = None) -> Published:
     return found
 
 
-def read_all(folder: Path) -> list[Published]:
-    """Return every result below a leaderboard's folder with its items; raises DataError for one that is broken."""
+def read_all(folder: Path) -> dict[Path, Published]:
+    """Return the results below a leaderboard's folder by path; raises DataError, naming the place, for a broken one."""
     known: dict[Path, Items] = {}
-    return [read_one(path, known) for path in sorted((folder / "results").glob("*/*.json"))]
+    return {path: read_one(path, known) for path in sorted((folder / "results").glob("*/*.json"))}

@@ -11,12 +11,14 @@ from typing import Any
 
 from aloe_bench.boards.results import doubt
 from aloe_bench.boards.shapes import Shape, key_of
+from aloe_bench.boards.shares import share_text
 from aloe_bench.evaluation.outcomes import (
     MARKED_CUT,
     MOST_CUT,
     MOST_UNREAD,
     is_cut_often,
     is_ranked,
+    is_unread_often,
     not_answered,
 )
 
@@ -29,10 +31,10 @@ GROUP_TITLES = {
 # The paper's Table 3 names no best among closed models: it has one of them.
 UNRANKED_GROUPS = ("closed",)
 MAX_NAME_CHARS, MAX_CAUTION_CHARS = 100, 800
-# A part of the task; data that are not known to be the task's.
-MARKS = ("†", "§")
-# Too many replies cut or unread for a rank; many cut.
-NO_RANK, OFTEN_CUT = "¶", "°"
+# A part of the task; data that are not known to be the task's; many replies that name no option; many cut ones.
+MARKS = ("†", "§", "◊", "¶")
+# Some cut replies, and yet a rank.
+OFTEN_CUT = "°"
 RANKED = "Only complete runs on verified data are ranked."
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
 FOOTNOTES = {
@@ -42,12 +44,16 @@ FOOTNOTES = {
         "them at a commit, `run` computed every checksum again, and all rows are on the list of the benchmark's rows, "
         "where this package has one."
     ),
+    "◊": (
+        f"◊ More than {MOST_UNREAD}% of the replies name no option: the number tells how answers were read, and is "
+        "not ranked."
+    ),
     "passed over: ": (
         "Passed over: of several runs of one model on one task one on verified data is shown, of these a complete one, "
         "of these a graded one, of these the newest."
     ),
-    OFTEN_CUT: f"° Over {MARKED_CUT} % of these replies ended at the token limit before an answer, and so wrong.",
-    NO_RANK: f"¶ Not ranked: over {MOST_CUT} % of these replies were cut, or over {MOST_UNREAD} % unread.",
+    OFTEN_CUT: f"° Over {MARKED_CUT} % of the replies were cut at the token limit before an answer, and so wrong.",
+    "¶": f"¶ Over {MOST_CUT} % of the replies were cut at the token limit before an answer: not ranked.",
     "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
 }
 
@@ -78,9 +84,9 @@ class Row:
 
     def rank(self, column: str, numbers: Mapping[str, Any], marks: str) -> None:
         """Mark the cell with these counts, of a result with these marks: why it has no rank, or many cut replies."""
-        if unranked := marks + ("" if is_ranked(numbers) else NO_RANK):
+        if unranked := marks + cell_marks(numbers):
             self.unranked[column] = unranked
-        if is_cut_often(numbers):
+        if is_cut_often(numbers) and is_ranked(numbers):
             self.often_cut.add(column)
 
 
@@ -142,7 +148,13 @@ def is_miniature(result: Mapping[str, Any]) -> bool:
 
 def marks_of(result: Mapping[str, Any]) -> str:
     """Return the marks of a result that is not ranked, "" of one that is."""
-    return "".join(mark for mark, has in zip(MARKS, (result["partial"], doubt(result)), strict=True) if has)
+    return "".join(mark for mark, has in zip(MARKS, (result["partial"], doubt(result)), strict=False) if has)
+
+
+def cell_marks(numbers: Mapping[str, Any]) -> str:
+    """Return the marks of a cell that is not ranked, as too many of its replies are unread or cut; "" of any other."""
+    unread = is_unread_often(numbers)
+    return (MARKS[2] if unread else "") + (MARKS[3] if not is_ranked({**numbers, "unread": 0}) else "")
 
 
 def protocol_label(result: Mapping[str, Any]) -> str:
@@ -180,27 +192,28 @@ def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 
 def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
-    task, marks = result["task"]["name"], marks_of(result)
-    row.marks |= set(marks)
+    task = result["task"]["name"]
+    row.marks |= set(marks_of(result))
     for each in shape.entries[task].place.columns:
         column, numbers = key_of(task, each), result["cells"].get(each.cell)
         if numbers is None:
             continue
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
-        row.small_print[column] = _small_print(numbers)
-        row.rank(column, numbers, marks)
+        row.small_print[column] = _small_print(result, each.cell)
+        row.rank(column, numbers, marks_of(result))
     row.notes.append(_note(shape, result))
 
 
-def _small_print(numbers: Mapping[str, Any]) -> str:
-    """Return what stands under a number: its interval and n; or why there is none."""
+def _small_print(result: Mapping[str, Any], cell: str) -> str:
+    """Return what stands under a number: k/n (n alone of other means) and its interval; or why there is none."""
+    numbers = result["cells"][cell]
     if numbers["exact"] is None:
         why = ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
         return why + open_between(numbers)
     low_high = ", ".join(str(percent(Fraction(bound))) for bound in numbers["interval"] or ())
     interval = f"[{low_high}]" if low_high else "no interval"
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{interval}, n {numbers['n']}{clusters}{open_between(numbers)}"
+    return f"{interval}, {share_text(result, cell)}{clusters}{open_between(numbers)}"
 
 
 def open_between(numbers: Mapping[str, Any], step: str = "0.01") -> str:
@@ -223,6 +236,8 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     task, (name, overall) = result["task"], _first_cell(result)
     causes = result.get("unread_by", {}).get(name, {})
     counts = f"n {overall['n']}, {ended({**overall, 'unread_by': causes})}"
+    if any(is_unread_often(numbers) for numbers in result["cells"].values()):
+        counts += "; many unread◊"
     if overall["unjudged"]:
         counts += f", not judged {overall['unjudged']}"
     if result.get("judges"):

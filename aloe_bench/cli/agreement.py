@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aloe_bench.cli.common import FiniteRange
+from aloe_bench.cli.common import FiniteRange, RunFolder
 
 if TYPE_CHECKING:
     from aloe_bench.judges.agreement.measure import Agreement, Mode
@@ -29,7 +29,7 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 
 @click.command()
 @click.option("--annotations", required=True, type=click.Path(path_type=Path), help="CSV of the experts' labels.")
-@click.option("--run", "run_folder", type=click.Path(path_type=Path), help="A judged run of the answers they rated.")
+@click.option("--run", "run_folder", type=RunFolder(), help="A judged run of the answers they rated.")
 @click.option(
     "--mode",
     type=click.Choice(["extra-rater", "vs-majority", "all-raters"]),

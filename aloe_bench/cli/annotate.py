@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench.cli.common import RunFolder
+
 if TYPE_CHECKING:
     from aloe_bench.judges.experts.assign import PerItem
     from aloe_bench.judges.experts.item import RatedItem
@@ -19,10 +21,12 @@ FILE = "annotations.sqlite"
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunFolder())
 @click.option("--raters", help="Comma-separated names; kept from the first start on.  [default: a,b,c,d]")
 @click.option("--per-item", help="Raters an item gets: N, or LEAST-MOST; kept from then on.  [default: 2-4]")
-@click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
+@click.option(
+    "--data-root", type=click.Path(path_type=Path), help="Where the data are.  [default: where the run's were]"
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--seed", type=int, help="Of who rates what, and in which order; kept from then on.  [default: 0]")
@@ -44,7 +48,7 @@ def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
     if options["per_item"] is not None:
         _per_item(options["per_item"])
     names = _names(options["raters"])
-    items = _items(run, header, options["data_root"])
+    items = _items(run, header, options["data_root"] or _data_root(header))
     store = Store(run / FILE)
     try:
         design = {"per_item": "2-4", "seed": "0"} | store.design()
@@ -57,6 +61,12 @@ def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
         _serve(store, items, options["host"], options["port"])
     finally:
         store.close()
+
+
+def _data_root(header: dict[str, Any]) -> Path:
+    """Return where the run's command looked for data."""
+    asked = (header.get("asked") or {}).get("options") or {}
+    return Path(str(asked.get("data_root") or "data"))
 
 
 def _need_web_packages() -> None:

@@ -7,11 +7,24 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import click
 
 _Value = TypeVar("_Value")
+
+
+class RunFolder(click.Path):
+    """A run folder, or the folder of its task or model, which stands for the newest finished run in it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from aloe_bench.evaluation.runlog import find_run
+
+        return find_run(Path(str(super().convert(value, param, ctx))))
 
 
 class FiniteRange(click.FloatRange):

@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from aloe_bench.cli.common import FiniteRange
+from aloe_bench.cli.common import FiniteRange, RunFolder
 
 SIDES = ("first", "second")
 TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "interval (family)", "MDE", "n")
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, required=True, type=RunFolder())
 @click.option("--by", help="Also one row for each value of this tag, e.g. category or modality (exploratory).")
 @click.option("--margin", type=FiniteRange(0, 100, min_open=True), help="Points that may be lost, e.g. 2.")
 @click.option("--dose", metavar="SETTING", help="RUNS of one model at several strengths, e.g. of caption.size.")

@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 @click.option("--base", type=click.Path(path_type=Path), help="Another base checkpoint than the shipped one.")
 def demo(output: Path, seed: int, quick: bool, base: Path | None) -> None:
     """Attack a tiny model, train it against the attacks on one modality, and attack it on the others again."""
+    from aloe_bench.errors import need
     from aloe_bench.miniature.demo import FULL, QUICK, run_demo, write_summary
     from aloe_bench.miniature.loop import BASE
     from aloe_bench.training.sft import Stopped
 
+    need("hf", "train")
     started, size = time.monotonic(), QUICK if quick else FULL
     try:
         done = run_demo(output, size, seed, _Lines(), base or BASE)

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aloe_bench.cli.common import FiniteRange
+from aloe_bench.cli.common import FiniteRange, RunFolder
 
 if TYPE_CHECKING:
     from aloe_bench.judges.jury.seats import Jury
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path), required=False)
+@click.argument("run", type=RunFolder(), required=False)
 @click.option(
     "--judges", type=click.Path(path_type=Path), help="judges.toml; default: the shipped one, the paper's three."
 )

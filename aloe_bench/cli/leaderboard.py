@@ -12,7 +12,7 @@ from aloe_bench.cli.common import FiniteRange
 
 @click.group()
 def leaderboard() -> None:
-    """Build and check leaderboard pages, and compare published runs."""
+    """Build and verify leaderboard pages, and compare published runs."""
 
 
 @leaderboard.command()
@@ -31,16 +31,19 @@ def build(runs: tuple[Path, ...], output: Path) -> None:
 
 
 @leaderboard.command()
-@click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
-def check(output: Path) -> None:
-    """Compare the pages with what results/ gives; exit code 4 if they differ."""
-    from aloe_bench.boards.build import check as differences
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("leaderboards"))
+def verify(folder: Path) -> None:
+    """Compute FOLDER (default: leaderboards) anew from its published outcomes: every number, mark and page.
+
+    Needs neither model nor data. Exit code 4 if anything is not as the outcomes have it; each such file is named.
+    """
+    from aloe_bench.boards.verify import verify as differences
     from aloe_bench.errors import GateError
 
-    found = differences(output)
+    found = differences(folder)
     if found:
         raise GateError("\n".join(found))
-    click.echo(f"{output}: every page is what its results give.")
+    click.echo(f"{folder}: every number and page is what the published outcomes give.")
 
 
 @leaderboard.command()

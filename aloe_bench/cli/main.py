@@ -12,7 +12,7 @@ import click
 
 from aloe_bench import __version__
 from aloe_bench.cli.common import same_command
-from aloe_bench.errors import AloeError, UsageError, did_you_mean
+from aloe_bench.errors import AloeError, UsageError, did_you_mean, missing_extra
 
 VERBS = {
     "run": "aloe_bench.cli.run:run",
@@ -46,7 +46,7 @@ HELP = {
     "ls": "List tasks, suites, attacks, back ends, parsers, judges, known models and training recipes.",
     "data": "Fetch the data sets of tasks, and make training mixtures of sources.",
     "doctor": "Show what is installed and what each extra would add.",
-    "leaderboard": "Build and check leaderboard pages from run folders.",
+    "leaderboard": "Build leaderboard pages from run folders, and verify those of others.",
     "compare": "Test two runs on the same questions against each other, item by item.",
     "report": "Write runs as one offline page: sentences, figures, and every item to look at.",
     "rescore": "Read the stored replies of a run anew under other parsers, and say which rules move the score.",
@@ -71,6 +71,7 @@ class _Verbs(click.Group):
         module, attribute = VERBS[cmd_name].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         _name_variables(command, str(command.name))
+        _take_config(command, cmd_name)
         return command
 
     def resolve_command(
@@ -98,6 +99,23 @@ def _name_variables(command: click.Command, verb: str) -> None:
             parameter.envvar = f"ALOE_BENCH_{verb}_{_option_name(parameter)}".replace("-", "_").upper()
     for name, below in getattr(command, "commands", {}).items():
         _name_variables(below, f"{verb}_{name}")
+
+
+def _take_config(command: click.Command, verb: str) -> None:
+    """Let a verb take --config behind it too; what stands there counts before a file given earlier."""
+
+    def load(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            ctx.default_map = {**(ctx.default_map or {}), **_defaults(value).get(verb, {})}
+
+    passes_on = command.context_settings.get("ignore_unknown_options")
+    if passes_on or hasattr(command, "commands") or any("--config" in each.opts for each in command.params):
+        return
+    path = click.Path(path_type=Path)
+    text = "TOML with a table a verb; it may also stand before the verb."
+    command.params.append(
+        click.Option(["--config"], type=path, expose_value=False, is_eager=True, callback=load, help=text)
+    )
 
 
 def _dashes(name: str) -> str:
@@ -130,7 +148,7 @@ def _defaults(config: Path) -> dict[str, dict[str, object]]:
         command = cli.get_command(click.Context(cli), verb)
         if command is None or not isinstance(table, dict):
             raise UsageError(f"{config}: [{verb}] is no command.{did_you_mean(verb, VERBS)}")
-        known = {_option_name(parameter): str(parameter.name) for parameter in command.params}
+        known = {_option_name(p): str(p.name) for p in command.params if p.name != "config"}
         values = {key.replace("-", "_"): value for key, value in table.items()}
         for key in values:
             if key not in known:
@@ -139,6 +157,14 @@ def _defaults(config: Path) -> dict[str, dict[str, object]]:
             if place == VERBS[verb]:
                 defaults[name] = {known[key]: value for key, value in values.items()}
     return defaults
+
+
+def _say(error: AloeError) -> int:
+    """Tell an error in its one line and return the exit code; with --debug, raise it."""
+    if "--debug" in sys.argv:
+        raise error
+    click.echo(f"Error: {error}", err=True)
+    return error.exit_code
 
 
 def main() -> None:
@@ -152,10 +178,11 @@ def main() -> None:
         error.show()
         code = error.exit_code
     except AloeError as error:
-        if "--debug" in sys.argv:
+        code = _say(error)
+    except ModuleNotFoundError as error:
+        if (found := missing_extra(error)) is None:
             raise
-        click.echo(f"Error: {error}", err=True)
-        code = error.exit_code
+        code = _say(found)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench import registry
+from aloe_bench.cli.common import RunFolder
 from aloe_bench.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ OUTCOMES = ("unread", "refused", "cut", "filtered")
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=RunFolder())
 @click.option(
     "--parser",
     "parsers",

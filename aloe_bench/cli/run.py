@@ -137,13 +137,13 @@ class RunOptions:
     "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
 )
 @click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True)
-@click.option("--fresh", is_flag=True, help="Start another run instead of resuming.")
+@click.option("--fresh", is_flag=True, help="Start another run, instead of resuming one or taking a finished one.")
 @click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
 @click.option("--allow-missing", is_flag=True, help="Leave out tasks that have no data; every table is marked.")
 @click.option("--dry-run", is_flag=True, help="Load and check the data, print one prompt a task, ask nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
-    """Ask a model the questions of one or more tasks; run again to resume."""
+    """Ask a model the questions of one or more tasks; run again to resume. A finished run is not asked again."""
     _run(RunOptions(**options))
 
 
@@ -182,6 +182,12 @@ def _run(wanted: RunOptions) -> None:
     asked = {"argv": _redacted(sys.argv[1:]), "options": _recorded(vars(wanted)), "left_out": left_out}
     progress = partial(progress_of, quiet=wanted.as_json)
     summaries = evaluate_plans(plans, model, facts, settings, engines, asked, jury, progress)
+    for summary in summaries:
+        summary["left_out"] = left_out  # a finished run may be of a command that left out nothing
+        if summary.get("already_finished"):
+            click.echo(
+                f"Already finished, and not asked again: {summary['run']}. --fresh starts another run.", err=True
+            )
     if wanted.as_json:
         click.echo(json.dumps(summaries, indent=2))
     else:

@@ -12,17 +12,27 @@ from aloe_bench.cli.common import same_command
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Column
 
     from aloe_bench.judges.jury.seats import Jury
 
 
 MAX_CELLS = 8
+NARROW_COLUMNS = 120
 LOST, BOUNDS = "all wrong to all right", "bounds"
 TITLES = ("task", "cell", "score", "95 % interval", LOST, "n", "answered", "not answered")
 EFFECTS = (
     "cue", "drop", "95 % interval", BOUNDS, "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive",
     "not answered",
 )  # fmt: skip
+NARROW = ("cue", "drop", "95 % interval", BOUNDS, "p (Holm)", "led", "not answered")
+
+
+def kept(title: str) -> Column:
+    """Return a column that a narrow terminal does not cut: others wrap for it."""
+    from rich.table import Column
+
+    return Column(title, no_wrap=True)
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -48,7 +58,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
 
     lines = [(rows(summary)[:MAX_CELLS], len(summary["cells"]) - MAX_CELLS) for summary in summaries]
     titles, shown = _as_needed(TITLES, [row for some, _ in lines for row in some])
-    table = Table(*titles)
+    table = Table(titles[0], kept("cell"), kept("score"), *titles[3:])
     for some, more in lines:
         for _ in some:
             table.add_row(*shown.pop(0))
@@ -85,6 +95,7 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
 
     flipped = any("p_flip" in m.get("robustness_gap", {}).get("macro", {}) for part in heart.values()
                   for m in part["columns"].values())  # fmt: skip
+    wide = Wide(width=None if sys.stdout.isatty() else 190)
     lines: list[list[str]] = []
     warnings: dict[str, None] = {}
     for task, part in heart.items():
@@ -96,10 +107,14 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
             if "warning" in gap:
                 warnings[f"{task}: {gap['warning']}."] = None
     titles, lines = _as_needed(EFFECTS, lines)
-    table = Table(*(f"{name} (sign flip)" if name == "p" and flipped else name for name in titles))
+    shown = [i for i, title in enumerate(titles) if wide.width >= NARROW_COLUMNS or title in NARROW]
+    named = [f"{title} (sign flip)" if title == "p" and flipped else title for title in titles]
+    table = Table(kept(named[0]), *(named[i] for i in shown[1:]))
     for line in lines:
-        table.add_row(*line)
-    Wide(width=None if sys.stdout.isatty() else 190).print(table)
+        table.add_row(*(line[i] for i in shown))
+    wide.print(table)
+    if lacking := [title for i, title in enumerate(titles) if i not in shown]:
+        console.print(f"A terminal of {NARROW_COLUMNS} columns also shows {', '.join(lacking)}.", highlight=False)
     guess = [f"{task} {100 * part['chance']['macro']:.2f}" for task, part in heart.items()]
     sets = [len(part["chance"]["datasets"]) for part in heart.values()]
     if max(sets) > 1:

@@ -62,14 +62,6 @@ def check_able(plan: Plan, model: Model, settings: Settings, engine: Engine | No
         raise UsageError(f"{plan.task.name}: an open question has no options to score; use --protocol generate.")
 
 
-def is_interrupted(plans: Sequence[Plan], model_name: str, settings: Settings) -> bool:
-    """Return whether a command over several tasks has yet to end: one of them has no run, or an unfinished one."""
-    below = [
-        runlog.runs_below(_parent(settings.output, model_name, plan.task), _shard_text(settings)) for plan in plans
-    ]
-    return any(not folders or not all(map(runlog.is_finished, folders)) for folders in below)
-
-
 def _parent(output: Path, model_name: str, task: Task) -> Path:
     return output / safe_name(model_name) / safe_name(task.name)
 
@@ -89,6 +81,7 @@ def run_plan(
 ) -> Path:
     """Ask what is not yet answered and return the run's folder; failed items are asked again.
 
+    A finished run that was made the same way is taken as it is, unless `settings` ask for a fresh one.
     Raises UsageError, before there is a folder, for what `model` cannot be asked.
     `asked` is what the user asked for (command line and resolved options, secrets redacted), kept in the header.
     `engine` is another harness that asks in place of our own loop.
@@ -100,8 +93,9 @@ def run_plan(
     header = {**_header(plan, model, settings, model_facts, asked or {}), "engine": engine.facts}
     parent = _parent(settings.output, header["model"]["name"], plan.task)
     folder = None if settings.fresh else runlog.unfinished_run(parent, header["shard"])
-    taken = settings.go_on or settings.extend_cut is not None
-    if folder is None and taken and not settings.fresh and (finished := runlog.finished_run(parent, header)):
+    other = folder is None or runlog.identity(runlog.read_header(folder)) != runlog.identity(header)
+    if not settings.fresh and other and (finished := runlog.finished_run(parent, header)):
+        runlog.note_verified(finished, header)
         progress(len(plan.asked), len(plan.asked))
         return finished
     if folder is None:
@@ -109,6 +103,7 @@ def run_plan(
         runlog.create_run(folder, {**header, "run_id": folder.name})
     else:
         runlog.refuse_difference(folder, header)
+        runlog.note_verified(folder, header)
         _refuse_half_extended(folder, settings)
     with runlog.RecordWriter(folder) as writer:
         done = {r.sample_id for r in runlog.read_lines(folder) if r.prediction.finish != "error"}

@@ -34,8 +34,7 @@ from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
 class Settings:
     """What a user may set of a run; written whole into its header.
 
-    With `go_on` a finished run that was made the same way is taken as it is, and nothing is asked. `extend_cut` grants
-    cut replies so many tokens beyond the limit.
+    `extend_cut` grants cut replies so many tokens beyond the limit.
     """
 
     output: Path = Path("runs")
@@ -47,7 +46,6 @@ class Settings:
     shard: tuple[int, int] | None = None
     chunk: int = 32
     fresh: bool = False
-    go_on: bool = False
     allow_partial: bool = False
     extend_cut: int | None = None
     controls: tuple[Arm, ...] = ()

@@ -95,6 +95,36 @@ def note_switched(folder: Path, settings: Mapping[str, Any]) -> None:
         write_json(folder / "run.json", header)
 
 
+def note_verified(folder: Path, wanted: Mapping[str, Any]) -> None:
+    """Keep in the header of a run that its data are the benchmark's, where that is only known now.
+
+    `wanted` is the header of a run on the same data, which has the same hash.
+    """
+    header, task = _read_header(folder / "run.json"), wanted["task"]
+    known = (header["task"].get("verified") or {}).get("by")
+    if not known and (task.get("verified") or {}).get("by"):
+        header["task"] |= {key: task[key] for key in ("verified", "commits")}
+        write_json(folder / "run.json", header)
+
+
+def find_run(place: Path) -> Path:
+    """Return the run folder that a user names: itself, or the newest finished run in a task's or a model's folder.
+
+    Raises DataError if there is none, or runs of several tasks are in it.
+    """
+    if (place / "run.json").exists() or not place.is_dir():
+        return place
+    found = [path.parent for path in sorted(place.glob("*/run.json")) or sorted(place.glob("*/*/run.json"))]
+    tasks = sorted({folder.parent for folder in found})
+    if len(tasks) > 1:
+        names = ", ".join(str(folder) for folder in tasks[:5])
+        raise DataError(f"{place}: holds runs of {len(tasks)} tasks ({names}); name the one.")
+    finished = [folder for folder in found if is_finished(folder)]
+    if found and not finished:
+        raise DataError(f"{place}: none of its {len(found)} runs is finished; finish one, or name a run folder in it.")
+    return max(finished, key=lambda folder: folder.name) if finished else place
+
+
 def note(folder: Path, key: str, value: Any) -> None:
     """Keep a fact in the header of a run that has begun."""
     write_json(folder / "run.json", _read_header(folder / "run.json") | {key: value})

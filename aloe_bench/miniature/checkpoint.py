@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.errors import AloeError, UsageError
+from aloe_bench.errors import AloeError, UsageError, missing_extra
 
 MARKER = "aloe_bench_miniature"
 SPECIAL_TOKENS = (
@@ -193,6 +193,11 @@ def main(arguments: list[str]) -> int:
         if len(arguments) != 1:
             raise UsageError("usage: python -m aloe_bench.miniature.checkpoint FOLDER")
         print(build_tiny_checkpoint(Path(arguments[0])))
+    except ModuleNotFoundError as error:
+        if (found := missing_extra(error)) is None:
+            raise
+        print(f"Error: {found}", file=sys.stderr)
+        return found.exit_code
     except AloeError as error:
         print(f"Error: {error}", file=sys.stderr)
         return error.exit_code

@@ -15,9 +15,11 @@ ANALOGUE = (
     "the same code, and no evidence about any real model."
 )
 LEGEND = (
-    "Accuracy in %, 95 % interval over pictures in brackets; cues are adversarial. *followed*: answers that are the "
-    "cue's option. *off*: replies that name no option. *restricted*: the likeliest of the options offered, on a part "
-    "of the items, and in brackets the accuracy on the same ones. *read*: how often the same model reads what is "
+    "Accuracy in %, pooled over the questions of all modalities, 95 % interval over pictures in brackets (the pages of "
+    "`leaderboards` show means over modalities, each with the interval of that mean); cues are adversarial. "
+    "*followed*: answers that are the cue's option. *off*: replies that name no option. *restricted*: the likeliest of "
+    "the options offered, on a part of the items, and in brackets the accuracy on the same ones. *read*: how often the "
+    "same model reads what is "
     f'written in the picture; below {READABLE:.0%} the cell says "not read", for a cue that cannot be read cannot '
     "mislead. Gains are paired over the same items, with the p value of their test."
 )

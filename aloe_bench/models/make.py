@@ -11,7 +11,7 @@ from typing import Any
 
 from aloe_bench import registry
 from aloe_bench.core import Model
-from aloe_bench.errors import UsageError, did_you_mean
+from aloe_bench.errors import UsageError, did_you_mean, missing_extra
 from aloe_bench.models.checkpoint_files import model_name
 from aloe_bench.models.known import known_model
 
@@ -99,7 +99,10 @@ def make_model(spec: ModelSpec, mock: Mock | None = None) -> Model:
     options = checked_options(make, spec.options, f"back end {spec.kind}", ("name", *given))
     if missing := [name for name in _required(make) if name not in {"name", *given, *options}]:
         raise UsageError(f"back end {spec.kind} needs {missing[0]}{HINTS.get(missing[0], '')}.")
-    model: Model = make(spec.model, name=spec.base, **given, **options)
+    try:
+        model: Model = make(spec.model, name=spec.base, **given, **options)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) or error from error
     return model
 
 

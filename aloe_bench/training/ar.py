@@ -17,9 +17,9 @@ from aloe_bench.evaluation.plan import Plan, Settings, load_plan
 from aloe_bench.files import write_json
 from aloe_bench.models.hf_folder import check_folder
 from aloe_bench.models.make import ModelSpec, is_miniature, make_model, model_facts
-from aloe_bench.training.adversarial import WITHOUT_CUE, ArDataConfig, write_adversarial_data
+from aloe_bench.training.adversarial import WITHOUT_CUE, ArDataConfig, held_out, write_adversarial_data
 from aloe_bench.training.data.schema import MANIFEST, read_folder
-from aloe_bench.training.overlap import evaluation_sha256
+from aloe_bench.training.overlap import evaluation_sha256, refuse_same_dataset
 
 DATA, ASKED, RUNS = "data", "asked.json", "runs"
 _BATCH = 32
@@ -81,11 +81,26 @@ def _asked(wanted: ArDataConfig) -> dict[str, Any]:
 
 
 def check_measurable(wanted: ArDataConfig) -> None:
-    """Raise DataError for an evaluation folder that no questions can be asked of, such as a source."""
+    """Raise, before anything is drawn, for what could not be measured at the end.
+
+    That is an evaluation folder that no questions can be asked of, such as a source (DataError), or no picture to ask
+    of at all (UsageError).
+    """
+    from aloe_bench.heart.build import cluster_of
+    from aloe_bench.heart.sources.source import load_source
     from aloe_bench.heart.task import open_task
 
     for folder in wanted.evaluation:
         open_task(str(folder))
+    source = load_source(wanted.source)
+    refuse_same_dataset(source, wanted.evaluation)
+    clusters = {cluster_of(source, image) for image in source.images}
+    kin = {cluster: cluster for cluster in clusters}
+    if not wanted.evaluation and not held_out(kin, wanted.validation_share, wanted.seed):
+        raise UsageError(
+            f"--measure: --held-out {wanted.validation_share:g} leaves none of {len(clusters)} pictures or patients; "
+            "raise it, or give --evaluation FOLDER."
+        )
 
 
 def probes(wanted: ArDataConfig, data: Path) -> list[Probe]:
@@ -138,6 +153,6 @@ def compared(before: Mapping[str, Path], after: Mapping[str, Path]) -> dict[str,
 
 def _settings(answer: AnswerForm, output: Path) -> Settings:
     return Settings(
-        output=output, decoding=Decoding(max_new_tokens=64), answer=answer, chunk=4 * _BATCH, go_on=True,
+        output=output, decoding=Decoding(max_new_tokens=64), answer=answer, chunk=4 * _BATCH,
         allow_partial=True,
     )  # fmt: skip

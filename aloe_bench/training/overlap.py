@@ -30,16 +30,12 @@ def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
     known by its clean rows and by what its table keeps of the source pictures; a source folder by its pictures.
     Raises DataError naming the dataset or the pictures that both hold.
     """
+    refuse_same_dataset(source, evaluation)
     images = source.images if evaluation else ()
     mine = [parsed_print(picture_print(open_image(i.path, window=source.window))) for i in images]
     compared, shared, unknown = 0, False, []
     for place in evaluation:
-        names, modalities = _facts(place)
-        if _plain(source.name) in map(_plain, names):
-            raise DataError(
-                f"{place}: the evaluation set holds the dataset {source.name!r} itself. Train on another one, or "
-                "evaluate without it."
-            )
+        _, modalities = _facts(place)
         theirs = list(evaluation_prints(place))
         compared += len(theirs)
         hits = matches(PrintTable.of(mine), PrintTable.of([parsed_print(text) for _, text in theirs]), radius=0)
@@ -64,6 +60,16 @@ def check_overlap(source: Source, evaluation: Sequence[Path]) -> dict[str, Any]:
         "modality_not_stated": unknown,
         "rule": "64-bit pHash, distance 0; pixels too where the hash has not 32 bits set",
     }
+
+
+def refuse_same_dataset(source: Source, evaluation: Sequence[Path]) -> None:
+    """Raise DataError if an evaluation set says that it holds the dataset of `source`; no picture is opened."""
+    for place in evaluation:
+        if _plain(source.name) in map(_plain, _facts(place)[0]):
+            raise DataError(
+                f"{place}: the evaluation set holds the dataset {source.name!r} itself. Train on another one, or "
+                "evaluate without it."
+            )
 
 
 def in_words(overlap: dict[str, Any]) -> str:

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from aloe_bench.boards.build import build, check
+from aloe_bench.boards.build import build
 from aloe_bench.boards.tables import percent
+from aloe_bench.boards.verify import verify
 from aloe_bench.errors import DataError
 from tests.boards.test_leaderboard import number, record, run_folder, table_rows
 from tests.conftest import MINI
@@ -86,9 +87,9 @@ def test_a_minimal_task_has_a_row_on_other_md_and_a_mock_one_on_miniature_md(qui
 
     assert "boards/other.md" in printed
     row = own_rows(tmp_path / "boards/other.md")["m"]
-    assert number(row[2]) == "b100.00b" and ", n 6, 3 clusters" in row[2]
+    assert number(row[2]) == "b100.00b" and ", 6/6, 3 clusters" in row[2]
     assert "ward v1: n 6, answered 6; run " in row[3]
-    assert quick("leaderboard", "check", "--output", "boards").returncode == 0
+    assert quick("leaderboard", "verify", "boards").returncode == 0
 
     ward(tmp_path)
     assert quick("run", "--model", "mock", "--name", "toy", "--tasks", place).returncode == 0
@@ -259,9 +260,9 @@ def test_a_broken_result_is_named_with_its_place_whatever_is_broken(tmp_path, qu
 
 
 def refusal(boards: Path) -> str:
-    """Return what `leaderboard check` says of a broken file, "" if none is; any other error fails the test."""
+    """Return what `leaderboard verify` says of a broken file, "" if none is; any other error fails the test."""
     try:
-        check(boards)
+        verify(boards)
     except DataError as error:
         return str(error)
     return ""

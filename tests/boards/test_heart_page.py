@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from aloe_bench.boards.build import build, check, evidence
+from aloe_bench.boards.build import build, evidence
 from aloe_bench.boards.heart import heart_page
+from aloe_bench.boards.verify import verify
 from aloe_bench.evaluation.runlog import read_run
 from tests.boards.test_leaderboard import run_folder
 from tests.evaluation.test_run import only_run
@@ -79,7 +80,7 @@ def test_runs_on_the_same_questions_are_ranked_and_ties_are_said(real, tmp_path)
             real(folder, "led", "accuracy=0.9,follow=0.95,seed=2")]  # fmt: skip
     build(runs, tmp_path / "out")
 
-    assert check(tmp_path / "out") == []
+    assert verify(tmp_path / "out") == []
     ((title,),) = [re.findall(r"## (heart, data \w{8})", (tmp_path / "out" / "heart.md").read_text())]
     own = table_of(tmp_path / "out" / "heart.md", title)
     assert own["Random *(computed)*"]["Classification Cap"] == "29.17"
@@ -152,7 +153,7 @@ def test_a_mock_model_is_on_the_miniature_page_alone(quick, tmp_path):
     folder = write_folder(tmp_path / "a", rows([Source("brain", 30, 4), Source("brain", 24, 4, "detection")]))
     quick("run", "--model", "mock", "--tasks", f"heart:{folder}", "--model-args", "accuracy=0.8,follow=1")
     built = quick("leaderboard", "build", "runs")
-    checked = quick("leaderboard", "check")
+    checked = quick("leaderboard", "verify")
 
     assert (built.returncode, checked.returncode) == (0, 0), built.stderr + checked.stderr
     assert "mock" not in (tmp_path / "leaderboards" / "heart.md").read_text()

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from aloe_bench.boards.build import build, check
+from aloe_bench.boards.build import build
+from aloe_bench.boards.verify import verify
 from aloe_bench.core import Prediction, Record, Score
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
@@ -157,10 +158,10 @@ def test_every_bold_and_underline_of_table_10_comes_out(golden: Path) -> None:
 
 def test_tables_follow_from_the_results_and_an_edit_by_hand_is_seen(golden: Path) -> None:
     page = golden / "careqa_vision.md"
-    assert check(golden) == []
+    assert verify(golden) == []
     before = page.read_text(encoding="utf-8")
     page.write_text(before.replace("60.61", "99.99"), encoding="utf-8")
-    assert any("99.99" in line for line in check(golden))
+    assert any("99.99" in line for line in verify(golden))
     build([], golden)
     assert page.read_text(encoding="utf-8") == before
 
@@ -239,7 +240,7 @@ def test_a_partial_run_does_not_replace_a_complete_one(tmp_path: Path) -> None:
     other = run_folder(tmp_path / "other", "n", "careqa_vision_mcq", records)
     with pytest.raises(DataError, match="holds a complete one"):
         build([other, part], tmp_path / "out")
-    assert not (tmp_path / "out/results/n").exists() and check(tmp_path / "out") == []
+    assert not (tmp_path / "out/results/n").exists() and verify(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize("order", [1, -1])
@@ -271,7 +272,7 @@ def test_another_model_of_the_same_name_takes_the_place_and_is_told(
     assert "run last takes the place of run new" in caplog.text
     (tmp_path / "out/results/m/careqa_vision_mcq.json").write_text("{")
     build([last], tmp_path / "out")
-    assert check(tmp_path / "out") == []
+    assert verify(tmp_path / "out") == []
 
 
 def test_an_unfinished_run_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from aloe_bench.boards.build import build, check, evidence
+from aloe_bench.boards.build import build, evidence
 from aloe_bench.boards.letters import outcomes_of, records_of
 from aloe_bench.boards.published import numbers_of, read_all
+from aloe_bench.boards.verify import verify
 from aloe_bench.core import Prediction, Score, Verdict
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
@@ -164,7 +165,7 @@ def test_a_result_that_does_not_fit_its_items_is_named(two_boards, change, said)
     change(result["outcomes"])
     path.write_text(json.dumps(result))
     with pytest.raises(DataError, match=said):
-        check(boards)
+        verify(boards)
 
 
 def test_items_that_were_changed_by_hand_are_named(two_boards):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from aloe_bench.boards.build import build, check
+from aloe_bench.boards.build import build
+from aloe_bench.boards.verify import verify
 from aloe_bench.core import Score
 from tests.boards.test_leaderboard import number, record, run_folder, table_rows
 
@@ -44,4 +45,4 @@ def test_a_complete_graded_run_is_shown_and_the_page_names_the_newer_ones_passed
     before = (tmp_path / "out/careqa_vision.md").read_text()
     build(given, tmp_path / "out")
     assert (tmp_path / "out/careqa_vision.md").read_text() == before
-    assert check(tmp_path / "out") == []
+    assert verify(tmp_path / "out") == []

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from aloe_bench.boards.build import build, check
+from aloe_bench.boards.build import build
+from aloe_bench.boards.verify import verify
 from aloe_bench.core import Prediction, Record, Score
 from aloe_bench.evaluation.runlog import merge
 from aloe_bench.tasks.data.fetched import Fetched, FetchedFile, write_fetched
@@ -75,7 +76,7 @@ def test_165_rows_of_noise_in_careqa_s_layout_are_marked_and_ranked_on_no_page(q
         assert "Only complete runs on verified data are ranked." in text and "§ Data not verified" in text
         # The paper's best keeps its mark.
         assert "**" in text.split("*(paper)*", 1)[1]
-    assert check(tmp_path / "out") == []
+    assert verify(tmp_path / "out") == []
 
 
 def test_data_are_verified_if_they_were_fetched_and_every_byte_still_is_as_it_was(quick, tmp_path):

@@ -260,10 +260,10 @@ def test_the_real_images_run_to_a_leaderboard_page(aloe, tmp_path):
     assert built.returncode == 0, built.stderr
     assert "100.00" in (tmp_path / "boards" / "miniature.md").read_text()
     assert "mock-" not in (tmp_path / "boards" / "careqa_vision.md").read_text()
-    assert aloe("leaderboard", "check", "--output", "boards").returncode == 0
+    assert aloe("leaderboard", "verify", "boards").returncode == 0
     page = tmp_path / "boards" / "miniature.md"
     page.write_text(page.read_text().replace("100.00", "99.00"))
-    assert aloe("leaderboard", "check", "--output", "boards").returncode == 4
+    assert aloe("leaderboard", "verify", "boards").returncode == 4
 
 
 @pytest.mark.alone

@@ -127,4 +127,8 @@ def test_over_a_fifth_unread_there_is_no_drop_and_every_table_says_why_in_the_sa
     assert f"Caution, second: {caution}" in compared.stdout and "over 20 % unread" in compared.stdout
     assert quick("leaderboard", "build", "runs").returncode == 0
     page = (tmp_path / "leaderboards" / "miniature.md").read_text()
-    assert caution.split(" The first, ")[0] in page and "¶ Not ranked" in page and "over 20 % unread" in page
+    assert (
+        caution.split(" The first, ")[0] in page
+        and "◊ More than 20% of the replies" in page
+        and "over 20 % unread" in page
+    )

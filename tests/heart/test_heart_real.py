@@ -124,7 +124,7 @@ def test_a_killed_and_resumed_run_on_attacked_real_pictures_ends_on_the_page(att
     assert "go by the exact test" in " ".join(shown.split())
 
     command(attacked, "leaderboard", "build", "runs")
-    command(attacked, "leaderboard", "check")
+    command(attacked, "leaderboard", "verify")
     page = attacked / "leaderboards" / "miniature.md"
     (title,) = re.findall(r"### (heart-careqa-mini-tiles, data \w{8})", page.read_text())
     row = next(row for name, row in table_of(page, title).items() if name.startswith("tiny"))

@@ -1,0 +1,143 @@
+"""What somebody meets in the first ten minutes: a missing extra, a finished run, folders for runs, narrow terminals."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aloe_bench.cli.summary import show
+from aloe_bench.evaluation.runlog import find_run
+from tests.boards.test_facts import own_rows
+from tests.boards.test_leaderboard import record, run_folder
+from tests.conftest import MINI
+from tests.support.heart_tables import Source, rows, write_folder
+
+RUN = ("run", "--model", "mock", "--data-root", MINI, "--allow-partial")
+
+
+def without(folder: Path, package: str) -> str:
+    """Return a PYTHONPATH on which `package` is not installed, as far as an import can tell."""
+    (folder / "none" / package).mkdir(parents=True)
+    (folder / "none" / package / "__init__.py").write_text(
+        f"raise ModuleNotFoundError(\"No module named '{package}'\", name={package!r})\n"
+    )
+    return str(folder / "none")
+
+
+def test_a_missing_extra_is_one_line_and_exit_3(aloe, tmp_path):
+
+    (tmp_path / "model").mkdir()
+    shutil.copy(Path(__file__).parents[2] / "aloe_bench/miniature/base/config.json", tmp_path / "model")
+    path = f"{without(tmp_path, 'torch')}:{os.environ.get('PYTHONPATH', '')}"
+
+    done = aloe("run", "--model", Path(__file__).parents[2] / "aloe_bench/miniature/base", *RUN[3:],
+                "--tasks", "careqa_vision_mcq", PYTHONPATH=path)  # fmt: skip
+
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == (
+        "Error: this needs torch, which is not installed. Run: pip install 'aloe-bench[hf]'"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_finished_run_is_not_asked_again_and_fresh_asks_it(quick, tmp_path):
+    words = (*RUN, "--tasks", "careqa_vision_mcq", "--json")
+    first, second = quick(*words), quick(*words)
+    fresh, other = quick(*words, "--fresh"), quick(*words, "--seed", "1")
+
+    runs = [json.loads(done.stdout)[0]["run"] for done in (first, second, fresh, other)]
+    assert runs[0] == runs[1] and len(set(runs)) == 3
+    assert f"Already finished, and not asked again: {runs[0]}. --fresh starts another run." in second.stderr
+    assert json.loads(second.stdout)[0]["already_finished"] and "lready finished" not in first.stderr + fresh.stderr
+    # An interrupted run of other settings is no hindrance.
+    (tmp_path / runs[3] / "summary.json").unlink()
+    assert json.loads(quick(*words).stdout)[0]["run"] in (runs[0], runs[2])
+
+
+def test_every_line_of_the_loop_twice_gives_the_same_pages(quick, tmp_path):
+    judges = Path(__file__).parents[1] / "data" / "judges_mini.toml"
+    loop = (
+        (*RUN, "--model-args", "accuracy=0.6,partial=0.4,seed=2", "--name", "demo", "--tasks", "careqa_vision_open"),
+        ("judge", "runs/demo/careqa_vision_open", "--judges", judges),
+        ("leaderboard", "build", "runs", "--output", "out"),
+    )
+    pages = []
+    for lines in (loop, [line for line in loop for _ in range(2)], loop[:1], loop[2:]):
+        for line in lines:
+            assert quick(*line).returncode == 0, line
+        pages.append({path.name: path.read_text() for path in (tmp_path / "out").rglob("*.md")})
+
+    assert "graded by ada, bea, cleo" in pages[0]["miniature.md"]
+    assert pages[0] == pages[1] == pages[2] == pages[3]
+
+
+def test_a_folder_of_runs_stands_for_the_newest_finished_one(quick, tmp_path):
+    for name in ("b", "a", "c"):
+        run_folder(tmp_path / "runs/m/task" / name, "m", "task", [record(0, 1.0)])
+    assert find_run(tmp_path / "runs/m/task/a") == tmp_path / "runs/m/task/a"
+    refused = quick("judge", "runs/m/task")
+    assert refused.returncode == 3 and "none of its 3 runs is finished" in refused.stderr
+    for name in ("b", "a"):
+        (tmp_path / "runs/m/task" / name / "summary.json").write_text("{}")
+    assert find_run(tmp_path / "runs/m/task").name == find_run(tmp_path / "runs/m").name == "b"
+    run_folder(tmp_path / "runs/m/other/a", "m", "other", [record(0, 1.0)])
+    refused = quick("compare", "runs/m", "runs/m/task/a")
+    assert refused.returncode == 3 and "holds runs of 2 tasks" in refused.stderr
+
+
+def test_annotate_remembers_where_the_data_are(quick, tmp_path, monkeypatch):
+    pytest.importorskip("starlette")
+    assert quick(*RUN, "--tasks", "careqa_vision_open", "--name", "m").returncode == 0
+    monkeypatch.setattr("aloe_bench.cli.annotate._serve", lambda store, items, host, port: print(len(items), "items"))
+
+    assert "10 items" in quick("annotate", "runs/m/careqa_vision_open", "--raters", "a,b").stdout
+
+
+def test_a_narrow_terminal_keeps_the_names_of_rows(quick, tmp_path, monkeypatch, capsys):
+    folder = write_folder(tmp_path / "a", rows([Source("brain", 12, 4)]))
+    done = quick("run", "--model", "mock", "--model-args", "accuracy=0.9", "--tasks", f"heart:{folder}", "--json")
+    summaries = json.loads(done.stdout)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    show(summaries)
+
+    shown = capsys.readouterr().out
+    assert all(f"classification/{attack}" in shown for attack in ("caption", "prompt", "sycophancy"))
+
+
+def test_many_unread_replies_are_told_and_not_ranked(quick, tmp_path):
+    from aloe_bench.boards.build import build
+    from aloe_bench.core import Prediction, Score
+
+    unread = [
+        record(i, 0.0, prediction=Prediction("", "I see a lung", "stop"), score=Score(0.0, None, "unread: no option"))
+        for i in range(3)
+    ]
+    read = [record(i, 1.0) for i in range(3, 10)]
+    for name, records in (("many", [*unread, *read]), ("few", [*unread[:1], *read])):
+        build([run_folder(tmp_path / name, name, "careqa_vision_mcq", records)], tmp_path / "out")
+
+    page = own_rows(tmp_path / "out/careqa_vision.md")
+    assert "70.00◊" in page["many"][2] and "many unread◊" in page["many"][-1]
+    assert page["few"][2].startswith("**87.50**")
+    assert "◊ More than 20% of the replies name no option" in (tmp_path / "out/careqa_vision.md").read_text()
+    told = quick(*RUN, "--model-args", "mumble=1", "--tasks", "careqa_vision_mcq").stdout
+    assert "Caution: careqa_vision_mcq: Unread: overall 16 of 16 (100.0 %)" in told and "The first, " in told
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_config_file_stands_before_or_behind_the_verb(quick, tmp_path, before):
+    (tmp_path / "c.toml").write_text('[run]\nmodel = "mock"\nlimit = 3\nallow-partial = true\n')
+    words = ("run", "--data-root", MINI, "--tasks", "careqa_vision_mcq", "--json")
+    config = ("--config", "c.toml")
+
+    done = quick(*config, *words) if before else quick(*words, *config)
+
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)[0]["n"] == 3
+    wrong = quick("run", "--config", "c.toml", "--tasks", "medical")
+    assert wrong.returncode == 2 and "use --suite medical" in wrong.stderr
