@@ -60,7 +60,7 @@ def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[s
         for name, numbers in result["cells"].items():
             points, exact = points_of(result, name), numbers["exact"]
             low, high = numbers["interval"] or (None, None)
-            cell = {
+            cell: dict[str, Any] = {
                 "source": "run",
                 "model": result["model"]["name"],
                 "label": protocol_label(result).strip(),

@@ -226,8 +226,7 @@ def _row(result: Result, near: Near) -> Row:
 
 def _sums(cells: Mapping[str, Any]) -> dict[str, Any]:
     """Return the counts of all of a run's cells together."""
-    known = [key for key in ("n", *OUTCOMES) if all(key in numbers for numbers in cells.values())]
-    return {key: sum(numbers[key] for numbers in cells.values()) for key in known}
+    return {key: sum(numbers[key] for numbers in cells.values()) for key in ("n", *OUTCOMES)}
 
 
 def _small_print(result: Result, column: str, numbers: Result) -> str:

@@ -27,14 +27,14 @@ class Numbers(TypedDict):
     interval: tuple[float, float] | None
     n: int
     n_clusters: int
-    failed: int
+    answered: int
+    refused: int
+    filtered: int
+    cut: int
     unread: int
+    failed: int
     unjudged: int
     split: NotRequired[float | None]
-    answered: NotRequired[int]
-    refused: NotRequired[int]
-    filtered: NotRequired[int]
-    cut: NotRequired[int]
     bounds: NotRequired[tuple[float, float] | None]
     unread_by: NotRequired[dict[str, int]]
 

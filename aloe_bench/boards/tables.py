@@ -225,9 +225,7 @@ def open_between(numbers: Mapping[str, Any], step: str = "0.01") -> str:
 
 
 def ended(numbers: Mapping[str, Any]) -> str:
-    """Return in words how the replies of a cell ended; results of before all six were counted say two of them."""
-    if "answered" not in numbers:
-        return f"unread {numbers['unread']}, failed {numbers['failed']}"
+    """Return in words how the replies of a cell ended."""
     return f"answered {numbers['answered']}" + "".join(f", {words(part)}" for part in [not_answered(numbers)] if part)
 
 
