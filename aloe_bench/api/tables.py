@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,14 +21,18 @@ def recipe(
     seed: int = 0,
     strength: Sequence[str] = (),
     parity: bool = False,
+    tasks: Collection[str] | None = None,
 ) -> HeartRecipe:
-    """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b"."""
+    """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b".
+
+    "all" means all that fit one of `tasks`, where these are given.
+    """
     from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.strength import parse_strength
     from aloe_bench.heart.wordings import load_templates
 
-    made = parse_attacks(attacks)
+    made = parse_attacks(attacks, tasks)
     return HeartRecipe(made, load_templates(templates, made), seed, parse_strength(tuple(strength), made), parity)
 
 
@@ -60,7 +64,7 @@ def attack(
 
     named = [sources] if isinstance(sources, Path | str) else list(sources)
     loaded = [load_source(Path(source)) for source in named]
-    made = recipe(attacks, templates, seed, strength, parity)
+    made = recipe(attacks, templates, seed, strength, parity, {task for source in loaded for task in source.tasks})
     known = None if places is None else read_places(Path(places))
     work = plan_work(loaded, made, limit=limit, places=known, n_workers=workers)
     NewFolder(Path(output), overwrite=overwrite, known_by="manifest.json").check()

@@ -79,8 +79,11 @@ def attack(**options: Any) -> None:
         raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
     from aloe_bench.api.tables import recipe
 
-    made = recipe(wanted.type, wanted.templates, wanted.seed, wanted.strength, wanted.parity)
-    _act(_load(wanted.source), made, wanted)
+    sources = _load(wanted.source)
+    tasks = {task for source in sources for task in source.tasks}
+    made = recipe(wanted.type, wanted.templates, wanted.seed, wanted.strength, wanted.parity, tasks)
+    _caution_sources(sources, wanted.type)
+    _act(sources, made, wanted)
 
 
 def _load(folders: tuple[Path, ...]) -> list[Source]:
@@ -125,6 +128,21 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
             report=report,
         )
     _say(output, manifest, as_json=quiet)
+
+
+def _caution_sources(sources: list[Source], asked: str) -> None:
+    """Say what the sources hold that is not used, or not as it stands, and which attacks fit none of them."""
+    from aloe_bench.heart.attacks import unfit
+    from aloe_bench.heart.sources.leftovers import sentences
+
+    for source in sources:
+        for sentence in (*sentences(source.left_over), *source.notes):
+            click.echo(f"Caution: {source.name}: {sentence}.", err=True)
+    others = unfit({task for source in sources for task in source.tasks})
+    if others and "all" in (word.strip() for word in asked.split(",")):
+        click.echo(
+            f"Left out of --type all: {', '.join(others)} (needs boxes, and no source has [detection]).", err=True
+        )
 
 
 def _caution_pictures(seen: SeenPictures) -> None:
@@ -172,7 +190,8 @@ def _say(output: Path, manifest: dict[str, Any], *, as_json: bool) -> None:
         return
     for sentence in above_chance(manifest["medoid_share"]):
         click.echo(f"Caution: the boxes give the answer away: {sentence}. See docs/heart.md.", err=True)
-    dropped = f"; {manifest['dropped']} items dropped, see {output / 'dropped.csv'}" if manifest["dropped"] else ""
+    many = f"{manifest['dropped']} {'entry' if manifest['dropped'] == 1 else 'entries'} left out or changed"
+    dropped = f"; {many}, see {output / 'dropped.csv'}" if manifest["dropped"] else ""
     made = f"{manifest['rows']} rows of {manifest['items']} items, {manifest['pictures']} pictures"
     click.echo(f"{output}: {made}{dropped}")
     click.echo(f"Measure a model on it: aloe-bench run --model MODEL --tasks heart:{output}")

@@ -11,13 +11,13 @@ from aloe_bench.heart.draw.overlays import undrawable
 from aloe_bench.heart.draw.rendering import COLOURS
 from aloe_bench.heart.problems import Problems, toml_line
 from aloe_bench.heart.sentences import AUTHORITIES, CUE_NEEDS, CueTable
-from aloe_bench.heart.sources.source import Classes, Source, TaskKind
+from aloe_bench.heart.sources.source import Classes, Source
 
 
 def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
     """Raise UsageError or DataError unless `recipe` can be made of `sources`: names, wordings and attacks that fit."""
     problems = Problems()
-    tasks = {task for source in sources for task in _tasks(source)}
+    tasks = {task for source in sources for task in source.tasks}
     for attack in recipe.attacks:
         if not any(map(attack.fits, tasks)):
             boxed = next(part.name for part in attack.parts if part.needs_boxes)
@@ -38,13 +38,6 @@ def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
 def _parts(recipe: HeartRecipe) -> list[Attack]:
     """Return every attack of `recipe` once, those in combinations too."""
     return [*{part.name: part for attack in recipe.attacks for part in attack.parts}.values()]
-
-
-def _tasks(source: Source) -> Iterator[TaskKind]:
-    if source.classification:
-        yield "classification"
-    if source.detection:
-        yield "detection"
 
 
 def _check_dose(recipe: HeartRecipe) -> None:

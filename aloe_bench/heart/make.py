@@ -33,6 +33,7 @@ from aloe_bench.heart.pictures import SeenPictures
 from aloe_bench.heart.places import Elsewhere, Places
 from aloe_bench.heart.plan import ItemKey
 from aloe_bench.heart.problems import Problems
+from aloe_bench.heart.sources.leftovers import sentences
 from aloe_bench.heart.sources.source import Source
 from aloe_bench.heart.survey import FILE as PLACES
 from aloe_bench.heart.survey import places_text, survey
@@ -201,7 +202,7 @@ def build(
         pictures = folder / "images"
         pictures.mkdir()
         table = TableWriter(folder / "heart.parquet", images=pictures if embed else None)
-        tally = _Tally(work)
+        tally = _Tally(work, sources)
         outcomes = workers.ordered(partial(run_job, recipe, pictures), work.jobs, n_workers)
         for done, outcome in enumerate(outcomes, start=1):
             tally.add(work.jobs[done - 1], outcome)
@@ -231,7 +232,7 @@ def _cells(key: ItemKey) -> tuple[str, str, str, str]:
 class _Tally:
     """Counts of what was made."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, sources: Sequence[Source]) -> None:
         self.problems = Problems()
         self.dropped: list[DroppedItem] = []
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
@@ -239,6 +240,7 @@ class _Tally:
         self.seen = SeenPictures()
         self.boxes: list[ItemBoxes] = []
         self._empty = work.empty
+        self._left_over = [(source.name, entry) for source in sources for entry in source.left_over]
 
     @property
     def rows(self) -> int:
@@ -254,15 +256,20 @@ class _Tally:
             if not cells["attack"] and cells["box_info"]:
                 self.boxes.append(item_boxes(cells))
 
-    def dropped_csv(self) -> str:
-        """Return a line an item that could not be made, and one a listed picture that gives none."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(DROPPED_COLUMNS)
+    def dropped_lines(self) -> list[tuple[str, ...]]:
+        """Return a line an item that could not be made, a listed picture that gives none, and an entry left over."""
         lines = [(*_cells(d.key), d.class_name, d.reason) for d in self.dropped]
         nothing = "the image has neither a class nor a box"
         lines += [(dataset, "", image_id, "", "", nothing) for dataset, image_id in self._empty]
-        for line in sorted(lines):
+        lines += [(name, e.task, e.name, "", e.class_name, f"{e.what}: {e.reason}") for name, e in self._left_over]
+        return sorted(lines)
+
+    def dropped_csv(self) -> str:
+        """Return `dropped_lines` as CSV."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(DROPPED_COLUMNS)
+        for line in self.dropped_lines():
             writer.writerow([spreadsheet_safe(cell) for cell in line])
         return file.getvalue()
 
@@ -292,7 +299,9 @@ def _manifest(
         "rows": tally.rows,
         "items": items,
         "pictures": len(tally.pictures),
-        "dropped": len(tally.dropped),
+        "dropped": len(tally.dropped_lines()),
+        "left_over": {source.name: sentences(source.left_over) for source in ordered if source.left_over},
+        "notes": {source.name: list(source.notes) for source in ordered if source.notes},
         "same_picture": tally.seen.twins(),
         "picture_notes": tally.seen.notes(),
         "medoid_share": medoid_share(tally.boxes),

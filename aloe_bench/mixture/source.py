@@ -6,7 +6,7 @@ modality = "multimodal"          domain = "medical"           seen_real_files = 
 [turns]     layout = "pair" (question, answer) or "list" (turns, role, text)
 [pictures]  field, folders       where a row names its pictures, and the folders they lie in
 [boxes]     field or pattern, format, unit
-[tags]      ours = "theirs"      facts of a row worth keeping
+[tags]      ours = "theirs"      facts of a row worth keeping; "=X-ray" is the same for all rows
 [where]     field = ["value"]    rows with another value are not selected
 """
 
