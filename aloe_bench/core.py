@@ -6,7 +6,7 @@ Standard library only. Frozen dataclasses for values, Protocols for what others 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -143,7 +143,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a model sees of a sample; it never holds the target."""
+    """What a model sees of a sample; it never holds the target. `begun` are words that its reply already holds."""
 
     id: str
     messages: tuple[Message, ...]
@@ -151,6 +151,7 @@ class Request:
     options: tuple[str, ...] = ()
     json_schema: Mapping[str, object] | None = None
     chat: bool = True
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +186,17 @@ class Decoding:
     """How replies are sampled; written whole into the header of a run.
 
     Above temperature 0 every reply is drawn from `seed` and the request's id; at 0 `seed` changes nothing.
+    `reasoning_tokens` bounds the reasoning: it is closed after so many, and `max_new_tokens` more may follow.
     """
 
     temperature: float = 0.0
     max_new_tokens: int = 512
     seed: int = 0
+    reasoning_tokens: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as headers hold it: what is not set is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,12 +61,12 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
     are one family of Holm's, also for the margin.
     Raises DataError for an unfinished run, RunMismatchError for other questions, UsageError for a tag there is not.
     """
-    return compared(_finished(first), _finished(second), by=by, margin=margin)
+    return compared(finished(first), finished(second), by=by, margin=margin)
 
 
 def compared(first: Side, second: Side, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
     """Return what `compare` does, of two runs that have been read."""
-    _refuse_other_questions(first, second)
+    refuse_other_questions(first, second)
     (_, one, before, _), (_, two, after, _) = first, second
     attacked = is_attacked(before)
     if attacked and by is not None:
@@ -94,7 +94,7 @@ def compared(first: Side, second: Side, *, by: str | None = None, margin: float 
     return {
         "task": one["task"]["name"],
         "runs": [_run(first), _run(second)],
-        "differ_in": _differences(one, two),
+        "differ_in": differences(one, two),
         "margin": margin,
         "rows": rows,
     }  # fmt: skip
@@ -114,7 +114,7 @@ def _run(side: Side) -> dict[str, Any]:
     }
 
 
-def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+def differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
     """Return what of how two runs were asked and graded is not the same, by its place in the header."""
     profiles = [header["model"].get("profile") or {} for header in (one, two)]
     return [key for key in NAMED if one.get(key) != two.get(key)] + [
@@ -122,7 +122,7 @@ def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _finished(folder: Path) -> Side:
+def finished(folder: Path) -> Side:
     header, records = runlog.read_run(folder)
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
@@ -135,7 +135,7 @@ def published_side(path: Path) -> Side:
     return Side(path, one.header, one.records)
 
 
-def _refuse_other_questions(one_side: Side, two_side: Side) -> None:
+def refuse_other_questions(one_side: Side, two_side: Side) -> None:
     (first, one, before, _), (second, two, after, _) = one_side, two_side
     a, b = ({key: _at(header, key) for key in SAME} for header in (one, two))
     changed = [f"{key} is {a[key]!r} and {b[key]!r}" for key in SAME if a[key] != b[key]]

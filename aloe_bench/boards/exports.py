@@ -14,7 +14,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.boards.near import key_of as near_key
 from aloe_bench.boards.near import near_best
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.shares import parts_of, points_of, points_text
@@ -54,7 +53,7 @@ def exports(folder: Path, published: Mapping[Path, Published], pages: Mapping[st
 
 def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[str, Any]]:
     near = near_best([*published.values()])
-    for path, one in published.items():
+    for (path, one), near_cells in zip(published.items(), near, strict=True):
         result = one.result
         task = result["task"]
         for name, numbers in result["cells"].items():
@@ -79,7 +78,7 @@ def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[s
                 **{outcome: numbers[outcome] for outcome in OUTCOMES},
                 "unjudged": numbers["unjudged"],
                 "marks": marks_of(result) + cell_marks(numbers),
-                "near_best": (near_key(result), name) in near,
+                "near_best": name in near_cells,
                 "miniature": is_miniature(result),
                 "result": path.relative_to(folder).as_posix(),
             }

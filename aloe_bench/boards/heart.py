@@ -11,7 +11,6 @@ from importlib import resources
 from typing import Any
 
 from aloe_bench.boards.controls import controls_blocks
-from aloe_bench.boards.near import NONE, Near, key_of
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
@@ -44,9 +43,9 @@ TITLES = {"baseline": "Base", **{name: attack.heading for name, attack in shippe
 _COLUMNS = " ".join(f"{attack.heading}: {attack.says}." for attack in shipped().values())
 LEGEND = (
     f"Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. {_COLUMNS} Own rows are means "
-    "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
-    "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
-    "rows have no items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
+    "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: in "
+    "the 95 % confidence set for the best of our runs on the same questions, each column by itself; paper rows have no "
+    "items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
     "Under a number: its 95 % interval over images or patients, and k/n; of a mean over data sets n, and k/n of each "
     "below; where replies were filtered, cut or failed, the accuracy had they all been wrong, and right. "
     "Rows marked *(paper)* are copied from "
@@ -80,25 +79,24 @@ class Section:
     paper: bool = False
 
 
-def heart_page(results: Sequence[Result], near: Near = NONE) -> str:
+def heart_page(results: Sequence[Result]) -> str:
     """Return heart.md: Table 4's rows, and those of `results` that are no miniatures."""
     own = [result for result in results if not is_miniature(result)]
     found = _sections(own)
     if not any(section.paper for section in found):
         found.insert(0, Section("The published table", paper=True))
-    blocks = [block for section in found for block in _section_blocks(section, near)]
+    blocks = [block for section in found for block in _section_blocks(section)]
     controls = controls_blocks([result for result in own if "heart" in result])
     return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *controls, *_footnote(blocks)]) + "\n"
 
 
-def heart_blocks(results: Sequence[Result], near: Near = NONE) -> list[str]:
+def heart_blocks(results: Sequence[Result]) -> list[str]:
     """Return the blocks for miniature.md: the same tables without the paper's rows; empty if there are none."""
     blocks = []
     for section in _sections(results):
         section.paper = False
         blocks += [
-            block.replace("## ", "### ", 1) if block.startswith("## ") else block
-            for block in _section_blocks(section, near)
+            block.replace("## ", "### ", 1) if block.startswith("## ") else block for block in _section_blocks(section)
         ]
     return ["## HEART", LEGEND, *blocks, *_footnote(blocks)] if blocks else []
 
@@ -123,13 +121,13 @@ def _sections(results: Sequence[Result]) -> list[Section]:
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
 
 
-def _section_blocks(section: Section, near: Near) -> list[str]:
+def _section_blocks(section: Section) -> list[str]:
     random, rows = _paper_rows() if section.paper else (None, [])
     columns = [*rows[0].shown] if rows else []
     for result in section.results:
         columns += [name for name in result["cells"] if name not in columns]
     columns.sort(key=_place)
-    rows += [_row(result, near) for result in section.results]
+    rows += [_row(result) for result in section.results]
     random = random or _random(section.results, columns)
     podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
     lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
@@ -207,13 +205,13 @@ def _run_name(result: Result) -> str:
     return with_marks(f"{escape(str(result['model']['name']))}{protocol_label(result)}", marks_of(result))
 
 
-def _row(result: Result, near: Near) -> Row:
+def _row(result: Result) -> Row:
     row = Row(_run_name(result), None, "")
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
         row.rank(column, numbers, marks_of(result))
-        if (key_of(result), column) in near:
+        if column in result.get("near", ()):
             row.near.add(column)
     row.notes.append(f"v{escape(str(result['task']['version']))}: {ended(_sums(result['cells']))}")
     row.notes.append(f"run {escape(str(result['run']))}{cautioned(result)}")
@@ -258,7 +256,8 @@ def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
     if value is None:
         return small or "–"
     text = marked(str(value), row, column, podium)
-    return f"{text}<br><small>{small}</small>" if small else text
+    near = "≈ " if column in row.near else ""
+    return f"{text}<br><small>{near}{small}</small>" if small else text
 
 
 def _effects(results: Sequence[Result]) -> list[list[str]]:

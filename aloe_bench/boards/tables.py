@@ -35,6 +35,10 @@ MAX_NAME_CHARS, MAX_CAUTION_CHARS = 100, 800
 MARKS = ("†", "§", "◊", "¶")
 # Some cut replies, and yet a rank.
 OFTEN_CUT = "°"
+NEAR = (
+    "≈: in the 95 % confidence set for the best of our runs in the table, each column by itself; the paper's rows "
+    "have no items to test."
+)
 RANKED = "Only complete runs on verified data are ranked."
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
 FOOTNOTES = {
@@ -201,6 +205,8 @@ def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
         row.small_print[column] = _small_print(result, each.cell)
         row.rank(column, numbers, marks_of(result))
+        if each.cell in result.get("near", ()):
+            row.near.add(column)
     row.notes.append(_note(shape, result))
 
 
@@ -242,6 +248,7 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
         names = ", ".join(escape(str(judge["name"])) for judge in result["judges"]["judges"])
         split = overall.get("split")
         counts += f"; graded by {names}" + ("" if split is None else f", split {percent(Fraction(split))} %")
+        counts += "; the jury's own error is not in the interval"
     for name in shape.entries[task["name"]].place.asides:
         exact = result["cells"].get(name, {}).get("exact")
         counts += "" if exact is None else f"; {words(name)} {percent(Fraction(exact))} %"
@@ -315,15 +322,14 @@ def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
 
 
 def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
-    """Return `text` with its marks: bold if best, underlined if second, ≈ if near the best, or why it is not ranked."""
+    """Return `text` with the mark of its value: bold if best, underlined if second, why it is not ranked."""
     value = row.shown[column]
     text += OFTEN_CUT if column in row.often_cut else ""
     if column in row.unranked:
         return text + row.unranked[column]
-    near = " ≈" if column in row.near else ""
     if podium and value == podium[0]:
-        return f"**{text}**{near}"
-    return (f"<u>{text}</u>" if value in podium else text) + near
+        return f"**{text}**"
+    return f"<u>{text}</u>" if value in podium else text
 
 
 def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
@@ -332,4 +338,5 @@ def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
     if value is None:
         return small or "–"
     text = marked(f"{value:.2f}", row, column, podium)
-    return f"{text}<br><small>{small}</small>" if small else text
+    near = "≈ " if column in row.near else ""
+    return f"{text}<br><small>{near}{small}</small>" if small else text

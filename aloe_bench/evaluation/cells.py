@@ -77,15 +77,14 @@ def cell(records: Sequence[Record], run: str) -> Cell:
     )
 
 
-def macro_cell(records: Sequence[Record], run: str, stratum: Callable[[Record], str]) -> Cell:
+def macro_cell(strata: Sequence[Sequence[Record]], run: str) -> Cell:
     """Return the mean over strata of their mean scores, each stratum counting alike; else as `cell`."""
-    micro = cell(records, run)
+    micro = cell([record for members in strata for record in members], run)
     if micro.value is None:
         return micro
-    strata = grouped(records, stratum)
-    parts = [cell(members, run) for members in strata.values()]
+    parts = [cell(members, run) for members in strata]
     exact = sum((Fraction(part.exact or 0) for part in parts), Fraction(0)) / len(parts)
-    interval = _mean_interval(list(strata.values()))
+    interval = _mean_interval(strata)
     return replace(micro, value=float(exact), interval=interval, exact=f"{exact.numerator}/{exact.denominator}")
 
 
@@ -160,11 +159,33 @@ def is_attacked(records: Sequence[Record]) -> bool:
 
 def task_cells(header: Mapping[str, Any], records: Sequence[Record], rules: Mapping[str, Rule] = NO_RULES) -> Cells:
     """Return the cells of a run by name, as its task asks for them; `rules` take the place of those that ship."""
-    facts, made = header_facts(header, records), Cells()
+    facts = header_facts(header, records)
     if facts.measure:
         return _measure(facts.measure).cells(header, records)
-    for spec in facts.cells:
-        for name, found in _cells(spec, records, str(header["run_id"]), rules):
+    run = str(header["run_id"])
+    made = {name: one.cell(run) for name, one in cell_units(header, records, rules).items()}
+    open_ones = [name for name, one in made.items() if one.filtered + one.cut + one.failed and not one.unjudged]
+    if open_ones:
+        ends = [cell_units(header, records, rules, lost) for lost in (0.0, 1.0)]
+        for name in open_ones:
+            low, high = (float(Fraction(end[name].cell(run).exact or 0)) for end in ends)
+            made[name] = replace(made[name], bounds=(low, high))
+    return made
+
+
+def cell_units(
+    header: Mapping[str, Any],
+    records: Sequence[Record],
+    rules: Mapping[str, Rule] = NO_RULES,
+    lost: float | None = None,
+) -> dict[str, CellUnits]:
+    """Return what each cell of a run is the mean of, where its facts name cells; raises DataError for a name twice.
+
+    With `lost` this is the score of all that was filtered, cut or failed.
+    """
+    made: dict[str, CellUnits] = {}
+    for spec in header_facts(header, records).cells:
+        for name, found in _cells(spec, records, rules, lost):
             if name in made:
                 raise DataError(f"run {header['run_id']}: two cells are called {name!r}; correct the task's facts.")
             made[name] = found
@@ -214,10 +235,24 @@ def chosen_by(spec: CellSpec, records: Sequence[Record]) -> list[Record]:
     return [r for r in records if all(tag_of(t, r).strip().lower() == value for t, value in wanted.items())]
 
 
+@dataclass(frozen=True, slots=True)
+class CellUnits:
+    """What a cell is the mean of: records, each with its weight; of a macro cell in strata that count alike."""
+
+    strata: Sequence[Sequence[tuple[Record, Fraction]]]
+    is_macro: bool = False
+
+    def cell(self, run: str) -> Cell:
+        """Return the cell."""
+        if self.is_macro:
+            return macro_cell([[record for record, _ in stratum] for stratum in self.strata], run)
+        return weighted_cell([r for r, _ in self.strata[0]], [weight for _, weight in self.strata[0]], run)
+
+
 def _cells(
-    spec: CellSpec, records: Sequence[Record], run: str, rules: Mapping[str, Rule]
-) -> Iterator[tuple[str, Cell]]:
-    """Yield the cells of one spec with their names."""
+    spec: CellSpec, records: Sequence[Record], rules: Mapping[str, Rule], lost: float | None
+) -> Iterator[tuple[str, CellUnits]]:
+    """Yield what the cells of one spec are made of, with their names."""
     chosen = chosen_by(spec, records)
     if spec.rule in rules:
         regraded = [record for unit, _ in rules[spec.rule](chosen) for record in unit]
@@ -226,32 +261,19 @@ def _cells(
     if spec.average == "each" and spec.values:
         for value in spec.values:
             members = [record for record in chosen if by(record).strip().lower() == value.lower()]
-            yield spec.name.replace("{}", value), _cell_of(spec, members, run)
+            yield spec.name.replace("{}", value), CellUnits([_units(spec, members, lost)])
     elif spec.average == "each":
         for value, members in sorted(grouped(chosen, by).items()):
-            yield spec.name.replace("{}", value or "-"), _cell_of(spec, members, run)
+            yield spec.name.replace("{}", value or "-"), CellUnits([_units(spec, members, lost)])
     elif spec.average == "micro":
-        yield spec.name, _cell_of(spec, chosen, run)
+        yield spec.name, CellUnits([_units(spec, chosen, lost)])
     elif all(map(by, chosen)):
-        yield spec.name, _bounded(lambda units: macro_cell([record for record, _ in units], run, by), spec, chosen)
+        units = [record for record, _ in _units(spec, chosen, lost)]
+        strata = [[(record, Fraction(1)) for record in members] for members in grouped(units, by).values()]
+        yield spec.name, CellUnits(strata, is_macro=True)
 
 
-def _cell_of(spec: CellSpec, records: Sequence[Record], run: str) -> Cell:
-    return _bounded(lambda units: weighted_cell([r for r, _ in units], [w for _, w in units], run), spec, records)
-
-
-def _bounded(
-    make: Callable[[Sequence[tuple[Record, Fraction]]], Cell], spec: CellSpec, records: Sequence[Record]
-) -> Cell:
-    """Return the cell that `make` gives, with what it would be had all that was lost been wrong, and right."""
-    found = make(_units(spec, records))
-    if found.filtered + found.cut + found.failed == 0 or found.unjudged:
-        return found
-    low, high = (float(Fraction(make(_units(spec, records, lost)).exact or 0)) for lost in (0.0, 1.0))
-    return replace(found, bounds=(low, high))
-
-
-def _units(spec: CellSpec, records: Sequence[Record], lost: float | None = None) -> list[tuple[Record, Fraction]]:
+def _units(spec: CellSpec, records: Sequence[Record], lost: float | None) -> list[tuple[Record, Fraction]]:
     """Return what is averaged: the records, or one for each unit of them, each with its weight.
 
     With `lost` this is the score of what was filtered, cut or failed.

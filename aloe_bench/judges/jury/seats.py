@@ -8,7 +8,7 @@ import logging
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
@@ -120,7 +120,7 @@ def _judge(table: Mapping[str, Any], where: str) -> JudgeConfig:
 def _decoding(table: object, where: str) -> Decoding:
     if not isinstance(table, dict):
         raise DataError(f"{where} must be a table, [judge.decoding].")
-    _known(table, set(get_type_hints(Decoding)), where)
+    _known(table, set(get_type_hints(Decoding)) - {"reasoning_tokens"}, where)
     temperature, tokens = table.get("temperature", 0.0), table.get("max_new_tokens", DEFAULT_MAX_NEW_TOKENS)
     if isinstance(temperature, bool) or not isinstance(temperature, int | float) or not 0 <= temperature < 100:
         raise DataError(f"{where}: temperature {temperature!r} is not a number from 0.")
@@ -270,7 +270,7 @@ class Jury:
                     **file,
                     "model": config.model,
                     "revision": config.revision,
-                    "decoding": asdict(config.decoding),
+                    "decoding": config.decoding.to_json(),
                     "constrained": config.constrained,
                     "settings": settings,
                 }
