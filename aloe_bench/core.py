@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["choice", "yes_no", "open"]
-Variant = Literal["assistive", "adversarial", "neutral"]
+Variant = Literal["assistive", "adversarial", "neutral", "mention", "mention_truth"]
 Finish = Literal["stop", "length", "error"]
 # How providers say, in their finish reason, that their filter stopped a prompt or a reply.
 FILTERS = frozenset(

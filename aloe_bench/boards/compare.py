@@ -69,8 +69,6 @@ def compared(first: Side, second: Side, *, by: str | None = None, margin: float 
     refuse_other_questions(first, second)
     (_, one, before, _), (_, two, after, _) = first, second
     attacked = is_attacked(before)
-    if attacked and by is not None:
-        raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
     groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}
     groups |= _control_groups(first, second)
     within = Within.pooled([column for columns in groups.values() for column in columns.values()])
@@ -163,14 +161,18 @@ def _scores(before: Sequence[Record], after: Sequence[Record]) -> MeasureColumn:
 
 
 def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict[str, MeasureColumn]:
-    found = sorted({record.tags.get(tag, "") for record in before} - {""})
-    if not found:
+    """Return row -> column of each value of a tag; of an attacked table for each task and column of Table 4."""
+    chosen: dict[str, list[int]] = {}
+    for i, record in enumerate(before):
+        shown = record.cue is None or record.cue.variant == "adversarial"
+        if shown and (value := record.tags.get(tag, "")):
+            attack = f"{record.tags['task']}/{record.tags['attack'] or BASELINE}, " if is_attacked([record]) else ""
+            chosen.setdefault(f"{attack}{tag}={value}", []).append(i)
+    if not chosen:
         known = ", ".join(sorted({key for record in before for key in record.tags}))
         raise UsageError(f"--by {tag}: no item has this tag. Tags here: {known}.")
-    chosen = {value: [i for i, r in enumerate(before) if r.tags.get(tag) == value] for value in found}
     return {
-        f"{tag}={value}": _scores([before[i] for i in items], [after[i] for i in items])
-        for value, items in chosen.items()
+        name: _scores([before[i] for i in chosen[name]], [after[i] for i in chosen[name]]) for name in sorted(chosen)
     }
 
 

@@ -170,6 +170,13 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
         drop("assistance_gain", assistive, base)
     if neutral := arms.get("neutral"):
         drop("neutral_drop", base, neutral)
+    if mention := arms.get("mention"):
+        if neutral:
+            drop("priming", neutral, mention)
+        if claimed := arms.get("adversarial"):
+            drop("claiming", mention, claimed)
+    if neutral and (named := arms.get("mention_truth")):
+        drop("priming_truth", named, neutral)
     if not (misled := arms.get("adversarial")):
         return columns
     accuracy("baseline_of_these", misled, base)
