@@ -85,6 +85,7 @@ class Options(TypedDict, total=False):
     parser: str
     temperature: float
     max_new_tokens: int
+    reasoning_tokens: int | None
     seed: int
     limit: int | None
     controls: Sequence[Arm]
@@ -118,6 +119,7 @@ def evaluate(
     parser: str = "strict",
     temperature: float = _DEFAULT.temperature,
     max_new_tokens: int = _DEFAULT.max_new_tokens,
+    reasoning_tokens: int | None = None,
     seed: int = _DEFAULT.seed,
     limit: int | None = None,
     controls: Sequence[Arm] = (),
@@ -137,10 +139,11 @@ def evaluate(
 
     `model` is a checkpoint folder or hub id, "mock", a ModelSpec (a server, another back end, its options), or any
     object that is a Model. A task is a name, "heart:FOLDER", or any object that is a Task. As with `aloe-bench run`, an
-    unfinished run is resumed, and a failed call has no score; `fresh` starts another run. `extend_cut` gives greedy
-    replies that were cut so many tokens beyond the limit, also in the finished run. `engine` "vlmeval" lets
-    VLMEvalKit's runner ask; `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both
-    build the model themselves, so they take a name or a ModelSpec.
+    unfinished run is resumed, and a failed call has no score; `fresh` starts another run. `reasoning_tokens` closes
+    reasoning after so many tokens (`hf`; `max_new_tokens` more may follow). `extend_cut` gives greedy replies that were
+    cut so many tokens beyond the limit, also in the finished run. `engine` "vlmeval" lets VLMEvalKit's runner ask;
+    `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both build the model
+    themselves, so they take a name or a ModelSpec.
     Raises UsageError for what does not fit together, DataError for data, ModelError for a model that cannot be used;
     all of it before anything is written.
     """
@@ -149,7 +152,7 @@ def evaluate(
     found: list[Task] = [registry.task(task) if isinstance(task, str) else task for task in wanted]
     settings = Settings(
         output=Path(output),
-        decoding=Decoding(temperature, max_new_tokens, seed),
+        decoding=Decoding(temperature, max_new_tokens, seed, reasoning_tokens),
         protocol=protocol,
         parser=parser,
         answer=answer,
@@ -255,16 +258,18 @@ def evaluate_plans(
     for plan in plans:
         engine = engines.engine(plan.task) if engines else None
         loop.check_able(plan, model, suited(settings, plan.task), engine)
+        loop.check_reasoning(plan, model, suited(settings, plan.task), engine)
         extend.check_extendable(plan, suited(settings, plan.task), engine)
     summaries = []
     for plan in plans:
         with progress(plan.task.name) as report:
             engine = engines.engine(plan.task) if engines else None
             folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, report, engine)
-        left, already = 0, runlog.is_finished(folder)
+        left = 0
         if settings.extend_cut is not None:
             with progress("cut replies") as report:
                 left = extend.extend_cut(folder, plan, model, suited(settings, plan.task), report)
+        already = runlog.is_finished(folder)
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
             with progress("verdicts") as report:
                 left += jury.grade(folder, report)

@@ -53,6 +53,7 @@ class RunOptions:
     parser: str
     max_new_tokens: int
     temperature: float
+    reasoning_tokens: int | None
     extend_cut: int | None
     batch_size: int
     engine: str
@@ -114,6 +115,11 @@ class RunOptions:
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
 @click.option(
+    "--reasoning-tokens",
+    type=click.IntRange(1),
+    help="Close the model's reasoning after so many tokens; --max-new-tokens more may follow (--backend hf).",
+)
+@click.option(
     "--extend-cut",
     type=click.IntRange(1),
     help="Give replies that were cut so many tokens beyond --max-new-tokens, also in the finished run (greedy only).",
@@ -158,7 +164,7 @@ def _run(wanted: RunOptions) -> None:
     tasks = [registry.task(name) for name in names]
     settings = Settings(
         output=wanted.output,
-        decoding=Decoding(wanted.temperature, wanted.max_new_tokens, wanted.seed),
+        decoding=Decoding(wanted.temperature, wanted.max_new_tokens, wanted.seed, wanted.reasoning_tokens),
         protocol=wanted.protocol,
         parser=wanted.parser,
         answer=wanted.answer,

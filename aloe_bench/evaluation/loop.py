@@ -62,6 +62,21 @@ def check_able(plan: Plan, model: Model, settings: Settings, engine: Engine | No
         raise UsageError(f"{plan.task.name}: an open question has no options to score; use --protocol generate.")
 
 
+def check_reasoning(plan: Plan, model: Model, settings: Settings, engine: Engine | None = None) -> None:
+    """Raise UsageError if reasoning is to be bounded, and this model, protocol or engine cannot."""
+    if settings.decoding.reasoning_tokens is None:
+        return
+    name, bound = model.name, "--reasoning-tokens"
+    if settings.protocol != "generate" or engine is not None:
+        raise UsageError(f"{plan.task.name}: {bound} bounds replies that our own loop generates; leave it out here.")
+    if settings.decoding.temperature > 0:
+        raise UsageError(f"{plan.task.name}: {bound} needs --temperature 0.")
+    if not hasattr(model, "reasoning_tags"):
+        raise UsageError(f"{name}: this back end cannot bound its reasoning; use --backend hf, or leave {bound} out.")
+    if model.reasoning_tags is None:
+        raise UsageError(f"{name}: it has no reasoning tag, so there is nothing to bound; leave {bound} out.")
+
+
 def _parent(output: Path, model_name: str, task: Task) -> Path:
     return output / safe_name(model_name) / safe_name(task.name)
 
@@ -202,7 +217,7 @@ def ask(model: Model, chunk: Sequence[Request], settings: Settings) -> Iterator[
 def _header(
     plan: Plan, model: Model, settings: Settings, model_facts: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> dict[str, Any]:
-    task, described, decoding = plan.task, dict(model.describe()), asdict(settings.decoding)
+    task, described, decoding = plan.task, dict(model.describe()), settings.decoding.to_json()
     profile = {"profile": described.pop("profile")} if "profile" in described else {}
     return {
         "schema": runlog.SCHEMA,

@@ -78,6 +78,12 @@ def _check_looks(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
 
 
 def _check_classes(source: Source, problems: Problems) -> None:
+    if any(image.asked for image in source.images):
+        for name in dict.fromkeys(text for image in source.images if image.asked for text in image.asked.options):
+            for wrong in undrawable(name):
+                why = "which cannot be drawn right; ask for attacks on the prompt only (--type prompt,sycophancy)"
+                problems.add(source.name, f"option {name!r} holds {wrong}, {why}")
+        return
     text = (source.root / "dataset.toml").read_text(encoding="utf-8-sig")
     for task, classes in (("classification", source.classification), ("detection", source.detection)):
         for name, form in zip(classes.names, classes.forms, strict=True) if classes else ():
@@ -107,8 +113,9 @@ def _drawn_wordings(recipe: HeartRecipe, drawn: list[Attack]) -> Iterator[tuple[
     for name, table in tables.items():
         if isinstance(table, CueTable):
             for wording in recipe.templates.cues[name]:
-                for key in CUE_NEEDS:
+                for key in (*CUE_NEEDS, "neutral_detection"):
                     yield f"[[{name}]] {wording.id!r} {key}", getattr(wording, key)
         else:
-            for key, text in recipe.templates.phrases[name].items():
-                yield f"[{name}] {key}", text
+            for phrases in recipe.templates.phrases[name]:
+                for key, text in phrases.items():
+                    yield f"[{name}] {key}", text

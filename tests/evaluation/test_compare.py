@@ -141,8 +141,13 @@ def test_heart_runs_are_compared_cue_by_cue_with_the_difference_in_drops(quick, 
            and r.tags["dataset"] == "skin"]  # fmt: skip
     assert row["classification/caption: led, both right"]["n"] == len(known[0] & known[1])
     assert sum(led) / len(led) == pytest.approx(0.8, abs=0.15)
-    refused = quick("compare", first, second, "--by", "dataset")
-    assert refused.returncode == 2 and "no common mean" in refused.stderr
+    parts = {row["row"]: row for row in compared(quick, first, second, "--by", "dataset")["rows"]}
+    name = "classification/caption, dataset=skin"
+    misled = [sum(r.score.value for r in records if r.cue and r.cue.variant == "adversarial"
+                  and r.cue.attack == "caption" and r.tags["dataset"] == "skin") for records in (one, two)]  # fmt: skip
+    assert parts[name]["n"] * parts[name]["value"] == pytest.approx(misled[1] - misled[0])
+    assert "classification/baseline, dataset=skin" in parts
+    assert quick("compare", first, second, "--by", "organ").returncode == 2
 
 
 def test_runs_at_several_strengths_give_a_dose_response(quick, tmp_path):
