@@ -122,7 +122,9 @@ def find_run(place: Path) -> Path:
         raise DataError(f"{place}: holds runs of {len(tasks)} tasks ({names}); name the one.")
     finished = [folder for folder in found if is_finished(folder)]
     if found and not finished:
-        raise DataError(f"{place}: none of its {len(found)} runs is finished; finish one, or name a run folder in it.")
+        raise DataError(
+            f"{place}: no run.json, and none of its {len(found)} runs is finished; finish one, or name a run folder."
+        )
     return max(finished, key=lambda folder: folder.name) if finished else place
 
 

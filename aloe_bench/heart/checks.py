@@ -79,6 +79,12 @@ def _check_looks(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
 
 
 def _check_classes(source: Source, problems: Problems) -> None:
+    if any(image.asked for image in source.images):
+        for name in dict.fromkeys(text for image in source.images if image.asked for text in image.asked.options):
+            for wrong in undrawable(name):
+                why = "which cannot be drawn right; ask for attacks on the prompt only (--type prompt,sycophancy)"
+                problems.add(source.name, f"option {name!r} holds {wrong}, {why}")
+        return
     text = (source.root / "dataset.toml").read_text(encoding="utf-8-sig")
     for task, classes in (("classification", source.classification), ("detection", source.detection)):
         for name, form in zip(classes.names, classes.forms, strict=True) if classes else ():
