@@ -24,10 +24,11 @@ class AttackOptions:
 
     new_source: Path | None
     source: tuple[Path, ...]
+    questions: tuple[str, ...]
     output: Path | None
     type: str
     strength: tuple[str, ...]
-    templates: str
+    templates: str | None
     parity: bool
     seed: int
     limit: int | None
@@ -42,10 +43,11 @@ class AttackOptions:
 
 @click.command()
 @click.option("--source", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable.")
+@click.option("--from", "questions", multiple=True, help="mcq:FILE, questions of your own, in place of --source.")
 @click.option("--output", type=click.Path(path_type=Path), help="The new folder (with --preview: the PNG file).")
 @click.option("--type", default="all", show_default=True, help=f"{', '.join(ATTACKS)}; a,b or a+b; or FILE.py:NAME.")
 @click.option("--strength", multiple=True, help="SETTING=VALUE, e.g. caption.size=2,sycophancy.authority=high.")
-@click.option("--templates", default="clinical", show_default=True, help="A shipped set, or a TOML file of yours.")
+@click.option("--templates", help="A shipped set, or a TOML file of yours.  [default: clinical; of --from: answers]")
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
 @click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
@@ -73,23 +75,31 @@ def attack(**options: Any) -> None:
             f"{wanted.new_source}: fill in dataset.toml, labels.csv, images/ and annotations/, then try --dry-run."
         )
         return
-    if not wanted.source:
-        raise click.UsageError("--source is missing: a source folder. --new-source FOLDER writes a template of one.")
+    if bool(wanted.source) == bool(wanted.questions):
+        both = "either --source or --from, not both" if wanted.source else "--source is missing: a source folder"
+        raise click.UsageError(
+            f"{both}. --new-source FOLDER writes a template of one; --from mcq:FILE takes questions."
+        )
     if wanted.output is None and not wanted.dry_run:
         raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
     from aloe_bench.api.tables import recipe
+    from aloe_bench.heart.sources.questions import TEMPLATES, opened
 
-    sources = _load(wanted.source)
-    tasks = {task for source in sources for task in source.tasks}
-    made = recipe(wanted.type, wanted.templates, wanted.seed, wanted.strength, wanted.parity, tasks)
-    _caution_sources(sources, wanted.type)
-    _act(sources, made, wanted)
+    named: list[Path | str] = [*wanted.source, *map(_question_file, wanted.questions)]
+    templates = wanted.templates or (TEMPLATES if wanted.questions else None)
+    with opened(named) as sources:
+        tasks = {task for source in sources for task in source.tasks}
+        made = recipe(wanted.type, templates, wanted.seed, wanted.strength, wanted.parity, tasks)
+        _caution_sources(sources, wanted.type)
+        _act(sources, made, wanted)
 
 
-def _load(folders: tuple[Path, ...]) -> list[Source]:
-    from aloe_bench.heart.sources.source import load_source
+def _question_file(name: str) -> str:
+    from aloe_bench.heart.sources.questions import is_questions
 
-    return [load_source(folder) for folder in folders]
+    if not is_questions(name):
+        raise click.UsageError(f"--from {name!r}: expected mcq:FILE, a table of multiple-choice questions.")
+    return name
 
 
 def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> None:

@@ -34,7 +34,7 @@ from aloe_bench.heart.places import Elsewhere, Places
 from aloe_bench.heart.plan import ItemKey
 from aloe_bench.heart.problems import Problems
 from aloe_bench.heart.sources.leftovers import sentences
-from aloe_bench.heart.sources.source import Source
+from aloe_bench.heart.sources.source import MAX_OPTIONS, Source
 from aloe_bench.heart.survey import FILE as PLACES
 from aloe_bench.heart.survey import places_text, survey
 from aloe_bench.heart.table.write import TableWriter, item_boxes
@@ -201,7 +201,8 @@ def build(
     with NewFolder(output, overwrite=overwrite, known_by="manifest.json") as folder:
         pictures = folder / "images"
         pictures.mkdir()
-        table = TableWriter(folder / "heart.parquet", images=pictures if embed else None)
+        many = any(job.image.asked and len(job.image.asked.options) > MAX_OPTIONS for job in work.jobs)
+        table = TableWriter(folder / "heart.parquet", images=pictures if embed else None, many_options=many)
         tally = _Tally(work, sources)
         outcomes = workers.ordered(partial(run_job, recipe, pictures), work.jobs, n_workers)
         for done, outcome in enumerate(outcomes, start=1):

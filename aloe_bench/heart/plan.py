@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw.overlays import PixelBox
+from aloe_bench.heart.draw.rendering import plain_name
 from aloe_bench.heart.sentences import CueWording, Question, TemplateSet, fill
-from aloe_bench.heart.sources.source import Classes, TaskKind
+from aloe_bench.heart.sources.source import Asked, Classes, TaskKind
 from aloe_bench.seeds import rng_for
 
 BoxKind = Literal["annotated", "generated"]
@@ -177,6 +178,14 @@ def plan_classification(
     return _plan(key, cluster, classes, templates, seed, dose, options, answer, target, tuple(chosen), ())
 
 
+def plan_asked(key: ItemKey, cluster: str, asked: Asked, templates: TemplateSet, seed: int, dose: Dose) -> ItemPlan:
+    """Return the plan of a question that a picture brings: its wording and its options as they are."""
+    classes, places = Classes(asked.options, asked.options, len(asked.options)), tuple(range(len(asked.options)))
+    target = _target(key, seed, [place for place in places if place != key.true_class])
+    plan = _plan(key, cluster, classes, templates, seed, dose, asked.options, key.true_class, target, places, ())
+    return replace(plan, question=Question("own", key.task, asked.question.replace("$", "$$")))
+
+
 def plan_detection(
     key: ItemKey,
     cluster: str,
@@ -212,7 +221,7 @@ def plan_detection(
 
 def _named(classes: Classes, n: int, colour: str, slot: Slot) -> NamedBox:
     if classes.box_names == "colours":
-        return NamedBox(f"{colour.capitalize()} box", "", colour, slot)
+        return NamedBox(f"{plain_name(colour).capitalize()} box", "", colour, slot)
     return NamedBox(f"Box {n}", f"Box {n}", colour, slot)
 
 

@@ -24,6 +24,7 @@ from aloe_bench.heart.plan import MENTIONS, VARIANTS
 from aloe_bench.heart.table import published
 from aloe_bench.heart.table.boxes import boxes_in
 from aloe_bench.heart.table.read import HeartRow, TablePictures, dataset_names, read_rows, table_files
+from aloe_bench.heart.table.write import MORE_OPTIONS
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetch import Fetch
 
@@ -49,7 +50,7 @@ class HeartTask:
     revision: str
     licence: str
     modality: str
-    version: int = 1
+    version: int = 2
     facts: Facts = FACTS
     manifest: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     frames: dict[str, Frames] = field(default_factory=dict, compare=False, repr=False)
@@ -243,14 +244,28 @@ def _attack_of(approach: str) -> str | None:
 
 def _choices(row: HeartRow) -> tuple[str, ...]:
     cells = [row.optional(letter) for letter in "ABCD"]
+    more = row.optional(MORE_OPTIONS)
+    if more is not None:
+        cells += _more(more, row.where)
     choices = tuple(cell for cell in cells if cell is not None)
     if len(choices) < 2 or any(cell is not None for cell in cells[len(choices) :]):
-        raise DataError(f"{row.where}: options {cells}; expected two to four, from A on and without a gap.")
+        raise DataError(f"{row.where}: options {cells}; expected two or more, from A on and without a gap.")
     if row.optional("n_options") is not None and _whole(row, "n_options") != len(choices):
         raise DataError(f"{row.where}: n_options {_whole(row, 'n_options')}, but {len(choices)} options.")
     if len(set(choices)) < len(choices):
         raise DataError(f"{row.where}: options {list(choices)}; expected no text twice.")
     return choices
+
+
+def _more(text: str, where: str) -> list[str]:
+    """Return the options from E on."""
+    try:
+        listed = json.loads(text)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed) or len(listed) > 22:
+        raise DataError(f"{where}: {MORE_OPTIONS} {text[:60]!r}; expected a JSON list of up to 22 texts.")
+    return listed
 
 
 def _cue_target(row: HeartRow, variant: Variant, answer: str, letters: str) -> str | None:

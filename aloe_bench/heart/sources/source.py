@@ -43,8 +43,19 @@ class Classes:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The picture's own question in place of a template's, and its options; `class_index` is the right one's place."""
+
+    question: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One listed picture. `declared_size` is what a COCO file says, to be held against the pixels."""
+    """One listed picture. `declared_size` is what a COCO file says, to be held against the pixels.
+
+    `asked` is its own question, where it brings one.
+    """
 
     image_id: str
     path: Path
@@ -54,6 +65,7 @@ class SourceImage:
     boxes: tuple[Annotation, ...] = ()
     mask: Path | None = None
     declared_size: tuple[int, int] | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ OURS = {
     "source_print": "string", "cue_names": "string", "authority": "string", "bias": "string", "box_kind": "string",
 }  # fmt: skip
 COLUMNS = (*PUBLISHED, *OURS)
+# Of a table with a question of more than four options: those from E on, as a JSON list. Others have no such column.
+MORE_OPTIONS = "more_options"
 
 
 def row(
@@ -57,7 +59,8 @@ def row(
         "source_id": plan.key.source_id,
         "true_class": plan.key.true_class,
         "question": shown.question,
-        **dict(zip(LETTERS, plan.options, strict=False)),
+        **dict(zip("ABCD", plan.options, strict=False)),
+        MORE_OPTIONS: _json(plan.options[4:]) if len(plan.options) > 4 else None,
         "answer": LETTERS[plan.answer],
         "true_class_name": plan.classes.names[plan.key.true_class],
         "caption": shown.caption,
@@ -170,12 +173,12 @@ def _json(value: Any) -> str:
 class TableWriter:
     """Writes rows to one parquet file, a row group at a time; `index` is given in the order of writing."""
 
-    def __init__(self, path: Path, *, images: Path | None = None) -> None:
+    def __init__(self, path: Path, *, images: Path | None = None, many_options: bool = False) -> None:
         """`images` is the folder whose pictures are embedded in the table; None writes their paths."""
         import pyarrow.parquet as parquet
 
         self._images, self._waiting = images, list[dict[str, Any]]()
-        self._schema = schema(embed=images is not None)
+        self._schema = schema(embed=images is not None, many_options=many_options)
         self._file = parquet.ParquetWriter(path, self._schema, compression="zstd")
         self.rows = 0
 
@@ -208,18 +211,19 @@ class TableWriter:
         return {"bytes": (self._images / name).read_bytes(), "path": name}
 
 
-def schema(*, embed: bool) -> Any:
+def schema(*, embed: bool, many_options: bool = False) -> Any:
     """Return the pyarrow schema; with `embed` the hub's feature description is in it, so that `datasets` decodes."""
     import pyarrow
 
     types = {"string": pyarrow.string(), "int64": pyarrow.int64(), "float64": pyarrow.float64()}
     picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     types["image"] = picture if embed else types["string"]
-    fields = [pyarrow.field(name, types[kind]) for name, kind in {**PUBLISHED, **OURS}.items()]
+    columns = {**PUBLISHED, **OURS, **({MORE_OPTIONS: "string"} if many_options else {})}
+    fields = [pyarrow.field(name, types[kind]) for name, kind in columns.items()]
     if not embed:
         return pyarrow.schema(fields)
     features = {
         name: {"_type": "Image"} if kind == "image" else {"dtype": kind, "_type": "Value"}
-        for name, kind in {**PUBLISHED, **OURS}.items()
+        for name, kind in columns.items()
     }
     return pyarrow.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
