@@ -152,7 +152,8 @@ def _cell(text: str) -> str:
 _LATEX = {
     "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "^": "\\^{}", "_": "\\_",
     "~": "\\~{}", "%": "\\%", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "[": "{[}", "]": "{]}",
-    "†": "\\dag{}", "‡": "\\ddag{}", "§": "\\S{}", "≈": "$\\approx$", "↓": "$\\downarrow$", "–": "--", "…": "\\ldots{}",
+    "†": "\\dag{}", "‡": "\\ddag{}", "§": "\\S{}", "◊": "$\\diamond$", "≈": "$\\approx$",
+    "↓": "$\\downarrow$", "–": "--", "…": "\\ldots{}",
     '"': "\\textquotedbl{}", "`": "\\textasciigrave{}", "'": "\\textquotesingle{}", "−": "$-$", "\ufffd": "?",
 }  # fmt: skip
 

@@ -72,7 +72,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
         if "controls" in summary:
             show_controls(console, summary)
     for summary in summaries:
-        if caution := unread_caution(summary):
+        for caution in filter(None, (unread_caution(summary), unverified_caution(summary))):
             console.print(caution, soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
         console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)
@@ -91,6 +91,14 @@ def unread_caution(summary: Mapping[str, Any]) -> str:
         f"Caution: {summary['task']}, {name}: {worst['unread']} of {worst['n']} replies name no option{shown}. They "
         "count as wrong, and the row is not ranked. Try --max-new-tokens, --answer text or --protocol logprob."
     )
+
+
+def unverified_caution(summary: Mapping[str, Any]) -> str:
+    """Return what to say of a run whose data are not known to be its benchmark's; "" of others."""
+    verified = summary.get("verified")
+    if not verified or verified["by"]:
+        return ""
+    return f"Data not verified: {summary['task']}: {verified['why']}. Pages mark its row and do not rank it."
 
 
 def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
