@@ -146,6 +146,7 @@ def evidence(folder: Path) -> Evidence:
         "prompt_sha256": header.get("prompt_sha256"),
         "parser": header.get("parser"),
         "answer": header.get("answer", "letter"),
+        **({"defence": header["defence"]} if header.get("defence") else {}),
         "decoding": header.get("decoding"),
         "seed": header.get("seed"),
         "judges": header.get("judges"),

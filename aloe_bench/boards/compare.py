@@ -34,7 +34,7 @@ from aloe_bench.stats.paired import Difference
 
 # What makes two runs answer the same questions; other differences of their headers are named, not refused.
 SAME = ("task.name", "task.version", "task.data_sha256")
-NAMED = ("prompt_sha256", "protocol", "parser", "answer", "decoding", "judges")
+NAMED = ("prompt_sha256", "defence", "protocol", "parser", "answer", "decoding", "judges")
 # Of how a model was asked, what a user sets; two models differ in the rest of their profiles anyway.
 PROFILE = ("template", "template_args", "min_pixels", "max_pixels", "reasoning_effort")
 # A subgroup smaller than this is shown and not tested.

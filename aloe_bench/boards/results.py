@@ -163,6 +163,11 @@ class Controlled(TypedDict):
     same_patient: NotRequired[bool]
 
 
+class DefenceFacts(TypedDict):
+    name: str
+    sha256: str
+
+
 class Result(TypedDict):
     run: str
     model: ModelFacts
@@ -171,6 +176,7 @@ class Result(TypedDict):
     engine: NotRequired[EngineFacts | None]
     parser: NotRequired[str | None]
     answer: NotRequired[str | None]
+    defence: NotRequired[DefenceFacts]
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
     extended: NotRequired[int]

@@ -41,6 +41,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in every),
         "output_tokens": sum(record.prediction.output_tokens or 0 for record in every),
         "jury": tally(records) if any(record.score.verdicts for record in records) else None,
+        "verified": header["task"].get("verified"),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell, corrected.get(name)) for name, cell in cells.items()},
