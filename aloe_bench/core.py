@@ -6,7 +6,7 @@ Standard library only. Frozen dataclasses for values, Protocols for what others 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["choice", "yes_no", "open"]
-Variant = Literal["assistive", "adversarial", "neutral"]
+Variant = Literal["assistive", "adversarial", "neutral", "mention", "mention_truth"]
 Finish = Literal["stop", "length", "error"]
 # How providers say, in their finish reason, that their filter stopped a prompt or a reply.
 FILTERS = frozenset(
     ("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii", "image_safety", "guardrail")
 )
 Outcome = Literal["answered", "refused", "filtered", "cut", "unread", "failed"]
+Refusal = Literal["policy", "cannot-tell"]
 Role = Literal["system", "user", "assistant"]
 AnswerProtocol = Literal["generate", "logprob"]
 AnswerForm = Literal["letter", "text"]
@@ -142,7 +143,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a model sees of a sample; it never holds the target."""
+    """What a model sees of a sample; it never holds the target. `begun` are words that its reply already holds."""
 
     id: str
     messages: tuple[Message, ...]
@@ -150,6 +151,7 @@ class Request:
     options: tuple[str, ...] = ()
     json_schema: Mapping[str, object] | None = None
     chat: bool = True
+    begun: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,11 +186,17 @@ class Decoding:
     """How replies are sampled; written whole into the header of a run.
 
     Above temperature 0 every reply is drawn from `seed` and the request's id; at 0 `seed` changes nothing.
+    `reasoning_tokens` bounds the reasoning: it is closed after so many, and `max_new_tokens` more may follow.
     """
 
     temperature: float = 0.0
     max_new_tokens: int = 512
     seed: int = 0
+    reasoning_tokens: int | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """Return it as headers hold it: what is not set is left out."""
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +284,7 @@ class Score:
     """`value` is in [0, 1], or None where it could not be measured (never 0 for that).
 
     `parsed` is the option read from the reply, None if none could be; `rule` says how. `outcome` is None in logs of
-    before it was decided.
+    before it was decided; `answers.outcome.outcome_of` knows it of those too. `refusal` is why a refused reply refuses.
     """
 
     value: float | None
@@ -284,6 +292,7 @@ class Score:
     rule: str
     verdicts: tuple[Verdict, ...] = ()
     outcome: Outcome | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +325,9 @@ class Cell:
     """One published number: `value` in [0, 1] with its 95 % interval, None if not measured.
 
     `exact` is the value as a fraction, from which the printed digits come; `unjudged` counts answers that wait for a
-    jury; `split` is the share of a jury's grades without a majority.
+    jury; `split` is the share of a jury's grades without a majority. `answered`, `refused`, `filtered`, `cut`, `unread`
+    and `failed` add up to `n`; `unread_by` counts the unread by cause. `bounds` are the values that would stand if
+    every filtered, cut and failed reply had been wrong, and right; None if there is none of these.
     """
 
     value: float | None
@@ -329,6 +340,12 @@ class Cell:
     exact: str | None = None
     unjudged: int = 0
     split: float | None = None
+    answered: int = 0
+    refused: int = 0
+    filtered: int = 0
+    cut: int = 0
+    bounds: tuple[float, float] | None = None
+    unread_by: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 def batches(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:

@@ -15,6 +15,7 @@ from aloe_bench.errors import UsageError
 from aloe_bench.evaluation import extend, loop, runlog
 from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.evaluation.controls import Arm
+from aloe_bench.evaluation.defence import load_defence
 from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, other_engine, suited
 from aloe_bench.models.make import ModelSpec, checked_options, is_miniature, make_model, model_facts, pinned
@@ -85,9 +86,11 @@ class Options(TypedDict, total=False):
     parser: str
     temperature: float
     max_new_tokens: int
+    reasoning_tokens: int | None
     seed: int
     limit: int | None
     controls: Sequence[Arm]
+    defence: Path | str | None
     batch_size: int
     name: str | None
     judges: Jury | None
@@ -118,9 +121,11 @@ def evaluate(
     parser: str = "strict",
     temperature: float = _DEFAULT.temperature,
     max_new_tokens: int = _DEFAULT.max_new_tokens,
+    reasoning_tokens: int | None = None,
     seed: int = _DEFAULT.seed,
     limit: int | None = None,
     controls: Sequence[Arm] = (),
+    defence: Path | str | None = None,
     batch_size: int = 8,
     name: str | None = None,
     judges: Jury | None = None,
@@ -137,10 +142,11 @@ def evaluate(
 
     `model` is a checkpoint folder or hub id, "mock", a ModelSpec (a server, another back end, its options), or any
     object that is a Model. A task is a name, "heart:FOLDER", or any object that is a Task. As with `aloe-bench run`, an
-    unfinished run is resumed, and a failed call has no score; `fresh` starts another run. `extend_cut` gives greedy
-    replies that were cut so many tokens beyond the limit, also in the finished run. `engine` "vlmeval" lets
-    VLMEvalKit's runner ask; `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both
-    build the model themselves, so they take a name or a ModelSpec.
+    unfinished run is resumed, and a failed call has no score; `fresh` starts another run. `reasoning_tokens` closes
+    reasoning after so many tokens (`hf`; `max_new_tokens` more may follow). `extend_cut` gives greedy replies that were
+    cut so many tokens beyond the limit, also in the finished run. `engine` "vlmeval" lets VLMEvalKit's runner ask;
+    `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both build the model
+    themselves, so they take a name or a ModelSpec.
     Raises UsageError for what does not fit together, DataError for data, ModelError for a model that cannot be used;
     all of it before anything is written.
     """
@@ -149,12 +155,13 @@ def evaluate(
     found: list[Task] = [registry.task(task) if isinstance(task, str) else task for task in wanted]
     settings = Settings(
         output=Path(output),
-        decoding=Decoding(temperature, max_new_tokens, seed),
+        decoding=Decoding(temperature, max_new_tokens, seed, reasoning_tokens),
         protocol=protocol,
         parser=parser,
         answer=answer,
         limit=limit,
         controls=tuple(controls),
+        defence=load_defence(str(defence)) if defence else None,
         chunk=chunk_of(batch_size),
         fresh=fresh,
         allow_partial=allow_partial,
@@ -255,16 +262,18 @@ def evaluate_plans(
     for plan in plans:
         engine = engines.engine(plan.task) if engines else None
         loop.check_able(plan, model, suited(settings, plan.task), engine)
+        loop.check_reasoning(plan, model, suited(settings, plan.task), engine)
         extend.check_extendable(plan, suited(settings, plan.task), engine)
     summaries = []
     for plan in plans:
         with progress(plan.task.name) as report:
             engine = engines.engine(plan.task) if engines else None
             folder = loop.run_plan(plan, model, suited(settings, plan.task), facts, asked, report, engine)
-        left, already = 0, runlog.is_finished(folder)
+        left = 0
         if settings.extend_cut is not None:
             with progress("cut replies") as report:
                 left = extend.extend_cut(folder, plan, model, suited(settings, plan.task), report)
+        already = runlog.is_finished(folder)
         if jury and any(sample.kind == "open" for _, sample in plan.samples):
             with progress("verdicts") as report:
                 left += jury.grade(folder, report)

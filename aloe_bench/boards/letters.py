@@ -12,10 +12,11 @@ from fractions import Fraction
 from typing import NotRequired, TypedDict, cast
 
 from aloe_bench import registry
+from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.boards.items import Items, is_item
 from aloe_bench.core import Cue, Outcome, Prediction, Record, Score, Variant, Verdict
 from aloe_bench.errors import DataError
-from aloe_bench.evaluation.cells import Rule, Units, chosen_by, is_failed, is_unread
+from aloe_bench.evaluation.cells import Rule, Units, chosen_by
 from aloe_bench.facts import Facts
 from aloe_bench.judges.jury import panel
 
@@ -100,9 +101,9 @@ def letter(record: Record) -> str:
     """Return the letter of one record; raises DataError for a score that is no grade."""
     score = record.score
     if score.value is None:
-        return FAILED if is_failed(record) else WAITING
-    if is_unread(record) and not score.value:
-        return UNREAD.get(score.outcome or "unread", UNREAD["unread"])
+        return FAILED if outcome_of(record) == "failed" else WAITING
+    if not score.value and not score.verdicts and (ended := UNREAD.get(outcome_of(record))):
+        return ended
     led = record.cue is not None and score.parsed is not None and score.parsed == record.cue.suggests
     if led and not score.value:
         return LED

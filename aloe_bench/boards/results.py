@@ -27,10 +27,16 @@ class Numbers(TypedDict):
     interval: tuple[float, float] | None
     n: int
     n_clusters: int
-    failed: int
+    answered: int
+    refused: int
+    filtered: int
+    cut: int
     unread: int
+    failed: int
     unjudged: int
     split: NotRequired[float | None]
+    bounds: NotRequired[tuple[float, float] | None]
+    unread_by: NotRequired[dict[str, int]]
 
 
 class ModelFacts(TypedDict):
@@ -106,6 +112,8 @@ class AttackMeasure(TypedDict):
     below_chance: NotRequired[bool]
     p_adjusted: NotRequired[float | None]
     detectable: NotRequired[float | None]
+    bounds: NotRequired[tuple[float, float] | None]
+    withheld: NotRequired[str]
 
 
 class Levels(TypedDict):
@@ -141,6 +149,11 @@ class Controlled(TypedDict):
     same_patient: NotRequired[bool]
 
 
+class DefenceFacts(TypedDict):
+    name: str
+    sha256: str
+
+
 class Result(TypedDict):
     run: str
     model: ModelFacts
@@ -149,6 +162,7 @@ class Result(TypedDict):
     engine: NotRequired[EngineFacts | None]
     parser: NotRequired[str | None]
     answer: NotRequired[str | None]
+    defence: NotRequired[DefenceFacts]
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
     extended: NotRequired[int]
@@ -158,6 +172,8 @@ class Result(TypedDict):
     left_out: NotRequired[list[str]]
     passed_over: NotRequired[dict[str, str]]
     cells: dict[str, Numbers]
+    cautions: NotRequired[list[str]]
+    unread_by: NotRequired[dict[str, dict[str, int]]]
     outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
     controls: NotRequired[dict[str, Controlled]]

@@ -29,6 +29,9 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 
 @click.command()
 @click.option("--annotations", required=True, type=click.Path(path_type=Path), help="CSV of the experts' labels.")
+@click.option(
+    "--raters", help="Who counts, e.g. ana,bo; all by default. Other columns and raters are left out, and named."
+)
 @click.option("--run", "run_folder", type=RunFolder(), help="A judged run of the answers they rated.")
 @click.option(
     "--mode",
@@ -54,6 +57,7 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
 def agreement(
     annotations: Path,
+    raters: str | None,
     run_folder: Path | None,
     mode: Mode,
     level: Level,
@@ -68,8 +72,8 @@ def agreement(
 ) -> None:
     """Compute Krippendorff's alpha among experts and with the jury, with intervals and checks.
 
-    The CSV has the columns item_id,rater,label, or item_id and one column a rater. Labels: correct,
-    partially correct, incorrect, ambiguous, or 1, 0.5, 0; an empty one is missing.
+    The table has the columns item_id,rater,label, or item_id and one column a rater; a column `cluster` says
+    what items share. Labels: correct, partially correct, incorrect, ambiguous, or 1, 0.5, 0; an empty one is missing.
     """
     import json
     from dataclasses import asdict
@@ -83,7 +87,15 @@ def agreement(
 
         check_matplotlib()
     result = measure(
-        annotations, run_folder, mode=mode, level=level, values=values, resamples=resamples, seed=seed, epsilon=epsilon
+        annotations,
+        run_folder,
+        mode=mode,
+        level=level,
+        values=values,
+        resamples=resamples,
+        seed=seed,
+        epsilon=epsilon,
+        raters=tuple(name.strip() for name in raters.split(",")) if raters else (),
     )
     header = None if run_folder is None else read_header(run_folder)
     source = {"aloe_bench": __version__, "annotations": _file(annotations), "run": _run(run_folder, header)}
@@ -122,9 +134,11 @@ def _run(folder: Path | None, header: dict[str, Any] | None) -> dict[str, Any] |
 
 
 def _print(result: Agreement) -> None:
-    from aloe_bench.judges.agreement.tables import counts_line, plain, tables, visible
+    from aloe_bench.judges.agreement.tables import counts_line, left_over, plain, tables, visible
 
     click.echo(counts_line(result) + "\n")
+    for sentence in left_over(result):
+        click.echo(sentence)
     for table in tables(result):
         click.echo(plain(table) + "\n")
     for caution in result.cautions:

@@ -7,7 +7,8 @@ from typing import Any
 
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import is_unread, tally, task_cells, task_sections
+from aloe_bench.evaluation.cells import tally, task_cells, task_sections
+from aloe_bench.evaluation.outcomes import cautions, numbers_of_outcomes
 from aloe_bench.files import write_json
 
 
@@ -31,7 +32,6 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "first_failure": next(
             (f"{r.sample_id}: {r.prediction.error}" for r in every if r.prediction.finish == "error"), None
         ),
-        "first_unread": next((r.prediction.text for r in records if is_unread(r) and r.prediction.text), None),
         "unjudged": sum(record.score.rule == "unjudged" for record in records),
         "partial": bool(header["partial"] or header["limit"] is not None or header["shard"]),
         "seconds": sum(record.prediction.seconds or 0.0 for record in every),
@@ -41,6 +41,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell) for name, cell in cells.items()},
+        "cautions": cautions(cells, records),
     } | task_sections(header, records)
     if told := header["task"].get("told"):
         summary["told"] = told
@@ -65,7 +66,5 @@ def _plain(cell: Cell) -> dict[str, Any]:
         "interval": cell.interval,
         "n": cell.n,
         "n_clusters": cell.n_clusters,
-        "failed": cell.failed,
-        "unread": cell.unread,
         "unjudged": cell.unjudged,
-    }
+    } | numbers_of_outcomes(cell)

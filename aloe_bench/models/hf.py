@@ -23,7 +23,16 @@ from aloe_bench.models.hf_options import score_options
 from aloe_bench.models.hf_probe import content_form, probe
 from aloe_bench.models.opening import failed, open_each
 from aloe_bench.models.options import adds_special_tokens
-from aloe_bench.models.profile import Content, Profile, check_template_args, digest, paper_pixels, read_template
+from aloe_bench.models.profile import (
+    Content,
+    Profile,
+    Thinking,
+    check_template_args,
+    digest,
+    paper_pixels,
+    read_template,
+)
+from aloe_bench.models.reasoning import ReasoningTags, bounded, opened_by, tags_of
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +91,9 @@ class HFModel:
         self._take(self._load(files, setup))
         self._take_template(chat_template)
         text = self._probe() if self.template is not None or self.template_label == "raw" else ""
-        self._thinking = _thinking(text, self.tokenizer)
+        opened = opened_by(text)
+        self.reasoning_tags = opened or tags_of(self.tokenizer.get_vocab())
+        self._thinking: Thinking = "opened" if opened else "tags" if self.reasoning_tags else "none"
 
     def _read_config(self) -> dict[str, object]:
         return check_folder(self.folder)
@@ -133,6 +144,7 @@ class HFModel:
             "device": str(self.device),
             "batch_size": self.batch_size,
             "reuse": self.reuse,
+            **({"logprob_closes_reasoning": True} if self._thinking == "opened" else {}),
             "generation": {
                 "eos_token_id": list(self.eos),
                 "pad_token_id": self.pad,
@@ -153,6 +165,15 @@ class HFModel:
 
         At a temperature above 0 requests run one by one, each seeded from the decoding's seed and its id.
         """
+        if decoding.reasoning_tokens is None or self.reasoning_tags is None:
+            yield from self._generate(requests, decoding)
+            return
+        thinks = replace(decoding, max_new_tokens=decoding.reasoning_tokens, temperature=0.0)
+        end = self.tokenizer(self.reasoning_tags.end, add_special_tokens=False)["input_ids"]
+        first = list(self._generate(requests, thinks))
+        yield from bounded(self, first, requests, decoding, (self.reasoning_tags, end))
+
+    def _generate(self, requests: Sequence[Request], decoding: Decoding) -> Iterator[Prediction]:
         kinds: dict[tuple[bool, bool], list[Request]] = {}
         for request in requests:
             if (fault := self.refusal(request)) is not None:
@@ -177,8 +198,22 @@ class HFModel:
                 yield from self._answer(batch, replace(decoding, temperature=0.0), begun)
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
-        """Yield one Prediction a request, with the natural log-probability of each option."""
-        return score_options(self, requests)
+        """Yield one Prediction a request, with the natural log-probability of each option.
+
+        Where the prompt opens reasoning, that is closed first: an option is no thought.
+        """
+        tags = [self.opened(request) for request in requests]
+        closed = [
+            replace(request, begun=opened.end) if opened else request
+            for request, opened in zip(requests, tags, strict=True)
+        ]
+        return score_options(self, closed)
+
+    def opened(self, request: Request) -> ReasoningTags | None:
+        """Return the tags of the reasoning that this request's prompt leaves open, None for most."""
+        if self._thinking != "opened" or self.refusal(request) is not None:
+            return None
+        return opened_by(self.render(request))
 
     def refusal(self, request: Request) -> str | None:
         """Return why this model cannot be asked `request`, or None."""
@@ -189,13 +224,13 @@ class HFModel:
     def render(self, request: Request) -> str:
         """Return the prompt as text, with one placeholder an image, ready to be tokenized."""
         if not request.chat or self.template_label == "raw":
-            return self._image_mark * len(request.images) + "".join(m.text for m in request.messages)
+            return self._image_mark * len(request.images) + "".join(m.text for m in request.messages) + request.begun
         if self.template is None:
             raise ModelError(
                 f"{self.folder}: no chat template, so it cannot be asked as a chat model. Give one with "
                 "--model-args chat_template=FILE, or send bare prompts with chat_template=raw."
             )
-        return self.rendered(request, self.content)
+        return self.rendered(request, self.content) + request.begun
 
     def rendered(self, request: Request, content: Content) -> str:
         """Return the request in the chat template, a turn's content being a list of parts or a string."""
@@ -348,13 +383,6 @@ def fault_of(error: Exception) -> str:
     """Return what went wrong with one item, in a line."""
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     return f"{kind}{' '.join(str(error).split())[:400]}"
-
-
-def _thinking(prompt: str, tokenizer: Any) -> Any:
-    """Return whether the prompt opens the model's reasoning, its vocabulary has tags for one, or neither."""
-    if prompt.rstrip().endswith(("<think>", "[THINK]", "◁think▷")):
-        return "opened"
-    return "tags" if {"<think>", "[THINK]", "◁think▷"} & set(tokenizer.get_vocab()) else "none"
 
 
 def _quantization(config: Mapping[str, Any]) -> str | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Decoding, Prediction, Request
 from aloe_bench.models.hf_options import REUSING_MODEL_TYPES, extended, token_ids
+from aloe_bench.models.reasoning import said
 from aloe_bench.models.sampling import sampling_seed
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def answer_batch(model: HFModel, opened: Opened, decoding: Decoding, begun: Begu
         answered.append(
             Prediction(
                 request.id,
-                model.tokenizer.decode(ids, skip_special_tokens=True),
+                said(model.tokenizer, ids, model.opened(request)),
                 "length" if end is None else "stop",
                 prompt_tokens=prompt_tokens,
                 output_tokens=len(ids),

@@ -12,6 +12,7 @@ from aloe_bench.errors import ModelError, UsageError, did_you_mean
 
 Loader = Literal["image-text-to-text", "multimodal-lm", "causal", "causal-own-code", "api"]
 Content = Literal["list", "string"]
+Thinking = Literal["none", "tags", "opened"]
 
 # The limits at which VLMEvalKit shows pictures to these families (vlmeval/config.py), and so the paper.
 PAPER_PIXELS = {"qwen2_vl": (1280 * 28 * 28, 16384 * 28 * 28), "qwen2_5_vl": (1280 * 28 * 28, 16384 * 28 * 28)}
@@ -30,7 +31,7 @@ class Profile:
     template: str = "own"
     template_sha256: str | None = None
     template_args: Mapping[str, Any] = field(default_factory=dict)
-    thinking: Literal["none", "tags", "opened"] = "none"
+    thinking: Thinking = "none"
     ends: tuple[int, ...] = ()
     min_pixels: int | None = None
     max_pixels: int | None = None

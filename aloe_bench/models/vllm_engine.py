@@ -16,6 +16,7 @@ from aloe_bench.models.hf_folder import check_folder, generation_ids, local_fold
 from aloe_bench.models.opening import failed, open_each
 from aloe_bench.models.options import adds_special_tokens
 from aloe_bench.models.profile import Profile, digest, paper_pixels, read_template
+from aloe_bench.models.reasoning import ReasoningTags, opened_by, said
 from aloe_bench.models.sampling import sampling_seed
 
 log = logging.getLogger(__name__)
@@ -165,7 +166,15 @@ class VLLMModel:
         """Yield one Prediction a request, with the natural log-probability of each option."""
         from aloe_bench.models.vllm_options import score_options
 
-        return score_options(self, requests)
+        return score_options(self, [self._reasoning_closed(request) for request in requests])
+
+    def _reasoning_closed(self, request: Request) -> Request:
+        opened = self._opened(request)
+        return replace(request, begun=opened.end) if opened else request
+
+    def _opened(self, request: Request) -> ReasoningTags | None:
+        """Return the tags of the reasoning that this request's prompt leaves open, None for most."""
+        return opened_by(self.text(request)) if request.chat else None
 
     def conversation(self, request: Request, images: Sequence[Any]) -> list[dict[str, Any]]:
         """Return the request as vLLM's chat messages, images before the text of the first user turn."""
@@ -182,7 +191,8 @@ class VLLMModel:
 
     def ask(self, opened: Sequence[tuple[Request, list[Any]]], settings: Sequence[Any]) -> list[Any]:
         """Return vLLM's output of each request; raises one of `refused` if it will not take one of them."""
-        if not all(request.chat for request, _ in opened) or self._lacks_start(opened[0][0]):
+        bare = any(request.begun or not request.chat for request, _ in opened)
+        if bare or self._lacks_start(opened[0][0]):
             prompts = [self.prompt(request, images) for request, images in opened]
             return list(self.engine.generate(prompts, list(settings), use_tqdm=False))
         chats = [self.conversation(request, images) for request, images in opened]
@@ -200,20 +210,19 @@ class VLLMModel:
         if not request.chat:
             if request.images:
                 raise ValueError("a request without chat template cannot hold images here")
-            return "".join(message.text for message in request.messages)
+            return "".join(message.text for message in request.messages) + request.begun
         turns = self.conversation(request, [{}] * len(request.images))
         for turn in turns:
             if isinstance(turn["content"], list):
                 turn["content"] = [{"type": "image"} if "image_pil" in part else part for part in turn["content"]]
-        return str(
-            self.tokenizer.apply_chat_template(
-                turns,
-                chat_template=self.template,
-                tokenize=False,
-                add_generation_prompt=True,
-                **self.template_args,
-            )
+        prompt = self.tokenizer.apply_chat_template(
+            turns,
+            chat_template=self.template,
+            tokenize=False,
+            add_generation_prompt=True,
+            **self.template_args,
         )
+        return f"{prompt}{request.begun}"
 
     def prompt(self, request: Request, images: Sequence[Any], more: Sequence[int] = ()) -> dict[str, Any]:
         """Return the request as tokens, with `more` after them, and its images beside them."""
@@ -255,7 +264,7 @@ class VLLMModel:
         ids = ids[:end]
         return Prediction(
             request.id,
-            self.tokenizer.decode(ids, skip_special_tokens=True),
+            said(self.tokenizer, ids, self._opened(request)),
             reply.finish_reason,
             prompt_tokens=len(output.prompt_token_ids),
             output_tokens=len(ids),

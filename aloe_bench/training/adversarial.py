@@ -76,7 +76,8 @@ def write_adversarial_data(
 
     if not 0 <= wanted.validation_share < 1:
         raise UsageError(f"a validation share of {wanted.validation_share}; expected 0 up to, not including, 1.")
-    source, attacks = load_source(wanted.source), parse_attacks(wanted.attacks)
+    source = load_source(wanted.source)
+    attacks = parse_attacks(wanted.attacks, source.tasks)
     templates = load_templates(wanted.templates, attacks)
     shared = check_overlap(source, wanted.evaluation)
     check_wordings(templates, wanted.evaluation)

@@ -86,3 +86,12 @@ def test_a_sampled_reply_cannot_be_extended(asked, tmp_path):
     with pytest.raises(UsageError, match="--temperature 0"):
         asked(WordyModel(), extend_cut=20, temperature=0.7)
     assert not (tmp_path / "runs").exists()
+
+
+def test_reasoning_is_bounded_only_where_the_back_end_can(asked, tmp_path, quick):
+    with pytest.raises(UsageError, match="cannot bound its reasoning"):
+        asked(WordyModel(), reasoning_tokens=20)
+    done = quick("run", "--model", "mock", "--tasks", TASK, "--data-root", "data", "--allow-partial",
+                 "--reasoning-tokens", "5", "--output", "runs")  # fmt: skip
+    assert done.returncode == 2 and "--backend hf" in done.stderr
+    assert not (tmp_path / "runs").exists()

@@ -16,7 +16,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from aloe_bench.core import Decoding, Message, Model, OptionScorer, Request  # noqa: E402
+from aloe_bench.answers.score import grade  # noqa: E402
+from aloe_bench.core import Decoding, Message, Model, OptionScorer, Request, Sample  # noqa: E402
 from aloe_bench.errors import ModelError  # noqa: E402
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint, main, tiny_tokenizer  # noqa: E402
 from aloe_bench.models.checkpoint_files import fingerprint_folder  # noqa: E402
@@ -392,3 +393,40 @@ def test_an_extended_reply_equals_one_long_one_token_by_token(tiny):
         other = whole[one.id]
         assert (one.token_ids, one.text, one.finish) == (other.token_ids, other.text, other.finish)
         assert (one.prompt_tokens, one.output_tokens) == (other.prompt_tokens, other.output_tokens)
+
+
+def template_ending_in(folder: Path, tmp_path: Path, tail: str) -> str:
+    path = tmp_path / f"{len(tail)}.jinja"
+    path.write_text((folder / "chat_template.jinja").read_text().replace("assistant\n", f"assistant\n{tail}"))
+    return str(path)
+
+
+def test_reasoning_that_the_template_opened_is_no_answer_and_is_closed_before_options(tiny_folder, tmp_path):
+    opens = HFModel(
+        str(tiny_folder), device="cpu", chat_template=template_ending_in(tiny_folder, tmp_path, "<think>\n")
+    )
+    closed = HFModel(
+        str(tiny_folder),
+        device="cpu",
+        chat_template=template_ending_in(tiny_folder, tmp_path, "<think>\n\n</think>\n\n"),
+    )
+    requests = [request(1), request(1, "And where is it?", id="q1b"), request(2)]
+    sample = Sample("q1", "choice", "?", "A", "q1", choices=("w", "x", "y", "z"))
+    for reply in opens.generate(requests, DECODING):
+        score = grade(sample, reply)
+        assert reply.text is not None and reply.text.startswith("<think>\n")
+        assert (score.parsed, score.outcome, score.rule) == (None, "cut", "unread: open-reasoning")
+
+    ours = {one.id: one.option_logprobs for one in opens.option_logprobs(requests)}
+    theirs = {one.id: one.option_logprobs for one in closed.option_logprobs(requests)}
+    for name, scores in ours.items():
+        assert scores == pytest.approx(theirs[name], abs=1e-4)
+    assert opens.describe()["logprob_closes_reasoning"] is True and "logprob_closes_reasoning" not in closed.describe()
+
+    free = {one.id: one for one in opens.generate(requests, Decoding(max_new_tokens=6))}
+    bounded = list(opens.generate(requests, Decoding(max_new_tokens=5, reasoning_tokens=6)))
+    assert len(bounded) == 3
+    for one in bounded:
+        assert one.token_ids[:6] == free[one.id].token_ids
+        assert one.text is not None and one.text.startswith(f"{free[one.id].text}\n</think>\n\n")
+        assert len(free[one.id].token_ids) + 5 < len(one.token_ids) == one.output_tokens

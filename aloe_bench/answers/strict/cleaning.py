@@ -7,10 +7,10 @@ import unicodedata
 
 from aloe_bench.answers.strict.phrases import EDGE
 
-# Tags of Qwen, Kimi, MedGemma (<unused94>) and gpt-oss (channels; with its marks skipped, "analysis...assistantfinal").
+# Tags of Qwen, Mistral, Kimi, MedGemma (<unused94>), gpt-oss (channels; without marks, "analysis...assistantfinal").
 _REASONING = re.compile(
-    r"(?P<close></(?:think|thinking|thought|reasoning)>|◁/think▷|<unused95>|<\|channel\|>\s?final\b|(?-i:assistantfinal))"
-    r"|<(?:think|thinking|thought|reasoning)>|◁think▷|<unused94>|<\|channel\|>\s?(?:analysis|commentary)\b"
+    r"(?P<close></(?:think|thinking|thought|reasoning)>|(?-i:\[/THINK\])|◁/think▷|<unused95>|<\|channel\|>\s?final\b|(?-i:assistantfinal))"
+    r"|<(?:think|thinking|thought|reasoning)>|(?-i:\[THINK\])|◁think▷|<unused94>|<\|channel\|>\s?(?:analysis|commentary)\b"
     r"|(?-i:\Aanalysis(?=[A-Z]))",
     re.I,
 )
