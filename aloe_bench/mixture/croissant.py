@@ -11,8 +11,9 @@ from aloe_bench.mixture.pool import file_sha256
 # Of the specification, https://docs.mlcommons.org/croissant/docs/croissant-spec.html, appendix "JSON-LD context".
 _TERMS = (
     "citeAs", "column", "extract", "field", "fileProperty", "fileObject", "fileSet", "format", "includes",
-    "isLiveDataset", "jsonPath", "key", "samplingRate", "equivalentProperty", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated",
+    "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex", "repeated",
     "replace", "separator", "source", "subField", "transform",
+    "samplingRate", "equivalentProperty",
 )  # fmt: skip
 CONTEXT: dict[str, Any] = {
     "@language": "en",
