@@ -38,7 +38,7 @@ IDENTITY = (
 _FILLED = {
     "": ("options", "prompt", "repeat", "arm"),
     "prediction": ("finish_reason", "reasoning", "seed", "extended"),
-    "score": ("outcome",),
+    "score": ("outcome", "refusal"),
 }
 
 
