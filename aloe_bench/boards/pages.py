@@ -28,7 +28,8 @@ TEXTS = {"careqa_vision": CAREQA, "medical": MEDICAL}
 RESERVED = ("ablations", "heart", "miniature", "other")
 OWN = (
     "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits. "
-    f"{NEAR} Under a number: its 95 % interval and k/n (of other means n). {RANKED}"
+    f"{NEAR} Under a number: its 95 % interval, k/n (of other means n) and, where replies were filtered, cut or "
+    f"failed, the score had they all been wrong, and right. {RANKED}"
 )
 OTHER = f"Tasks that have no page of their own. {OWN} Runs on other data have a table of their own."
 
