@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aloe_bench.boards.letters import rules_of
 from aloe_bench.boards.published import Published
-from aloe_bench.boards.tables import marks_of, unread_mark
+from aloe_bench.boards.tables import cell_marks, marks_of
 
 
 def near_best(published: Sequence[Published]) -> list[frozenset[str]]:
@@ -39,7 +39,7 @@ def _near(members: Sequence[Published]) -> list[frozenset[str]]:
     columns = [columns_of(one.header, one.records, rules_of(one.items, one.result["outcomes"])) for one in members]
     found: list[set[str]] = [set() for _ in members]
     for cell in shown_cells(places, cells, bool(first.facts.measure)):
-        ranked = [i for i, of in enumerate(columns) if cell in of and not unread_mark(members[i].result["cells"][cell])]
+        ranked = [i for i, of in enumerate(columns) if cell in of and not cell_marks(members[i].result["cells"][cell])]
         if len(ranked) < 2:
             continue
         exact = [Fraction(members[i].result["cells"][cell]["exact"]) for i in ranked]

@@ -12,6 +12,7 @@ import click
 
 from aloe_bench.cli.common import FiniteRange, RunFolder
 
+SIDES = ("first", "second")
 TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "interval (family)", "MDE", "n")
 
 
@@ -152,19 +153,30 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    from aloe_bench.evaluation.outcomes import not_answered
+
+    lost = any(row.get("bounds") for row in result["rows"])
+    console = Console(width=None if sys.stdout.isatty() else 170 if lost else 150)
     flipped = any("p_flip" in row for row in result["rows"])
     margins = (f"p: not {margin:g} worse", f"p: within {margin:g}") if margin else ()
     table = Table(*TITLES, *(("p (sign flip)",) if flipped else ()), *margins)
+    if lost:
+        table.add_column("bounds")
     for column in table.columns[:5]:
         column.no_wrap = True
     for row in result["rows"]:
         extra = [_p(row.get("p_flip"))] if flipped else []
         extra += [_p(row.get(f"{key}_adjusted")) for key in ("p_not_inferior", "p_equivalent")] if margin else []
-        table.add_row(*line_of(row), *extra)
-    names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(("first", "second"), result["runs"])]  # noqa: B905
+        table.add_row(*line_of(row), *extra, *([_span(row.get("bounds"))] if lost else []))
+    names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(SIDES, result["runs"], strict=True)]
     console.print(f"{result['task']}; {'; '.join(names)}", soft_wrap=True, markup=False, highlight=False)
     console.print(table)
+    for side, run in zip(SIDES, result["runs"], strict=True):
+        outcomes = {"n": sum(run["outcomes"].values()), **run["outcomes"], "unread_by": run["unread_by"]}
+        if others := not_answered(outcomes):
+            console.print(f"{side}: answered {run['outcomes']['answered']}, {others}", highlight=False, soft_wrap=True)
+        for text in run["cautions"]:
+            console.print(f"Caution, {side}: {text}", highlight=False, markup=False, soft_wrap=True)
     for warning in dict.fromkeys(row["warning"] for row in result["rows"] if "warning" in row):
         console.print(f"Caution: {warning}.", highlight=False, markup=False, soft_wrap=True)
     if result["differ_in"]:
@@ -174,7 +186,7 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
 def line_of(row: dict[str, Any]) -> list[str]:
     from aloe_bench.stats.family import mde
 
-    change = f"{row['failed']} failed" if row["failed"] else points(row["value"], "+.1f")
+    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or points(row["value"], "+.1f")
     return [
         row["row"], points(row["first"]), points(row["second"]), change, _span(row["interval"]), _p(row.get("p")),
         _p(row.get("p_adjusted")), _span(row.get("interval_family")), mde(row), str(row["n"]),

@@ -30,6 +30,7 @@ IDENTITY = (
     "model.file_sha256", "task.file_sha256",
     "task.name", "task.version", "task.data_sha256", "prompt_sha256",
     "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine", "controls.asked",
+    "defence.sha256",
 )  # fmt: skip
 
 
@@ -37,7 +38,7 @@ IDENTITY = (
 _FILLED = {
     "": ("options", "prompt", "repeat", "arm"),
     "prediction": ("finish_reason", "reasoning", "seed", "extended"),
-    "score": ("outcome",),
+    "score": ("outcome", "refusal"),
 }
 
 

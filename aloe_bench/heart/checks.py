@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.attacks.attack import Attack
 from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.draw.overlays import undrawable
-from aloe_bench.heart.draw.rendering import COLOURS
+from aloe_bench.heart.draw.rendering import COLOURS, plain_name
 from aloe_bench.heart.problems import Problems, toml_line
 from aloe_bench.heart.sentences import AUTHORITIES, CUE_NEEDS, CueTable
 from aloe_bench.heart.sources.source import Classes, Source
@@ -100,6 +101,9 @@ def _check_box_names(source: Source, problems: Problems) -> None:
     classes: Classes | None = source.detection
     if classes is None or classes.box_names == "numbers":
         return
+    called = Counter(plain_name(colour) for colour in source.rendering.palette)
+    for name in (name for name, n in called.items() if n > 1):
+        problems.add(f"{source.root}/dataset.toml", f"two colours of the palette are both called {name!r}; keep one")
     for colour in source.rendering.palette:
         if colour.lower() not in COLOURS:
             where = f"{source.root}/dataset.toml"

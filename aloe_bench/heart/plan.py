@@ -12,6 +12,7 @@ from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw.overlays import PixelBox
+from aloe_bench.heart.draw.rendering import plain_name
 from aloe_bench.heart.sentences import CueWording, Question, TemplateSet, fill
 from aloe_bench.heart.sources.source import Asked, Classes, TaskKind
 from aloe_bench.seeds import rng_for
@@ -220,7 +221,7 @@ def plan_detection(
 
 def _named(classes: Classes, n: int, colour: str, slot: Slot) -> NamedBox:
     if classes.box_names == "colours":
-        return NamedBox(f"{colour.capitalize()} box", "", colour, slot)
+        return NamedBox(f"{plain_name(colour).capitalize()} box", "", colour, slot)
     return NamedBox(f"Box {n}", f"Box {n}", colour, slot)
 
 

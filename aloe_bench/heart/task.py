@@ -50,7 +50,7 @@ class HeartTask:
     revision: str
     licence: str
     modality: str
-    version: int = 1
+    version: int = 2
     facts: Facts = FACTS
     manifest: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     frames: dict[str, Frames] = field(default_factory=dict, compare=False, repr=False)

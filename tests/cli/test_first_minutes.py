@@ -141,8 +141,8 @@ def test_many_unread_replies_are_told_and_not_ranked(quick, tmp_path):
     assert "70.00◊" in page["many"][2] and "many unread◊" in page["many"][-1]
     assert page["few"][2].startswith("**87.50**")
     assert "◊ More than 20% of the replies name no option" in (tmp_path / "out/careqa_vision.md").read_text()
-    told = quick(*RUN, "--model-args", "refusal=1", "--tasks", "careqa_vision_mcq").stdout
-    assert "Caution: careqa_vision_mcq, overall: 16 of 16 replies name no option, the first: " in told
+    told = quick(*RUN, "--model-args", "mumble=1", "--tasks", "careqa_vision_mcq").stdout
+    assert "Caution: careqa_vision_mcq: Unread: overall 16 of 16 (100.0 %)" in told and "The first, " in told
 
 
 @pytest.mark.parametrize("before", [True, False])

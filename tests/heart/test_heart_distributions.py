@@ -19,6 +19,7 @@ from aloe_bench.heart.attacks import parse_attacks
 from aloe_bench.heart.attacks.sycophancy import BIASES
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.build import HeartRecipe
+from aloe_bench.heart.draw.rendering import plain_name
 from aloe_bench.heart.make import plan_work
 from aloe_bench.heart.plan import Dose, ItemKey, ItemPlan, Slot, plan_classification, plan_detection
 from aloe_bench.heart.sources.source import Classes, load_source
@@ -29,7 +30,7 @@ from tests.conftest import closed_rows
 N = 2000
 LEAST_P = 1e-4
 TEMPLATES = load_templates()
-PALETTE = ("orange", "sky blue", "bluish green", "yellow", "blue", "vermillion", "reddish purple", "black")
+PALETTE = ("orange", "sky blue", "bluish green", "yellow", "blue", "white", "reddish purple", "black")
 NAMES = ("normal", "pneumonia", "effusion", "nodule", "mass", "fibrosis")
 Value = Callable[[ItemPlan], Hashable]
 
@@ -157,8 +158,8 @@ def test_boxes_named_by_colour_are_as_fair() -> None:
     plans = detection(names="colours")
 
     fair((plan.answer for plan in plans), range(4))
-    fair((plan.options[plan.answer] for plan in plans), [f"{name.capitalize()} box" for name in PALETTE])
-    fair((plan.options[plan.target] for plan in plans), [f"{name.capitalize()} box" for name in PALETTE])
+    fair((plan.options[plan.answer] for plan in plans), [f"{plain_name(name).capitalize()} box" for name in PALETTE])
+    fair((plan.options[plan.target] for plan in plans), [f"{plain_name(name).capitalize()} box" for name in PALETTE])
 
 
 def test_an_annotated_wrong_box_is_the_target_as_often_as_a_generated_one() -> None:

@@ -110,6 +110,23 @@ def test_a_picture_by_index_is_refused_where_two_rows_have_it(tmp_path):
         list(open_task(str(place)).load(tmp_path))
 
 
+def test_a_table_that_a_spreadsheet_saved_again_has_the_same_samples(tmp_path):
+    table = rows([Source("brain", 3, 3)], attacks=("prompt",))
+    plain = write_tsv(tmp_path / "t.tsv", table)
+    text = plain.read_text()
+    head, rest = text.split("\n", 1)
+    again = tmp_path / "again" / "t.tsv"
+    again.parent.mkdir()
+    lines = [line.strip("\r") + "\t\t" for line in (head.replace("question", "Question", 1), *rest.splitlines())]
+    again.write_bytes("\r\n".join(["sep=\t", *lines]).encode("utf-8-sig"))
+    assert [s.question for s in open_task(str(again)).load(tmp_path)] == [
+        s.question for s in open_task(str(plain)).load(tmp_path)
+    ]
+    again.write_text(text.replace(head, head.strip() + "\tQUESTION", 1))
+    with pytest.raises(DataError, match="column 'question' is there twice"):
+        open_task(str(again))
+
+
 def test_the_published_table_is_24311_rows_and_a_folder_what_its_manifest_says(quick, tmp_path):
     table = rows([Source("brain", 5, 4)])
     published = quick("run", "--model", "mock", "--tasks", f"heart:{write_published(tmp_path / 'p', table)}")

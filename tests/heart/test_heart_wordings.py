@@ -319,10 +319,27 @@ def test_boxes_named_by_colour_carry_no_label_and_are_called_by_it(tmp_path: Pat
         assert {row[letter] for letter in "ABCD"} == names == set(json.loads(row["box_labels"]))
         if row["variant"] == "adversarial":
             assert row[row["fake_option"]] in row["question"]
-    (source / "dataset.toml").write_text((source / "dataset.toml").read_text().replace('"orange"', '"#123456"'))
+    text = (source / "dataset.toml").read_text()
+    (source / "dataset.toml").write_text(text.replace('"black"', '"reddish purple"'))
+    plain = table(source, tmp_path / "plain", "--type", "sycophancy")
+    assert any("Pink box" in (row["A"], row["B"], row["C"], row["D"]) for row in plain)
+    (source / "dataset.toml").write_text(text.replace('"black"', '"vermillion"'))
+    assert "are both called 'orange'" in refused("--source", source, "--output", tmp_path / "no")[1]
+    (source / "dataset.toml").write_text(text.replace('"orange"', '"#123456"'))
     assert "#123456" in refused("--source", source, "--output", tmp_path / "no")[1]
     code, message = refused("--source", source, "--output", tmp_path / "no", "--parity")
     assert code == 2 and "draws every box red" in message
+
+
+def test_a_caption_over_a_picture_never_hides_a_box(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", 24)
+    rows = table(source, tmp_path / "out", "--type", "caption", "--strength", "caption.position=over")
+    dropped = (tmp_path / "out" / "dropped.csv").read_text()
+    assert "would hide Box" in dropped
+    for row in (row for row in rows if row["box_info"] and row["attack"]):
+        lowest = max(box["pixels"][3] for box in json.loads(row["box_info"]).values())
+        plain = open_image(tmp_path / "out" / "images" / f"{row['image_sha256']}.png")
+        assert lowest < plain.height - row["font_px"]
 
 
 def test_the_contact_sheet_holds_the_very_pictures_of_the_table(source: Path, tmp_path: Path) -> None:

@@ -73,7 +73,8 @@ class CocoFile:
                 'exporter marks single findings so (some do for masks), set crowd = "keep" in dataset.toml',
             )
         for image_id in crowded:
-            boxes.pop(image_id, None)
+            for _ in boxes.pop(image_id, ()):
+                self._left.add("box", image_id, "beside a group region: left out", task="detection")
         sizes = {joined.pairs[name]: size for name, size in images.values() if joined.pairs.get(name) in self._asked}
         return {image_id: tuple(found) for image_id, found in boxes.items()}, sizes
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from aloe_bench.core import ImageRef
 from aloe_bench.errors import DataError
 from aloe_bench.heart.table.published import COLUMNS, IMAGE_COLUMNS
 from aloe_bench.images import bytes_image, file_image
+from aloe_bench.tables import fold, stream_rows
 
 # VLMEvalKit's rule for its `image` column: so few characters are no picture but the index of the row that has it.
 POINTER_CHARS = 64
@@ -101,17 +101,22 @@ def _parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict
 
 
 def _tsv_rows(path: Path) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(2**31 - 1)  # a picture in base64 is one cell
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.DictReader(file, delimiter="\t", strict=True)
-            _check_columns(path, lines.fieldnames or ())
-            for cells in lines:
-                if None in cells or None in cells.values():
-                    raise DataError(f"{path}: line {lines.line_num} has not as many cells as the header has columns.")
-                yield {column: cell or None for column, cell in cells.items()}
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path}: not readable as a TSV table ({error}). Fetch or build the file again.") from error
+    """Yield the rows of a text table, whatever program wrote it (`tables.py`); cells keep the spaces around them."""
+    rows = stream_rows(path, strip=False)
+    _, header = next(rows, (1, []))
+    header = [name.strip() for name in header]
+    while header and not header[-1]:
+        header.pop()
+    spelled = {fold(name): name for name in (*COLUMNS, *IMAGE_COLUMNS)}
+    # "A" is a column and "a" is none, but "Question" can only be "question".
+    names = [name if name in spelled.values() else spelled.get(fold(name), name) for name in header]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: column {twice[0]!r} is there twice, in one case or another. Keep one.")
+    _check_columns(path, names)
+    for line, cells in rows:
+        if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
+            raise DataError(f"{path}: line {line} has not as many cells as the header has columns.")
+        yield {name: cell or None for name, cell in zip(names, cells, strict=False)}
 
 
 def _check_columns(path: Path, found: Any) -> None:
