@@ -19,6 +19,19 @@ SCHEMA = 2
 AGAIN = "Build it again from its run folder."
 
 
+class CorrectedFacts(TypedDict):
+    """A judged cell as experts would have it."""
+
+    value: float
+    interval: tuple[float, float] | None
+    interval_experts: tuple[float, float] | None
+    n_labels: int
+    n_experts: int
+    weight: float
+    bias: float
+    bias_interval: tuple[float, float] | None
+
+
 class Numbers(TypedDict):
     """A cell."""
 
@@ -37,6 +50,7 @@ class Numbers(TypedDict):
     split: NotRequired[float | None]
     bounds: NotRequired[tuple[float, float] | None]
     unread_by: NotRequired[dict[str, int]]
+    corrected: NotRequired[CorrectedFacts]
 
 
 class ModelFacts(TypedDict):

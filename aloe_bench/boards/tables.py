@@ -250,7 +250,7 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
         names = ", ".join(escape(str(judge["name"])) for judge in result["judges"]["judges"])
         split = overall.get("split")
         counts += f"; graded by {names}" + ("" if split is None else f", split {percent(Fraction(split))} %")
-        counts += "; the jury's own error is not in the interval"
+        counts += _corrected_text(overall.get("corrected"))
     for name in shape.entries[task["name"]].place.asides:
         exact = result["cells"].get(name, {}).get("exact")
         counts += "" if exact is None else f"; {words(name)} {percent(Fraction(exact))} %"
@@ -266,6 +266,21 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     partial = "partial† " if result["partial"] else ""
     label = f"{escape(shape.label(task['name']))} {partial}v{escape(str(task['version']))}"
     return f"{label}: {counts}; run {escape(str(result['run']))}{cautioned(result)}"
+
+
+def _corrected_text(found: Mapping[str, Any] | None) -> str:
+    """Return what experts' labels make of a judged number, or that nothing says how far the jury errs."""
+    if found is None:
+        return "; the jury's own error is not in the interval"
+    texts = [
+        "no interval" if ends is None else f"[{', '.join(str(percent(Fraction(end))) for end in ends)}]"
+        for ends in (found["interval"], found["interval_experts"])
+    ]
+    wider = "" if found["interval_experts"] is None else f", for experts like these {texts[1]}"
+    return (
+        f"; corrected with {found['n_labels']} labels of {found['n_experts']} experts "
+        f"{percent(Fraction(found['value']))} {texts[0]}{wider}"
+    )
 
 
 def cautioned(result: Mapping[str, Any]) -> str:

@@ -77,6 +77,9 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
         if "controls" in summary:
             show_controls(console, summary)
     for summary in summaries:
+        if caution := unverified_caution(summary):
+            console.print(caution, soft_wrap=True, markup=False, highlight=False)
+    for summary in summaries:
         console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)
 
 
@@ -86,6 +89,14 @@ def _as_needed(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[l
     if any(line[place] != "-" for line in lines):
         return list(titles), list(map(list, lines))
     return [*titles[:place], *titles[place + 1 :]], [[*line[:place], *line[place + 1 :]] for line in lines]
+
+
+def unverified_caution(summary: Mapping[str, Any]) -> str:
+    """Return what to say of a run whose data are not known to be its benchmark's; "" of others."""
+    verified = summary.get("verified")
+    if not verified or verified["by"]:
+        return ""
+    return f"Data not verified: {summary['task']}: {verified['why']}. Pages mark its row and do not rank it."
 
 
 def show_effects(console: Console, heart: Mapping[str, Any]) -> None:

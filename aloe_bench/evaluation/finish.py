@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import tally, task_cells, task_sections
+from aloe_bench.evaluation.corrected import corrected_cells, read_labels
 from aloe_bench.evaluation.outcomes import cautions, numbers_of_outcomes
 from aloe_bench.files import write_json
 
@@ -21,6 +23,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     controls = runlog.read_controls(folder)
     every = [*records, *controls]
     cells = task_cells(header, records)
+    corrected = corrected_cells(header, records, read_labels(folder))
     failed = sum(record.prediction.finish == "error" for record in every)
     summary = {
         "run": str(folder),
@@ -38,9 +41,10 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in every),
         "output_tokens": sum(record.prediction.output_tokens or 0 for record in every),
         "jury": tally(records) if any(record.score.verdicts for record in records) else None,
+        "verified": header["task"].get("verified"),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
-        "cells": {name: _plain(cell) for name, cell in cells.items()},
+        "cells": {name: _plain(cell, corrected.get(name)) for name, cell in cells.items()},
         "cautions": cautions(cells, records),
     } | task_sections(header, records)
     if told := header["task"].get("told"):
@@ -60,11 +64,12 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     return summary
 
 
-def _plain(cell: Cell) -> dict[str, Any]:
+def _plain(cell: Cell, corrected: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "value": cell.value,
         "interval": cell.interval,
         "n": cell.n,
         "n_clusters": cell.n_clusters,
         "unjudged": cell.unjudged,
+        **({"corrected": corrected} if corrected else {}),
     } | numbers_of_outcomes(cell)

@@ -32,7 +32,8 @@ class Study:
     """Grades in tables of (raters, items), nan where missing; items and names are sorted.
 
     `left_over` names what one side alone has, or what has no part, and why. `jury` and `chars` (the answer's length
-    in characters) have one value an item, nan where the run has none. `votes` is None without a run.
+    in characters) have one value an item, nan where the run has none. `votes` is None without a run; `samples` are the
+    items' ids in the run, None of those it lacks.
     """
 
     items: tuple[str, ...]
@@ -49,6 +50,7 @@ class Study:
     left_over: tuple[tuple[str, str], ...]
     removed: tuple[str, ...]
     n_ambiguous: int
+    samples: tuple[str | None, ...] = ()
 
 
 def study_of(
@@ -112,6 +114,7 @@ def study_of(
         ),
         removed=annotations.removed,
         n_ambiguous=annotations.n_ambiguous,
+        samples=tuple(matched[item].sample_id if item in matched else None for item in items),
     )
 
 
