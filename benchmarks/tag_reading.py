@@ -30,8 +30,8 @@ def main() -> None:
     rate = N / seconds
     met = "met" if rate > GOAL else "NOT met"
     print(
-        f"{read:,} of {N:,} replies read, {rate:,.0f} a CPU second (goal > {GOAL:,}: {met}), {seconds / peer:.1f} times "
-        "json.loads of the same content"
+        f"{read:,} of {N:,} replies read, {rate:,.0f} a CPU second (goal > {GOAL:,}: {met}), "
+        f"{seconds / peer:.1f} times json.loads of the same content"
     )
 
 
