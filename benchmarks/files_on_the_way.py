@@ -25,8 +25,9 @@ PACKAGE = Path(aloe_bench.__file__).parent
 MINI = ROOT / "tests" / "data" / "careqa_mini"
 WORDINGS = PACKAGE / "miniature" / "templates" / "training.toml"
 JUDGES = ROOT / "tests" / "data" / "judges_mini.toml"
-# At most, so that the way of an item stays one that can be read: issue 11.
-MOST = {"MCQ item": 33, "attacked item": 38, "open answer": 34, "AR row": 41}
+# At most, so that the way of an item stays one that can be read. When the rooms were made it was 33, 38, 34 and 41; since
+# then came how a reply ends, which data are verified, what a picture file is, users' tables, and what boxes give away.
+MOST = {"MCQ item": 39, "attacked item": 48, "open answer": 39, "AR row": 54}
 
 
 def ended(words: Sequence[object]) -> None:

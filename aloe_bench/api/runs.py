@@ -266,7 +266,8 @@ def evaluate_plans(
         engine = engines.engine(plan.task) if engines else None
         loop.check_able(plan, model, suited(settings, plan.task), engine)
         loop.check_reasoning(plan, model, suited(settings, plan.task), engine)
-        extend.check_extendable(plan, suited(settings, plan.task), engine)
+        if settings.extend_cut is not None:
+            extend.check_extendable(plan, suited(settings, plan.task), engine)
     summaries = []
     for plan in plans:
         with progress(plan.task.name) as report:

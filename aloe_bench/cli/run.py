@@ -20,6 +20,7 @@ from aloe_bench.core import AnswerForm, AnswerProtocol, Decoding
 
 if TYPE_CHECKING:
     from aloe_bench.core import Task
+    from aloe_bench.evaluation.controls import Arm
     from aloe_bench.evaluation.plan import Plan, Settings
     from aloe_bench.judges.jury.seats import Jury
     from aloe_bench.models.make import ModelSpec
@@ -159,7 +160,6 @@ def _run(wanted: RunOptions) -> None:
     from aloe_bench.api.runs import Where, chunk_of, engines_of, evaluate_plans, model_of
     from aloe_bench.cli.common import progress_of, same_command
     from aloe_bench.cli.summary import show, show_jury
-    from aloe_bench.evaluation.controls import parse_controls
     from aloe_bench.evaluation.defence import load_defence
     from aloe_bench.evaluation.plan import Settings
 
@@ -177,7 +177,7 @@ def _run(wanted: RunOptions) -> None:
         fresh=wanted.fresh,
         allow_partial=wanted.allow_partial,
         extend_cut=wanted.extend_cut,
-        controls=parse_controls(wanted.controls),
+        controls=_controls(wanted.controls),
         defence=load_defence(wanted.defence) if wanted.defence else None,
     )
     spec = _spec(wanted)
@@ -230,6 +230,14 @@ def _spec(wanted: RunOptions) -> ModelSpec:
         model_args(wanted.model_args) | shown,
         revision=wanted.revision,
     )
+
+
+def _controls(text: str | None) -> tuple[Arm, ...]:
+    if text is None:
+        return ()
+    from aloe_bench.evaluation.controls import parse_controls
+
+    return parse_controls(text)
 
 
 def _jury(judges: Path | None) -> Jury | None:

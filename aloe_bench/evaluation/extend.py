@@ -19,8 +19,6 @@ log = logging.getLogger(__name__)
 
 def check_extendable(plan: Plan, settings: Settings, engine: Engine | None) -> None:
     """Raise UsageError if cut replies of this run would not be the beginnings of the longer ones."""
-    if settings.extend_cut is None:
-        return
     name = plan.task.name
     if settings.protocol != "generate":
         raise UsageError(f"{name}: --extend-cut is for generated replies; --protocol logprob cuts none.")

@@ -9,6 +9,7 @@ from typing import Any
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import tally, task_cells, task_sections
+from aloe_bench.evaluation.corrected import FILE as LABELS
 from aloe_bench.evaluation.corrected import corrected_cells, read_labels
 from aloe_bench.evaluation.outcomes import cautions, numbers_of_outcomes
 from aloe_bench.files import write_json
@@ -23,7 +24,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     controls = runlog.read_controls(folder)
     every = [*records, *controls]
     cells = task_cells(header, records)
-    corrected = corrected_cells(header, records, read_labels(folder))
+    kept = (folder / LABELS).is_file()
+    corrected = corrected_cells(header, records, read_labels(folder)) if kept else {}
     failed = sum(record.prediction.finish == "error" for record in every)
     summary = {
         "run": str(folder),
