@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest
 # A file's tests stay in one process, for the sake of what they share.
 SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: demo miniature-study test test-bridges test-slow test-families test-vllm test-vlmeval mutants lint docs
+.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-vllm test-vlmeval mutants lint docs
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -23,6 +23,11 @@ $(VENV)/installed: pyproject.toml
 demo: $(VENV)/installed
 	rm -rf demo-output
 	$(BIN)/aloe-bench demo --output demo-output
+
+# Every page of leaderboards/ made anew of the outcomes that are there, and computed again.
+leaderboards: $(VENV)/installed
+	$(BIN)/aloe-bench leaderboard build --output leaderboards
+	$(BIN)/aloe-bench leaderboard verify leaderboards
 
 # Hours of one core. Killed, it goes on where it was; each arm's evidence and the page of all arms done are committed.
 miniature-study: $(VENV)/installed

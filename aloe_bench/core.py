@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Kind = Literal["choice", "yes_no", "open"]
-Variant = Literal["assistive", "adversarial", "neutral"]
+Variant = Literal["assistive", "adversarial", "neutral", "mention", "mention_truth"]
 Finish = Literal["stop", "length", "error"]
 # How providers say, in their finish reason, that their filter stopped a prompt or a reply.
 FILTERS = frozenset(
     ("content_filter", "safety", "blocklist", "prohibited_content", "recitation", "spii", "image_safety", "guardrail")
 )
 Outcome = Literal["answered", "refused", "filtered", "cut", "unread", "failed"]
+Refusal = Literal["policy", "cannot-tell"]
 Role = Literal["system", "user", "assistant"]
 AnswerProtocol = Literal["generate", "logprob"]
 AnswerForm = Literal["letter", "text"]
@@ -283,7 +284,7 @@ class Score:
     """`value` is in [0, 1], or None where it could not be measured (never 0 for that).
 
     `parsed` is the option read from the reply, None if none could be; `rule` says how. `outcome` is None in logs of
-    before it was decided.
+    before it was decided; `answers.outcome.outcome_of` knows it of those too. `refusal` is why a refused reply refuses.
     """
 
     value: float | None
@@ -291,6 +292,7 @@ class Score:
     rule: str
     verdicts: tuple[Verdict, ...] = ()
     outcome: Outcome | None = None
+    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +325,9 @@ class Cell:
     """One published number: `value` in [0, 1] with its 95 % interval, None if not measured.
 
     `exact` is the value as a fraction, from which the printed digits come; `unjudged` counts answers that wait for a
-    jury; `split` is the share of a jury's grades without a majority.
+    jury; `split` is the share of a jury's grades without a majority. `answered`, `refused`, `filtered`, `cut`, `unread`
+    and `failed` add up to `n`; `unread_by` counts the unread by cause. `bounds` are the values that would stand if
+    every filtered, cut and failed reply had been wrong, and right; None if there is none of these.
     """
 
     value: float | None
@@ -336,6 +340,12 @@ class Cell:
     exact: str | None = None
     unjudged: int = 0
     split: float | None = None
+    answered: int = 0
+    refused: int = 0
+    filtered: int = 0
+    cut: int = 0
+    bounds: tuple[float, float] | None = None
+    unread_by: Mapping[str, int] = field(default_factory=dict, hash=False)
 
 
 def batches(requests: Iterable[Request], size: int) -> Iterator[list[Request]]:

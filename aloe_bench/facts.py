@@ -12,9 +12,6 @@ from typing import Literal
 
 from aloe_bench.errors import UsageError
 
-# A cell of more unread replies than this share measures how answers were read, and is not ranked.
-MANY_UNREAD = 0.2
-
 Average = Literal["micro", "macro", "each"]
 
 

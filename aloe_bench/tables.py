@@ -148,15 +148,17 @@ def whole_of(cell: Any) -> int | None:
     return int(number) if number is not None and number.is_integer() and abs(number) < 2**53 else None
 
 
-def stream_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+def stream_rows(path: Path, *, strip: bool = True) -> Iterator[tuple[int, list[str]]]:
     """Yield the line a row of a text table begins on and its cells, the header first; blank rows are passed over.
 
-    For tables too large to be held; `read_table` says how text is read. Raises DataError with file and line.
+    For tables too large to be held; the module says how text is read. Without `strip` cells keep the spaces around
+    them. Raises DataError with file and line.
     """
     csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding=_encoding(_head(path)), newline="") as file:
-            yield from _csv_rows(path, file)
+            for line, cells in _csv_rows(path, file):
+                yield line, [cell.strip() for cell in cells] if strip else cells
     except UnicodeDecodeError as error:
         raise DataError(f"{path}:{_bad_line(path)}: not UTF-8 text ({error.reason}); save the file as UTF-8.") from None
     except OSError as error:
@@ -177,7 +179,7 @@ def _csv_rows(path: Path, file: Iterable[str]) -> Iterator[tuple[int, list[str]]
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
-                yield begin + passed, [cell.strip() for cell in cells]
+                yield begin + passed, cells
             begin = reader.line_num + 1
     except csv.Error as error:
         raise DataError(f"{path}:{begin + passed}: not readable as a table ({error}); check the quotes.") from error

@@ -1,19 +1,19 @@
-"""What became of a reply in which nothing was read: cut, refused or unread, in that order.
+"""What became of a reply: failed, filtered, cut, answered, refused or unread.
 
-A reply that answered first and was cut then is answered, and does not come here. A refusal says that it will not
+A reply that answered first and was cut then is answered. A refusal says that it will not
 answer (policy) or that it cannot tell, as is right where the picture was taken away.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal
 
-from aloe_bench.core import Outcome, Prediction
+from aloe_bench.core import FILTERS, Outcome, Prediction, Record, Refusal
 
 # ruff: noqa: E501  (a word list broken over more lines is harder to check)
 
-Reason = Literal["policy", "cannot-tell"]
+# How the rule of a score begins in which nothing was read.
+UNREAD = "unread: "
 
 # English, Spanish, Portuguese, French, German, Chinese; and the two languages more of WorldMedQA-V.
 _POLICY = re.compile(
@@ -35,11 +35,16 @@ _CANNOT_TELL = re.compile(
 )  # fmt: skip
 
 
-def refusal(text: str) -> Reason | None:
+def refusal(text: str) -> Refusal | None:
     """Return why a reply that names no option refuses; None if it does not."""
     if _CANNOT_TELL.search(text):
         return "cannot-tell"
     return "policy" if _POLICY.search(text) else None
+
+
+def is_filtered(prediction: Prediction) -> bool:
+    """Return whether the provider's own filter stopped the prompt or the reply, with or without text."""
+    return (prediction.finish_reason or "").lower() in FILTERS
 
 
 def outcome_of_unread(prediction: Prediction, rule: str) -> Outcome:
@@ -47,3 +52,20 @@ def outcome_of_unread(prediction: Prediction, rule: str) -> Outcome:
     if prediction.finish == "length" or rule == "open-reasoning":
         return "cut"
     return "refused" if refusal(prediction.text or "") else "unread"
+
+
+def outcome_of(record: Record) -> Outcome:
+    """Return what became of a record's reply, worked out from the reply in logs of before it was kept.
+
+    Failed are the model's call, and an answer that a judge was asked about and left without a grade.
+    """
+    score, prediction = record.score, record.prediction
+    if prediction.finish == "error" or (score.value is None and score.verdicts):
+        return "failed"
+    if score.outcome is not None:
+        return score.outcome
+    if is_filtered(prediction):
+        return "filtered"
+    if score.parsed is None and score.rule.startswith(UNREAD):
+        return outcome_of_unread(prediction, score.rule.removeprefix(UNREAD))
+    return "answered"

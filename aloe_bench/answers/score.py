@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from aloe_bench import registry
 from aloe_bench.answers.compat.probmed import BOTH
-from aloe_bench.answers.outcome import outcome_of_unread
+from aloe_bench.answers.outcome import UNREAD, is_filtered, outcome_of_unread, refusal
 from aloe_bench.answers.parsers import Asked, Parser
 from aloe_bench.answers.strict.choice import without_reasoning
-from aloe_bench.core import FILTERS, LETTERS, Kind, Prediction, Sample, Score
+from aloe_bench.core import LETTERS, Finish, Kind, Prediction, Sample, Score
 from aloe_bench.errors import UsageError
 
 
@@ -41,16 +43,22 @@ def open_answer(reply: str) -> str | None:
     return (text.strip() or None) if text is not None else None
 
 
-def grade_open(reply: str) -> Score:
-    """Return the score of a reply to an open question before a jury has seen it; no answer is a wrong one."""
+def grade_open(reply: str, finish: Finish = "stop") -> Score:
+    """Return the score of a reply to an open question before a jury has seen it; no answer is a wrong one.
+
+    A reply that ended at the token limit or in its reasoning, with nothing to show to a jury, was cut.
+    """
     if open_answer(reply) is None:
-        return Score(0.0, None, "unread: no answer")
-    return Score(value=None, parsed=None, rule="unjudged")
+        cut = finish == "length" or without_reasoning(reply) is None
+        return Score(0.0, None, f"{UNREAD}no answer", outcome="cut" if cut else "unread")
+    return Score(value=None, parsed=None, rule="unjudged", outcome="answered")
 
 
-def is_filtered(prediction: Prediction) -> bool:
-    """Return whether the provider's own filter stopped the prompt or the reply, with or without text."""
-    return (prediction.finish_reason or "").lower() in FILTERS
+def graded_open(prediction: Prediction, jury: Score) -> Score:
+    """Return the jury's score with its outcome: refused if it is 0 and the answer begins with a refusal."""
+    first = re.split(r"[.!?。！？\n]", (open_answer(prediction.text or "") or "").strip(), maxsplit=1)[0]
+    why = refusal(first) if jury.value == 0 else None
+    return replace(jury, outcome="refused" if why else "answered", refusal=why)
 
 
 def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Score:
@@ -58,16 +66,18 @@ def grade(sample: Sample, prediction: Prediction, parser: str = "strict") -> Sco
     if prediction.finish == "error" or prediction.text is None:
         return Score(value=None, parsed=None, rule="failed", outcome="failed")
     if is_filtered(prediction):
-        return Score(0.0, None, "unread: filtered", outcome="filtered")
+        return Score(0.0, None, f"{UNREAD}filtered", outcome="filtered")
     if sample.kind == "open":
-        return grade_open(prediction.text)
+        return grade_open(prediction.text, prediction.finish)
     if prediction.option_logprobs:
         likeliest = _likeliest(sample, prediction)
         return Score(float(likeliest == sample.target), likeliest, "logprob", outcome="answered")
     asked = Asked(sample.question, sample.choices, prediction.finish)
     parsed = shipped_parser(parser).reads[sample.kind](prediction.text, asked)
     if parsed.letter is None:
-        return Score(0.0, None, f"unread: {parsed.rule}", outcome=outcome_of_unread(prediction, parsed.rule))
+        outcome = outcome_of_unread(prediction, parsed.rule)
+        why = refusal(prediction.text) if outcome == "refused" else None
+        return Score(0.0, None, f"{UNREAD}{parsed.rule}", outcome=outcome, refusal=why)
     right = parsed.letter in (sample.target, BOTH)
     return Score(float(right), parsed.letter, parsed.rule, outcome="answered")
 

@@ -49,6 +49,22 @@ def judge(
     return Run(folder, finish(folder))
 
 
+def correct(annotations: Path | str, run: Run | Path | str) -> Run:
+    """Return `run` with its judged cells corrected by the experts' labels of a CSV file, kept in its folder.
+
+    The labelled answers are those that `annotate --sample` drew at random, or all. Each such cell of the summary, and
+    of a leaderboard built from the run, keeps its number and gains `corrected`. Raises DataError without a draw.
+    """
+    from aloe_bench.answers.score import open_answer
+    from aloe_bench.judges.agreement.correct import keep_labels
+    from aloe_bench.judges.agreement.study import study_of
+    from aloe_bench.judges.experts.annotations import read_annotations
+
+    folder = run.folder if isinstance(run, Run) else Path(run)
+    keep_labels(folder, study_of(read_annotations(Path(annotations)), runlog.read_run(folder)[1], open_answer))
+    return Run(folder, finish(folder, done=runlog.is_finished(folder)))
+
+
 def agreement(
     annotations: Path | str,
     run: Run | Path | str | None = None,
@@ -59,17 +75,19 @@ def agreement(
     resamples: int = 2000,
     seed: int = 0,
     epsilon: float = 0.2,
+    raters: Sequence[str] = (),
 ) -> Agreement:
     """Return how far the experts of a CSV file agree with each other and, given a judged run, with its jury.
 
-    `values` is their scale, the lowest first. Raises DataError for labels off the scale, or of another run.
+    `values` is their scale, the lowest first; `raters` are those that count, all by default. Raises DataError for
+    labels off the scale, or of another run.
     """
     from aloe_bench.answers.score import open_answer
     from aloe_bench.judges.agreement.measure import agreement as measure
     from aloe_bench.judges.agreement.study import study_of
     from aloe_bench.judges.experts.annotations import read_annotations
 
-    labels = read_annotations(Path(annotations), tuple(map(float, values)))
+    labels = read_annotations(Path(annotations), tuple(map(float, values)), raters)
     folder = run.folder if isinstance(run, Run) else None if run is None else Path(run)
     records = None if folder is None else runlog.read_run(folder)[1]
     return measure(

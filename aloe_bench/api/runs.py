@@ -15,6 +15,7 @@ from aloe_bench.errors import UsageError
 from aloe_bench.evaluation import extend, loop, runlog
 from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.evaluation.controls import Arm
+from aloe_bench.evaluation.defence import load_defence
 from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, other_engine, suited
 from aloe_bench.models.make import ModelSpec, checked_options, is_miniature, make_model, model_facts, pinned
@@ -89,6 +90,7 @@ class Options(TypedDict, total=False):
     seed: int
     limit: int | None
     controls: Sequence[Arm]
+    defence: Path | str | None
     batch_size: int
     name: str | None
     judges: Jury | None
@@ -123,6 +125,7 @@ def evaluate(
     seed: int = _DEFAULT.seed,
     limit: int | None = None,
     controls: Sequence[Arm] = (),
+    defence: Path | str | None = None,
     batch_size: int = 8,
     name: str | None = None,
     judges: Jury | None = None,
@@ -158,6 +161,7 @@ def evaluate(
         answer=answer,
         limit=limit,
         controls=tuple(controls),
+        defence=load_defence(str(defence)) if defence else None,
         chunk=chunk_of(batch_size),
         fresh=fresh,
         allow_partial=allow_partial,

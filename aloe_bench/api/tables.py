@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.api.runs import Run
+from aloe_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from aloe_bench.heart.build import HeartRecipe
@@ -17,19 +18,25 @@ Folder = Run | Path | str
 
 def recipe(
     attacks: str = "all",
-    templates: str = "clinical",
+    templates: str | None = None,
     seed: int = 0,
     strength: Sequence[str] = (),
     parity: bool = False,
+    tasks: Collection[str] | None = None,
 ) -> HeartRecipe:
-    """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b"."""
+    """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b".
+
+    "all" means all that fit one of `tasks`, where these are given. The usual templates are "clinical".
+    """
     from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.strength import parse_strength
-    from aloe_bench.heart.wordings import load_templates
+    from aloe_bench.heart.wordings import DEFAULT_SET, load_templates
 
-    made = parse_attacks(attacks)
-    return HeartRecipe(made, load_templates(templates, made), seed, parse_strength(tuple(strength), made), parity)
+    made = parse_attacks(attacks, tasks)
+    return HeartRecipe(
+        made, load_templates(templates or DEFAULT_SET, made), seed, parse_strength(tuple(strength), made), parity
+    )
 
 
 def attack(
@@ -37,7 +44,7 @@ def attack(
     output: Path | str,
     *,
     attacks: str = "all",
-    templates: str = "clinical",
+    templates: str | None = None,
     seed: int = 0,
     strength: Sequence[str] = (),
     parity: bool = False,
@@ -47,7 +54,9 @@ def attack(
     overwrite: bool = False,
     progress: Report = lambda done, total: None,
 ) -> Mapping[str, Any]:
-    """Return the manifest of the attacked table made of source folders in `output`, which appears whole or not at all.
+    """Return the manifest of the attacked table made of `sources` in `output`, which appears whole or not at all.
+
+    A source is a folder, or "mcq:FILE", questions of one's own; the usual `templates` are "clinical", or "answers".
 
     Ask it as task "heart:OUTPUT". `places` is the table of a larger part of the same sources, for the same wrong boxes
     as there. `workers` processes give the same bytes as one. Raises DataError, naming every
@@ -55,17 +64,23 @@ def attack(
     """
     from aloe_bench.files import NewFolder
     from aloe_bench.heart.make import build, check_pictures, plan_work
-    from aloe_bench.heart.sources.source import load_source
+    from aloe_bench.heart.sources.questions import TEMPLATES, is_questions, opened
     from aloe_bench.heart.survey import read_places
 
     named = [sources] if isinstance(sources, Path | str) else list(sources)
-    loaded = [load_source(Path(source)) for source in named]
-    made = recipe(attacks, templates, seed, strength, parity)
+    own = any(map(is_questions, named))
+    if own and not all(map(is_questions, named)):
+        raise UsageError("sources: either folders, or files of questions; not both in one table.")
+    wordings = templates or (TEMPLATES if own else None)
     known = None if places is None else read_places(Path(places))
-    work = plan_work(loaded, made, limit=limit, places=known, n_workers=workers)
-    NewFolder(Path(output), overwrite=overwrite, known_by="manifest.json").check()
-    check_pictures(work, workers, lambda done, total: None)
-    return build(loaded, work, made, Path(output), n_workers=workers, overwrite=overwrite, limit=limit, report=progress)
+    place = Path(output)
+    with opened(named) as loaded:
+        tasks = {task for source in loaded for task in source.tasks}
+        made = recipe(attacks, wordings, seed, strength, parity, tasks)
+        work = plan_work(loaded, made, limit=limit, places=known, n_workers=workers)
+        NewFolder(place, overwrite=overwrite, known_by="manifest.json").check()
+        check_pictures(work, workers, lambda done, total: None)
+        return build(loaded, work, made, place, n_workers=workers, overwrite=overwrite, limit=limit, report=progress)
 
 
 def compare(first: Folder, second: Folder, *, by: str | None = None, margin: float | None = None) -> Mapping[str, Any]:

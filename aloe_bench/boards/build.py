@@ -22,7 +22,9 @@ from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import header_facts
+from aloe_bench.evaluation.cells import header_facts, task_cells
+from aloe_bench.evaluation.corrected import read_labels
+from aloe_bench.evaluation.outcomes import cautions
 from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.verify import proof_of_run
@@ -124,14 +126,14 @@ def evidence(folder: Path) -> Evidence:
     controls = runlog.read_controls(folder)
     if missing := runlog.controls_missing(header, controls):
         raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
-    facts = header_facts(header, records)
+    facts, cells = header_facts(header, records), task_cells(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
     task["facts"] = {"cells": [asdict(spec) for spec in facts.cells], "measure": facts.measure}
     if told := header["task"].get("told"):
         task["told"] = told
     items = items_of(header["task"], records)
-    outcomes = outcomes_of(items, records, facts)
+    outcomes = outcomes_of(items, records, facts, read_labels(folder))
     switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
     result = {
@@ -144,6 +146,7 @@ def evidence(folder: Path) -> Evidence:
         "prompt_sha256": header.get("prompt_sha256"),
         "parser": header.get("parser"),
         "answer": header.get("answer", "letter"),
+        **({"defence": header["defence"]} if header.get("defence") else {}),
         "decoding": header.get("decoding"),
         "seed": header.get("seed"),
         "judges": header.get("judges"),
@@ -156,6 +159,8 @@ def evidence(folder: Path) -> Evidence:
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "outcomes": outcomes,
+        "cautions": cautions(cells, records),
+        "unread_by": {name: dict(cell.unread_by) for name, cell in cells.items() if cell.unread_by},
         **({"switched": switched} if switched else {}),
         **({"extended": header["extended"]} if header.get("extended") else {}),
     }

@@ -8,21 +8,33 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.boards.published import read_one
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import is_attacked
+from aloe_bench.evaluation.cells import is_attacked, task_cells
+from aloe_bench.evaluation.outcomes import cautions, counts, unread_by
 from aloe_bench.evaluation.reliance import MEASURES, SAID, Pair, pairs_of, values_of
 from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
-from aloe_bench.heart.measure.effects import Entry, MeasureColumn, Within, estimate, table_arms
+from aloe_bench.heart.measure.effects import (
+    Entry,
+    MeasureColumn,
+    Within,
+    change_column,
+    difference,
+    estimate,
+    span,
+    table_arms,
+    what_ends_leave,
+)
 from aloe_bench.stats.family import holm, numbers_of, settle
 from aloe_bench.stats.margins import equivalence, non_inferiority
 from aloe_bench.stats.paired import Difference
 
 # What makes two runs answer the same questions; other differences of their headers are named, not refused.
 SAME = ("task.name", "task.version", "task.data_sha256")
-NAMED = ("prompt_sha256", "protocol", "parser", "answer", "decoding", "judges")
+NAMED = ("prompt_sha256", "defence", "protocol", "parser", "answer", "decoding", "judges")
 # Of how a model was asked, what a user sets; two models differ in the rest of their profiles anyway.
 PROFILE = ("template", "template_args", "min_pixels", "max_pixels", "reasoning_effort")
 # A subgroup smaller than this is shown and not tested.
@@ -49,16 +61,14 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
     are one family of Holm's, also for the margin.
     Raises DataError for an unfinished run, RunMismatchError for other questions, UsageError for a tag there is not.
     """
-    return compared(_finished(first), _finished(second), by=by, margin=margin)
+    return compared(finished(first), finished(second), by=by, margin=margin)
 
 
 def compared(first: Side, second: Side, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
     """Return what `compare` does, of two runs that have been read."""
-    _refuse_other_questions(first, second)
-    (where, one, before, _), (beside, two, after, _) = first, second
+    refuse_other_questions(first, second)
+    (_, one, before, _), (_, two, after, _) = first, second
     attacked = is_attacked(before)
-    if attacked and by is not None:
-        raise UsageError("--by: a HEART run is compared by task and attack; its variants have no common mean.")
     groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}
     groups |= _control_groups(first, second)
     within = Within.pooled([column for columns in groups.values() for column in columns.values()])
@@ -81,15 +91,28 @@ def compared(first: Side, second: Side, *, by: str | None = None, margin: float 
         rows += subgroups
     return {
         "task": one["task"]["name"],
-        "runs": [{"run": h["run_id"], "model": h["model"]["name"], "folder": str(f)}
-                 for f, h in ((where, one), (beside, two))],
-        "differ_in": _differences(one, two),
+        "runs": [_run(first), _run(second)],
+        "differ_in": differences(one, two),
         "margin": margin,
         "rows": rows,
     }  # fmt: skip
 
 
-def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
+def _run(side: Side) -> dict[str, Any]:
+    """Return what is said of one run: which it is, and how its replies ended; a published one says it itself."""
+    header, records = side.header, side.records
+    said = header.get("cautions")
+    return {
+        "run": header["run_id"],
+        "model": header["model"]["name"],
+        "folder": str(side.place),
+        "outcomes": counts(records),
+        "unread_by": unread_by(records),
+        "cautions": cautions(task_cells(header, records), records) if said is None else said,
+    }
+
+
+def differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
     """Return what of how two runs were asked and graded is not the same, by its place in the header."""
     profiles = [header["model"].get("profile") or {} for header in (one, two)]
     return [key for key in NAMED if one.get(key) != two.get(key)] + [
@@ -97,7 +120,7 @@ def _differences(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _finished(folder: Path) -> Side:
+def finished(folder: Path) -> Side:
     header, records = runlog.read_run(folder)
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
@@ -110,7 +133,7 @@ def published_side(path: Path) -> Side:
     return Side(path, one.header, one.records)
 
 
-def _refuse_other_questions(one_side: Side, two_side: Side) -> None:
+def refuse_other_questions(one_side: Side, two_side: Side) -> None:
     (first, one, before, _), (second, two, after, _) = one_side, two_side
     a, b = ({key: _at(header, key) for key in SAME} for header in (one, two))
     changed = [f"{key} is {a[key]!r} and {b[key]!r}" for key in SAME if a[key] != b[key]]
@@ -130,20 +153,26 @@ def _at(header: Mapping[str, Any], path: str) -> Any:
 
 def _scores(before: Sequence[Record], after: Sequence[Record]) -> MeasureColumn:
     def values(records: Sequence[Record]) -> Any:
-        return np.array([np.nan if r.score.value is None else r.score.value for r in records], dtype=float)
+        scores = np.array([np.nan if r.score.value is None else r.score.value for r in records], dtype=float)
+        return scores, np.array(list(map(outcome_of, records)), dtype=str)
 
-    return MeasureColumn(values(after), values(before), np.array([r.cluster for r in before], dtype=str), True)
+    clusters = np.array([r.cluster for r in before], dtype=str)
+    return change_column(values(after), values(before), clusters, drop=False)
 
 
 def _by_tag(before: Sequence[Record], after: Sequence[Record], tag: str) -> dict[str, MeasureColumn]:
-    found = sorted({record.tags.get(tag, "") for record in before} - {""})
-    if not found:
+    """Return row -> column of each value of a tag; of an attacked table for each task and column of Table 4."""
+    chosen: dict[str, list[int]] = {}
+    for i, record in enumerate(before):
+        shown = record.cue is None or record.cue.variant == "adversarial"
+        if shown and (value := record.tags.get(tag, "")):
+            attack = f"{record.tags['task']}/{record.tags['attack'] or BASELINE}, " if is_attacked([record]) else ""
+            chosen.setdefault(f"{attack}{tag}={value}", []).append(i)
+    if not chosen:
         known = ", ".join(sorted({key for record in before for key in record.tags}))
         raise UsageError(f"--by {tag}: no item has this tag. Tags here: {known}.")
-    chosen = {value: [i for i, r in enumerate(before) if r.tags.get(tag) == value] for value in found}
     return {
-        f"{tag}={value}": _scores([before[i] for i in items], [after[i] for i in items])
-        for value, items in chosen.items()
+        name: _scores([before[i] for i in chosen[name]], [after[i] for i in chosen[name]]) for name in sorted(chosen)
     }
 
 
@@ -192,7 +221,8 @@ def _heart_groups(before: Sequence[Record], after: Sequence[Record]) -> dict[str
             b = pairs[task, a.dataset][1]
             other = b.base if attack == BASELINE else b.arms[attack]["adversarial"]
             there = arm.there
-            column = MeasureColumn(other.right[there], arm.right[there], a.clusters[there], True)
+            now, then = ((side.right[there], side.ends[there]) for side in (other, arm))
+            column = change_column(now, then, a.clusters[there], drop=False)
             accuracy.setdefault(name, {})[a.dataset] = column
             if attack != BASELINE:
                 for effect, found in _effects(a, b, attack).items():
@@ -205,9 +235,19 @@ def _effects(a: Block, b: Block, attack: str) -> Columns:
     there = one.there
     both = there & ~((a.base.right == 0) | (b.base.right == 0))
     drops = b.base.right - two.right, a.base.right - one.right
+    spans = [difference(*(span(arm.right, arm.ends) for arm in arms)) for arms in ((b.base, two), (a.base, one))]
+    low, high = difference(*spans)
     return {
         # The second run's loss minus the first's: the difference in differences of a defence.
-        "drop": MeasureColumn(drops[0][there], drops[1][there], a.clusters[there], True),
+        "drop": MeasureColumn(
+            drops[0][there],
+            drops[1][there],
+            a.clusters[there],
+            True,
+            tuple(arm.ends[there] for arm in (b.base, two, a.base, one)),
+            (low[there], high[there]),
+            drop=True,
+        ),
         "led, both right": MeasureColumn(
             _known(two.led, b.base.right)[both], _known(one.led, a.base.right)[both], a.clusters[both], True
         ),
@@ -222,8 +262,9 @@ def _row(name: str, columns: Columns, margin: float | None, within: Within) -> E
     every = list(columns.values())
     found = estimate(every, within)
     assert isinstance(found, Difference)
-    shown = numbers_of(found) | {"failed": sum(column.failed for column in every)}
-    shown["first"], shown["second"] = _mean(columns, "second"), _mean(columns, "first")
+    shown = numbers_of(found) | {"failed": sum(column.failed for column in every)} | what_ends_leave(every, found)
+    withheld = "withheld" in shown
+    shown["first"], shown["second"] = (None if withheld else _mean(columns, side) for side in ("second", "first"))
     if margin is not None and found.value is not None and ":" not in name:
         shown["p_not_inferior"] = non_inferiority(found, margin)
         shown["p_equivalent"] = equivalence(found, margin)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def _run(folder: Path, setting: str) -> _Run:
             others.add(json.dumps(settings, sort_keys=True))
     if len(doses) != 1:
         raise UsageError(f"--dose {setting}: {folder} has no attack it acts on; expected e.g. caption.size.")
-    asked = {key: header.get(key) for key in ("protocol", "parser", "answer", "decoding")}
+    asked = {key: header.get(key) for key in ("protocol", "parser", "answer", "decoding", "defence")}
     conditions = {"model": str(header["model"]["fingerprint"]), "--strength": " and ".join(sorted(others)), **asked}
     return _Run(doses.pop(), conditions, items)
 
@@ -86,6 +87,12 @@ def _row(name: str, doses: Sequence[float], runs: Sequence[Mapping[str, Record]]
         raise RunMismatchError(f"--dose: the runs have other items of {name}; attack one source with one seed.")
     if any((run[i].target, run[i].cue) != (runs[0][i].target, runs[0][i].cue) for run in runs for i in ids):
         raise RunMismatchError(f"--dose: the cues of {name} argue for other options; attack one source with one seed.")
+    for (dose, one), (next_dose, other) in pairwise(zip(doses, runs, strict=True)):
+        if all(one[i].prompt and one[i].prompt == other[i].prompt for i in ids):
+            raise UsageError(
+                f"--dose: at {dose:g} and {next_dose:g} every question of {name} was the same, pictures too (no text "
+                "is under min_font_px, 14 usually): that is one dose. Leave one run out."
+            )
     failed = sum(record.score.value is None for run in runs for record in run.values())
     if failed:
         return {"row": name, "failed": failed}

@@ -9,11 +9,12 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.answers.score import parser_id
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.rescore import outcome_of, read_anew, with_options
+from aloe_bench.evaluation.rescore import read_anew, with_options
 
 # What says nothing of how a run was made: its own name, and how the command was typed.
 _NOT_COMPARED = ("run_id", "asked")

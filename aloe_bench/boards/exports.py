@@ -14,22 +14,24 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.boards.near import key_of as near_key
+from aloe_bench.boards.ablations import TABLES
 from aloe_bench.boards.near import near_best
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.shares import parts_of, points_of, points_text
-from aloe_bench.boards.tables import is_miniature, marks_of, percent, protocol_label, unread_mark
+from aloe_bench.boards.tables import cell_marks, is_miniature, marks_of, percent, protocol_label
+from aloe_bench.evaluation.outcomes import OUTCOMES
 from aloe_bench.files import spreadsheet_safe
 
 SCHEMA = 1
-PAPER = {
-    "medical": "table3_benchmarks.csv",
-    "heart": "table4_robustness.csv",
-    "careqa_vision": "table10_careqa_vision.csv",
-}
+PAPER = (
+    ("medical", "table3_benchmarks.csv"),
+    ("heart", "table4_robustness.csv"),
+    ("careqa_vision", "table10_careqa_vision.csv"),
+    *(("ablations", file) for file in TABLES),
+)
 COLUMNS = (
     "source", "model", "label", "run", "task", "version", "data_sha256", "cell", "percent", "points", "n", "n_clusters",
-    "low", "high", "exact", "failed", "unread", "unjudged", "marks", "near_best", "miniature", "result",
+    "low", "high", "exact", *OUTCOMES, "unjudged", "marks", "near_best", "miniature", "result",
 )  # fmt: skip
 NOTES = "Notes"
 
@@ -53,13 +55,13 @@ def exports(folder: Path, published: Mapping[Path, Published], pages: Mapping[st
 
 def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[str, Any]]:
     near = near_best([*published.values()])
-    for path, one in published.items():
+    for (path, one), near_cells in zip(published.items(), near, strict=True):
         result = one.result
         task = result["task"]
         for name, numbers in result["cells"].items():
             points, exact = points_of(result, name), numbers["exact"]
             low, high = numbers["interval"] or (None, None)
-            cell = {
+            cell: dict[str, Any] = {
                 "source": "run",
                 "model": result["model"]["name"],
                 "label": protocol_label(result).strip(),
@@ -75,11 +77,10 @@ def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[s
                 "low": low,
                 "high": high,
                 "exact": exact,
-                "failed": numbers["failed"],
-                "unread": numbers["unread"],
+                **{outcome: numbers[outcome] for outcome in OUTCOMES},
                 "unjudged": numbers["unjudged"],
-                "marks": marks_of(result) + unread_mark(numbers),
-                "near_best": (near_key(result), name) in near,
+                "marks": marks_of(result) + cell_marks(numbers),
+                "near_best": name in near_cells,
                 "miniature": is_miniature(result),
                 "result": path.relative_to(folder).as_posix(),
             }
@@ -89,7 +90,7 @@ def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[s
 
 def _paper_cells() -> Iterator[dict[str, Any]]:
     """Yield the paper's numbers as it prints them; it gives no counts and no intervals."""
-    for page, file in PAPER.items():
+    for page, file in PAPER:
         source = resources.files("aloe_bench.boards").joinpath("paper", file).read_text(encoding="utf-8")
         for line in csv.DictReader(source.splitlines()):
             for name, text in line.items():
@@ -153,7 +154,8 @@ def _cell(text: str) -> str:
 _LATEX = {
     "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "^": "\\^{}", "_": "\\_",
     "~": "\\~{}", "%": "\\%", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "[": "{[}", "]": "{]}",
-    "†": "\\dag{}", "‡": "\\ddag{}", "§": "\\S{}", "≈": "$\\approx$", "↓": "$\\downarrow$", "–": "--", "…": "\\ldots{}",
+    "†": "\\dag{}", "‡": "\\ddag{}", "§": "\\S{}", "◊": "$\\diamond$",
+    "≈": "$\\approx$", "↓": "$\\downarrow$", "–": "--", "…": "\\ldots{}",
     '"': "\\textquotedbl{}", "`": "\\textasciigrave{}", "'": "\\textquotesingle{}", "−": "$-$", "\ufffd": "?",
 }  # fmt: skip
 

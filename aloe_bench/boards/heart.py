@@ -11,25 +11,28 @@ from importlib import resources
 from typing import Any
 
 from aloe_bench.boards.controls import controls_blocks
-from aloe_bench.boards.near import NONE, Near, key_of
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
     FOOTNOTES,
     GENERATED,
     MARKS,
+    OFTEN_CUT,
     RANKED,
     Row,
     best_two,
+    cautioned,
+    ended,
     escape,
     is_miniature,
     marked,
     marks_of,
+    open_between,
     percent,
     protocol_label,
-    unread_mark,
     with_marks,
 )
+from aloe_bench.evaluation.outcomes import MOST_UNREAD, OUTCOMES, shares_not_answered
 from aloe_bench.heart.attacks import shipped
 from aloe_bench.stats.family import mde
 
@@ -40,11 +43,12 @@ TITLES = {"baseline": "Base", **{name: attack.heading for name, attack in shippe
 _COLUMNS = " ".join(f"{attack.heading}: {attack.says}." for attack in shipped().values())
 LEGEND = (
     f"Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. {_COLUMNS} Own rows are means "
-    "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: a "
-    "paired test does not separate this run from the best of our runs on the same questions (Holm over runs); paper "
-    "rows have no items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
+    "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: in "
+    "the 95 % confidence set for the best of our runs on the same questions, each column by itself; paper rows have no "
+    "items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
     "Under a number: its 95 % interval over images or patients, and k/n; of a mean over data sets n, and k/n of each "
-    "below. Rows marked *(paper)* are copied from "
+    "below; where replies were filtered, cut or failed, the accuracy had they all been wrong, and right. "
+    "Rows marked *(paper)* are copied from "
     "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
     "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
     f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
@@ -55,7 +59,9 @@ EFFECTS = (
     "as many answers change as stands beside it. Led: of answers right at the baseline, those "
     "the cue turned to its own option. Excess: cue-following beyond what the baseline already answered so. Rescue: "
     "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
-    "drop with a text that claims nothing. Unread: refusals and unreadable replies under attack."
+    "drop with a text that claims nothing. Not answered: the replies under attack that ended otherwise. A drop with "
+    f"over {MOST_UNREAD} % unread on a side is not shown. Bounds: the least and the most that it can be, whatever was "
+    "filtered, cut or failed would have said."
 )
 
 WORST = (
@@ -73,31 +79,31 @@ class Section:
     paper: bool = False
 
 
-def heart_page(results: Sequence[Result], near: Near = NONE) -> str:
+def heart_page(results: Sequence[Result]) -> str:
     """Return heart.md: Table 4's rows, and those of `results` that are no miniatures."""
     own = [result for result in results if not is_miniature(result)]
     found = _sections(own)
     if not any(section.paper for section in found):
         found.insert(0, Section("The published table", paper=True))
-    blocks = [block for section in found for block in _section_blocks(section, near)]
+    blocks = [block for section in found for block in _section_blocks(section)]
     controls = controls_blocks([result for result in own if "heart" in result])
     return "\n\n".join([GENERATED, "# HEART", LEGEND, *blocks, *controls, *_footnote(blocks)]) + "\n"
 
 
-def heart_blocks(results: Sequence[Result], near: Near = NONE) -> list[str]:
+def heart_blocks(results: Sequence[Result]) -> list[str]:
     """Return the blocks for miniature.md: the same tables without the paper's rows; empty if there are none."""
     blocks = []
     for section in _sections(results):
         section.paper = False
         blocks += [
-            block.replace("## ", "### ", 1) if block.startswith("## ") else block
-            for block in _section_blocks(section, near)
+            block.replace("## ", "### ", 1) if block.startswith("## ") else block for block in _section_blocks(section)
         ]
     return ["## HEART", LEGEND, *blocks, *_footnote(blocks)] if blocks else []
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    return [FOOTNOTES[mark] for mark in (*MARKS, "passed over: ") if any(mark in block for block in blocks)]
+    marks = (*MARKS, OFTEN_CUT, "passed over: ")
+    return [FOOTNOTES[mark] for mark in marks if any(mark in block for block in blocks)]
 
 
 def _sections(results: Sequence[Result]) -> list[Section]:
@@ -115,13 +121,13 @@ def _sections(results: Sequence[Result]) -> list[Section]:
     return [found[key] for key in sorted(found, key=lambda key: (not found[key].paper, key))]
 
 
-def _section_blocks(section: Section, near: Near) -> list[str]:
+def _section_blocks(section: Section) -> list[str]:
     random, rows = _paper_rows() if section.paper else (None, [])
     columns = [*rows[0].shown] if rows else []
     for result in section.results:
         columns += [name for name in result["cells"] if name not in columns]
     columns.sort(key=_place)
-    rows += [_row(result, near) for result in section.results]
+    rows += [_row(result) for result in section.results]
     random = random or _random(section.results, columns)
     podium = {column: best_two(rows, column) if len(rows) > 1 else [] for column in columns}
     lines = [["Model", *map(_title, columns), "Notes"], ["---", *["---:"] * len(columns), "---"]]
@@ -199,19 +205,16 @@ def _run_name(result: Result) -> str:
     return with_marks(f"{escape(str(result['model']['name']))}{protocol_label(result)}", marks_of(result))
 
 
-def _row(result: Result, near: Near) -> Row:
+def _row(result: Result) -> Row:
     row = Row(_run_name(result), None, "")
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
-        if marks := marks_of(result) + unread_mark(numbers):
-            row.unranked[column] = marks
-        if (key_of(result), column) in near:
+        row.rank(column, numbers, marks_of(result))
+        if column in result.get("near", ()):
             row.near.add(column)
-    failed = sum(numbers["failed"] for numbers in result["cells"].values())
-    unread = sum(numbers["unread"] for numbers in result["cells"].values())
-    row.notes.append(f"v{escape(str(result['task']['version']))}: unread {unread}, failed {failed}")
-    row.notes.append(f"run {escape(str(result['run']))}")
+    row.notes.append(f"v{escape(str(result['task']['version']))}: {ended(_sums(result['cells']))}")
+    row.notes.append(f"run {escape(str(result['run']))}{cautioned(result)}")
     if why := doubt(result):
         row.notes.append(f"data not verified: {escape(why)}§")
     for run, why in sorted(result.get("passed_over", {}).items()):
@@ -219,12 +222,18 @@ def _row(result: Result, near: Near) -> Row:
     return row
 
 
+def _sums(cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counts of all of a run's cells together."""
+    return {key: sum(numbers[key] for numbers in cells.values()) for key in ("n", *OUTCOMES)}
+
+
 def _small_print(result: Result, column: str, numbers: Result) -> str:
     if numbers["exact"] is None:
-        return f"not measured, {numbers['failed']} failed"
+        return f"not measured, {numbers['failed']} failed{open_between(numbers, STEP)}"
     below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{'↓ ' if below else ''}{_interval(numbers['interval'])}, {share_text(result, column)}{clusters}"
+    interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}"
+    return f"{interval}, {share_text(result, column)}{clusters}{open_between(numbers, STEP)}"
 
 
 def _followed(result: Result, column: str) -> bool:
@@ -247,7 +256,8 @@ def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
     if value is None:
         return small or "–"
     text = marked(str(value), row, column, podium)
-    return f"{text}<br><small>{small}</small>" if small else text
+    near = "≈ " if column in row.near else ""
+    return f"{text}<br><small>{near}{small}</small>" if small else text
 
 
 def _effects(results: Sequence[Result]) -> list[list[str]]:
@@ -264,7 +274,7 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
         "Assistive",
         "Reliance",
         "Neutral",
-        "Unread",
+        "Not answered",
     )
     lines = [list(titles), ["---", "---", *["---:"] * 11]]
     for result in results:
@@ -303,21 +313,26 @@ def _parts(results: Sequence[Result]) -> str:
 
 def _effect(measures: Mapping[str, Any]) -> list[str]:
     gap = measures["robustness_gap"]["macro"]
-    names = ("targeted_attack_success", "excess_cue_following", "rescue", "assistive", "cue_reliance", "neutral_drop",
-             "unread_adversarial")  # fmt: skip
+    names = (
+        "targeted_attack_success", "excess_cue_following", "rescue", "assistive", "cue_reliance", "neutral_drop",
+    )  # fmt: skip
     return [
-        _shown(gap),
+        gap.get("withheld") or _shown(gap),
         _p_text(gap.get("p")),
         f"{_p_text(gap.get('p_adjusted'))}<br><small>{_interval(gap.get('interval_family'))}</small>",
         mde(gap),
         *(_shown(measures.get(n, {}).get("macro")) for n in names),
+        shares_not_answered(measures) or "–",
     ]
 
 
 def _shown(entry: Mapping[str, Any] | None) -> str:
     if entry is None or entry["value"] is None:
         return "–"
-    return f"{percent(Fraction(entry['value']), STEP)}<br><small>{_interval(entry['interval'])}</small>"
+    small = _interval(entry["interval"])
+    if entry.get("bounds"):
+        small += f"; bounds {_interval(entry['bounds'])}"
+    return f"{percent(Fraction(entry['value']), STEP)}<br><small>{small}</small>"
 
 
 def _p_text(p: float | None) -> str:

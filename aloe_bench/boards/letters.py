@@ -12,10 +12,12 @@ from fractions import Fraction
 from typing import NotRequired, TypedDict, cast
 
 from aloe_bench import registry
+from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.boards.items import Items, is_item
 from aloe_bench.core import Cue, Outcome, Prediction, Record, Score, Variant, Verdict
 from aloe_bench.errors import DataError
-from aloe_bench.evaluation.cells import Rule, Units, chosen_by, is_failed, is_unread
+from aloe_bench.evaluation.cells import Rule, Units, chosen_by
+from aloe_bench.evaluation.corrected import Labels
 from aloe_bench.facts import Facts
 from aloe_bench.judges.jury import panel
 
@@ -38,7 +40,7 @@ class Outcomes(TypedDict):
 
     `before`: of a cue's arm, whether the baseline's answer already was the option that the cue argues for. `ended`: how
     replies ended, where their letter does not say it. `grades`: arm -> judge -> grades. `regraded`: rule of a cell ->
-    what it makes of the baseline.
+    what it makes of the baseline. `labels`: expert -> grades of the answers to baselines.
     """
 
     items: str
@@ -47,6 +49,7 @@ class Outcomes(TypedDict):
     ended: NotRequired[dict[str, str]]
     grades: NotRequired[dict[str, dict[str, str]]]
     regraded: NotRequired[dict[str, str]]
+    labels: NotRequired[dict[str, str]]
 
 
 def arm_of(record: Record) -> str:
@@ -55,7 +58,7 @@ def arm_of(record: Record) -> str:
     return (f"{record.arm}:" if record.arm else "") + asked + (f"#{record.repeat}" if record.repeat else "")
 
 
-def outcomes_of(items: Items, records: Sequence[Record], facts: Facts) -> Outcomes:
+def outcomes_of(items: Items, records: Sequence[Record], facts: Facts, labels: Labels | None = None) -> Outcomes:
     """Return what became of each item in each arm of a run.
 
     Raises DataError for a record of no item, and for a score that has no letter.
@@ -92,7 +95,13 @@ def outcomes_of(items: Items, records: Sequence[Record], facts: Facts) -> Outcom
         for rule in {spec.rule: None for spec in facts.cells if not facts.measure}
         if rule in registry.REGRADES
     }
-    parts = {"before": before, "ended": ended, "grades": grades, "regraded": regraded}
+    # Who an expert is stays in the run.
+    experts = [of for _, of in sorted(labels.experts.items())] if labels else []
+    said = {
+        f"expert {i}": string({place[name]: GRADES[grade] for name, grade in of.items() if name in place})
+        for i, of in enumerate(experts, 1)
+    }
+    parts = {"before": before, "ended": ended, "grades": grades, "regraded": regraded, "labels": said}
     return cast("Outcomes", made | {name: part for name, part in parts.items() if part})
 
 
@@ -100,9 +109,9 @@ def letter(record: Record) -> str:
     """Return the letter of one record; raises DataError for a score that is no grade."""
     score = record.score
     if score.value is None:
-        return FAILED if is_failed(record) else WAITING
-    if is_unread(record) and not score.value:
-        return UNREAD.get(score.outcome or "unread", UNREAD["unread"])
+        return FAILED if outcome_of(record) == "failed" else WAITING
+    if not score.value and not score.verdicts and (ended := UNREAD.get(outcome_of(record))):
+        return ended
     led = record.cue is not None and score.parsed is not None and score.parsed == record.cue.suggests
     if led and not score.value:
         return LED
@@ -147,6 +156,7 @@ def check_outcomes(outcomes: Outcomes, items: Items, where: str) -> None:
     strings |= {f"before.{arm}": (text, "01" + ABSENT) for arm, text in outcomes.get("before", {}).items()}
     strings |= {f"ended.{arm}": (text, "".join(_OF_LETTER) + ABSENT) for arm, text in outcomes.get("ended", {}).items()}
     strings |= {f"regraded.{rule}": (text, LETTERS) for rule, text in outcomes.get("regraded", {}).items()}
+    strings |= {f"labels.{who}": (text, "1h0" + ABSENT) for who, text in outcomes.get("labels", {}).items()}
     for arm, of in outcomes.get("grades", {}).items():
         strings |= {f"grades.{arm}.{judge}": (text, "".join(_OF_GRADE) + ABSENT) for judge, text in of.items()}
     for place, (text, known) in strings.items():
@@ -239,6 +249,16 @@ def _prediction(name: str, score: Score) -> Prediction:
     if score.outcome == "failed":
         return Prediction(name, None, "error", "failed")
     return Prediction(name, "", "length" if score.outcome == "cut" else "stop")
+
+
+def labels_of(items: Items, outcomes: Outcomes) -> Labels | None:
+    """Return the experts' labels of a run, None if none are published."""
+    if "labels" not in outcomes:
+        return None
+    return Labels({
+        who: {name: _OF_GRADE[one] or 0.0 for name, one in zip(items.ids, text, strict=True) if one != ABSENT}
+        for who, text in outcomes["labels"].items()
+    })  # fmt: skip
 
 
 def rules_of(items: Items, outcomes: Outcomes) -> dict[str, Rule]:

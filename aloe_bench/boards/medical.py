@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from aloe_bench.boards.shapes import PageText, Shape
-from aloe_bench.boards.tables import RANKED, escape, words
+from aloe_bench.boards.tables import NEAR, RANKED, escape, words
 
 
 def _paragraphs(shape: Shape) -> tuple[str, ...]:
     return (
-        "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; a mark "
-        "does not say that a test separates the models. Under a number: its 95 % interval over images and k/n "
+        "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits. "
+        f"{NEAR} Under a number: its 95 % interval over images and k/n "
         "of the questions that were really scored (n alone of other means). Rows marked *(paper)* are copied from "
         f"Aloe-Vision, Table 3. {RANKED}",
         "\n".join(_rows(shape)),

@@ -7,7 +7,6 @@ from typing import Any
 
 from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.heart import heart_blocks
-from aloe_bench.boards.near import NONE, Near
 from aloe_bench.boards.shapes import Shape
 from aloe_bench.boards.tables import GENERATED, escape, own_rows, tables
 
@@ -23,7 +22,7 @@ Result = Mapping[str, Any]
 Part = tuple[Shape, list[Result]]
 
 
-def miniature_page(shapes: Sequence[Shape], small: Sequence[Result], others: Sequence[Part], near: Near = NONE) -> str:
+def miniature_page(shapes: Sequence[Shape], small: Sequence[Result], others: Sequence[Part]) -> str:
     """Return miniature.md for the results `small`: a table of each shape with the models that no earlier one shows
     whole, HEART's, and one for each task that is on no page.
     """
@@ -35,7 +34,7 @@ def miniature_page(shapes: Sequence[Shape], small: Sequence[Result], others: Seq
         if rows:
             found = [f"#{block}" if block.startswith("## ") else block for block in tables(shape, rows)]
             blocks += [f"## {escape(shape.text.title)}", *found]
-    blocks += heart_blocks(small, near)
+    blocks += heart_blocks(small)
     for shape, members in others:
         blocks += titled(shape, members)
     blocks += controls_blocks(small)

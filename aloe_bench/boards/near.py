@@ -1,63 +1,50 @@
-"""Which runs a test does not separate from the best of our runs on the same questions: the mark ≈."""
+"""The mark ≈: runs that are not separated from the best of our runs on the same questions."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
-from typing import Any
+from collections.abc import Sequence
 
+from aloe_bench.boards.letters import rules_of
 from aloe_bench.boards.published import Published
-from aloe_bench.boards.tables import marks_of, protocol_label, unread_mark
-
-Key = tuple[str, ...]
-# (result, cell) of every number that is near the best one.
-Near = frozenset[tuple[Key, str]]
-NONE: Near = frozenset()
+from aloe_bench.boards.tables import cell_marks, marks_of
 
 
-def key_of(result: Mapping[str, Any]) -> Key:
-    """Return what no other result of a leaderboard has."""
-    task = result["task"]
-    return result["model"]["name"], protocol_label(result), task["name"], str(task["version"]), task["data_sha256"]
+def near_best(published: Sequence[Published]) -> list[frozenset[str]]:
+    """Return of each result the cells that are in the confidence set for the best of their column, and not the best.
 
-
-def near_best(published: Sequence[Published]) -> Near:
-    """Return the numbers not separated from the best of their column, among complete runs on the same items."""
-    groups: defaultdict[str, list[Published]] = defaultdict(list)
-    for one in published:
-        if not marks_of(one.result) and one.facts.measure:
-            groups[one.result["outcomes"]["items"]].append(one)
-    found: set[tuple[Key, str]] = set()
+    Ranked together are complete runs on the same items, and, but for attacked tables, of one size group.
+    """
+    groups: defaultdict[tuple[str, str | None], list[int]] = defaultdict(list)
+    for i, one in enumerate(published):
+        if not marks_of(one.result):
+            group = None if one.facts.measure else one.result["model"]["size_group"]
+            groups[one.result["outcomes"]["items"], group].append(i)
+    found = [frozenset[str]() for _ in published]
     for members in groups.values():
-        for column in dict.fromkeys(name for one in members for name in one.result["cells"]):
-            found_in = [(one, one.result["cells"][column]) for one in members if column in one.result["cells"]]
-            ranked = [one for one, cell in found_in if cell["exact"] is not None and not unread_mark(cell)]
-            found |= {(key_of(one.result), column) for one in _near(ranked, column)}
-    return frozenset(found)
+        if len(members) > 1:
+            for i, cells in zip(members, _near([published[i] for i in members]), strict=True):
+                found[i] = cells
+    return found
 
 
-def _near(ranked: Sequence[Published], column: str) -> list[Published]:
-    from aloe_bench.stats.family import holm
-    from aloe_bench.stats.intervals import ALPHA
+def _near(members: Sequence[Published]) -> list[frozenset[str]]:
+    from fractions import Fraction
 
-    if len(ranked) < 2:
-        return []
-    best = max(ranked, key=lambda one: Fraction(one.result["cells"][column]["exact"]))
-    others = [one for one in ranked if one is not best]
-    adjusted = holm([_p(best, other, column) for other in others])
-    return [other for other, p in zip(others, adjusted, strict=True) if p is not None and p >= ALPHA]
+    from aloe_bench.boards.columns import columns_of, shown_cells
+    from aloe_bench.stats.best import set_of_best
 
-
-def _p(first: Published, second: Published, column: str) -> float:
-    """Return the p of no difference between two runs in one column, data sets counting the same."""
-    from aloe_bench.heart.measure.answers import blocks
-    from aloe_bench.heart.measure.effects import table_arms
-    from aloe_bench.stats.paired import mean_difference
-
-    one, two = (table_arms(blocks(each.records))[column] for each in (first, second))
-    sets = [
-        (a.right[a.there], b.right[b.there], block.clusters[a.there])
-        for (block, a), (_, b) in zip(one, two, strict=True)
-    ]
-    return mean_difference(sets).p or 1.0
+    first = members[0]
+    places, cells = first.result["task"].get("places", ()), list(first.result["cells"])
+    columns = [columns_of(one.header, one.records, rules_of(one.items, one.result["outcomes"])) for one in members]
+    found: list[set[str]] = [set() for _ in members]
+    for cell in shown_cells(places, cells, bool(first.facts.measure)):
+        ranked = [i for i, of in enumerate(columns) if cell in of and not cell_marks(members[i].result["cells"][cell])]
+        if len(ranked) < 2:
+            continue
+        exact = [Fraction(members[i].result["cells"][cell]["exact"]) for i in ranked]
+        best = set_of_best([columns[i][cell] for i in ranked])
+        for i, value, inside in zip(ranked, exact, best, strict=True):
+            if inside and value < max(exact):
+                found[i].add(cell)
+    return [frozenset(cells) for cells in found]

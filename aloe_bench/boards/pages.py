@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aloe_bench import registry
+from aloe_bench.boards.ablations import ablations_page
 from aloe_bench.boards.careqa import CAREQA
 from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.heart import heart_page
@@ -15,7 +16,7 @@ from aloe_bench.boards.miniature import Part, miniature_page, titled
 from aloe_bench.boards.near import near_best
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.shapes import Entry, PageText, Shape, generic
-from aloe_bench.boards.tables import GENERATED, RANKED, is_miniature, page
+from aloe_bench.boards.tables import GENERATED, NEAR, RANKED, is_miniature, page
 from aloe_bench.facts import Place, facts_of
 from aloe_bench.files import safe_name
 
@@ -24,11 +25,11 @@ Result = Mapping[str, Any]
 # Pages with a text of their own. A task may name any other page, which then is made of the places that name it.
 TEXTS = {"careqa_vision": CAREQA, "medical": MEDICAL}
 # Pages that are made otherwise: no task has a column there.
-RESERVED = ("heart", "miniature", "other")
+RESERVED = ("ablations", "heart", "miniature", "other")
 OWN = (
-    "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits; a mark does "
-    "not say that a test separates the models. Under a number: its 95 % interval and k/n (of other means n). "
-    f"{RANKED}"
+    "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits. "
+    f"{NEAR} Under a number: its 95 % interval, k/n (of other means n) and, where replies were filtered, cut or "
+    f"failed, the score had they all been wrong, and right. {RANKED}"
 )
 OTHER = f"Tasks that have no page of their own. {OWN} Runs on other data have a table of their own."
 
@@ -43,8 +44,8 @@ class Board:
 
 def board(published: Sequence[Published]) -> Board:
     """Return every page made of these results; each stands on one at least, or a remark says why not."""
-    results = [one.result for one in published]
     near = near_best(published)
+    results = [{**one.result, "near": cells} for one, cells in zip(published, near, strict=True)]
     remarks: list[str] = []
     places: dict[str, dict[str, Entry]] = {name: {} for name in TEXTS}
     for name in registry.TASKS:
@@ -73,9 +74,10 @@ def board(published: Sequence[Published]) -> Board:
     own = [result for result in results if not is_miniature(result)]
     small = [result for result in results if is_miniature(result)]
     made = {f"{name}.md": _with_controls(page(shape, own), shape, own) for name, shape in shapes.items()}
-    made["heart.md"] = heart_page(results, near)
+    made["ablations.md"] = ablations_page()
+    made["heart.md"] = heart_page(results)
     made["miniature.md"] = miniature_page(
-        list(shapes.values()), small, _others([result for result in rest if is_miniature(result)]), near
+        list(shapes.values()), small, _others([result for result in rest if is_miniature(result)])
     )
     made["other.md"] = _other_page([result for result in rest if not is_miniature(result)])
     return Board(dict(sorted(made.items())), tuple(dict.fromkeys(remarks)))

@@ -11,11 +11,12 @@ from typing import Any
 
 from aloe_bench import registry
 from aloe_bench.boards.items import Items, read_items
-from aloe_bench.boards.letters import Outcomes, check_outcomes, records_of, rules_of
+from aloe_bench.boards.letters import Outcomes, check_outcomes, labels_of, records_of, rules_of
 from aloe_bench.boards.results import read_result
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import ATTACKED, task_cells, task_sections
+from aloe_bench.evaluation.corrected import corrected_cells
 from aloe_bench.facts import Facts
 
 
@@ -23,8 +24,11 @@ def numbers_of(run: str, task: str, facts: Facts, items: Items, outcomes: Outcom
     """Return what a result says in numbers: its cells, and the sections of an attacked table; from letters alone."""
     records = records_of(items, outcomes)
     header = {"run_id": run, "task": {"name": task, "facts": facts}}
-    cells = task_cells(header, records, rules_of(items, outcomes))
-    return {"cells": {name: asdict(cell) for name, cell in cells.items()}} | task_sections(header, records)
+    rules = rules_of(items, outcomes)
+    cells = {name: asdict(cell) for name, cell in task_cells(header, records, rules).items()}
+    for name, found in corrected_cells(header, records, labels_of(items, outcomes), rules).items():
+        cells[name]["corrected"] = found
+    return {"cells": cells} | task_sections(header, records)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,19 @@ SCHEMA = 2
 AGAIN = "Build it again from its run folder."
 
 
+class CorrectedFacts(TypedDict):
+    """A judged cell as experts would have it."""
+
+    value: float
+    interval: tuple[float, float] | None
+    interval_experts: tuple[float, float] | None
+    n_labels: int
+    n_experts: int
+    weight: float
+    bias: float
+    bias_interval: tuple[float, float] | None
+
+
 class Numbers(TypedDict):
     """A cell."""
 
@@ -27,10 +40,17 @@ class Numbers(TypedDict):
     interval: tuple[float, float] | None
     n: int
     n_clusters: int
-    failed: int
+    answered: int
+    refused: int
+    filtered: int
+    cut: int
     unread: int
+    failed: int
     unjudged: int
     split: NotRequired[float | None]
+    bounds: NotRequired[tuple[float, float] | None]
+    unread_by: NotRequired[dict[str, int]]
+    corrected: NotRequired[CorrectedFacts]
 
 
 class ModelFacts(TypedDict):
@@ -106,6 +126,8 @@ class AttackMeasure(TypedDict):
     below_chance: NotRequired[bool]
     p_adjusted: NotRequired[float | None]
     detectable: NotRequired[float | None]
+    bounds: NotRequired[tuple[float, float] | None]
+    withheld: NotRequired[str]
 
 
 class Levels(TypedDict):
@@ -141,6 +163,11 @@ class Controlled(TypedDict):
     same_patient: NotRequired[bool]
 
 
+class DefenceFacts(TypedDict):
+    name: str
+    sha256: str
+
+
 class Result(TypedDict):
     run: str
     model: ModelFacts
@@ -149,6 +176,7 @@ class Result(TypedDict):
     engine: NotRequired[EngineFacts | None]
     parser: NotRequired[str | None]
     answer: NotRequired[str | None]
+    defence: NotRequired[DefenceFacts]
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
     extended: NotRequired[int]
@@ -158,6 +186,8 @@ class Result(TypedDict):
     left_out: NotRequired[list[str]]
     passed_over: NotRequired[dict[str, str]]
     cells: dict[str, Numbers]
+    cautions: NotRequired[list[str]]
+    unread_by: NotRequired[dict[str, dict[str, int]]]
     outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
     controls: NotRequired[dict[str, Controlled]]

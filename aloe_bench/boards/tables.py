@@ -12,7 +12,15 @@ from typing import Any
 from aloe_bench.boards.results import doubt
 from aloe_bench.boards.shapes import Shape, key_of
 from aloe_bench.boards.shares import share_text
-from aloe_bench.facts import MANY_UNREAD
+from aloe_bench.evaluation.outcomes import (
+    MARKED_CUT,
+    MOST_CUT,
+    MOST_UNREAD,
+    is_cut_often,
+    is_ranked,
+    is_unread_often,
+    not_answered,
+)
 
 GROUP_TITLES = {
     "small": "Small models (<10B)",
@@ -22,9 +30,15 @@ GROUP_TITLES = {
 }
 # The paper's Table 3 names no best among closed models: it has one of them.
 UNRANKED_GROUPS = ("closed",)
-MAX_NAME_CHARS = 100
-# A part of the task; data that are not known to be the task's; many replies that name no option.
-MARKS = ("†", "§", "◊")
+MAX_NAME_CHARS, MAX_CAUTION_CHARS = 100, 800
+# A part of the task; data that are not known to be the task's; many replies that name no option; many cut ones.
+MARKS = ("†", "§", "◊", "¶")
+# Some cut replies, and yet a rank.
+OFTEN_CUT = "°"
+NEAR = (
+    "≈: in the 95 % confidence set for the best of our runs in the table, each column by itself; the paper's rows "
+    "have no items to test."
+)
 RANKED = "Only complete runs on verified data are ranked."
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
 FOOTNOTES = {
@@ -35,13 +49,15 @@ FOOTNOTES = {
         "where this package has one."
     ),
     "◊": (
-        f"◊ More than {MANY_UNREAD:.0%} of the replies name no option: the number tells how answers were read, and is "
+        f"◊ More than {MOST_UNREAD}% of the replies name no option: the number tells how answers were read, and is "
         "not ranked."
     ),
     "passed over: ": (
         "Passed over: of several runs of one model on one task one on verified data is shown, of these a complete one, "
         "of these a graded one, of these the newest."
     ),
+    OFTEN_CUT: f"° Over {MARKED_CUT} % of the replies were cut at the token limit before an answer, and so wrong.",
+    "¶": f"¶ Over {MOST_CUT} % of the replies were cut at the token limit before an answer: not ranked.",
     "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
 }
 
@@ -50,7 +66,8 @@ FOOTNOTES = {
 class Row:
     """One line of a table; `shown` holds the printed percentages, None where there is none.
 
-    `unranked` holds the marks of the columns that are not ranked, `marks` those of all its results.
+    `unranked` holds the marks of the columns that are not ranked, `often_cut` the columns with many cut replies,
+    `marks` those of all its results.
     """
 
     name: str
@@ -59,6 +76,7 @@ class Row:
     shown: dict[str, Decimal | None] = field(default_factory=dict)
     small_print: dict[str, str] = field(default_factory=dict)
     unranked: dict[str, str] = field(default_factory=dict)
+    often_cut: set[str] = field(default_factory=set)
     near: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     marks: set[str] = field(default_factory=set)
@@ -67,6 +85,13 @@ class Row:
     def title(self) -> str:
         """The name, with the marks of its results."""
         return with_marks(self.name, "".join(mark for mark in MARKS if mark in self.marks))
+
+    def rank(self, column: str, numbers: Mapping[str, Any], marks: str) -> None:
+        """Mark the cell with these counts, of a result with these marks: why it has no rank, or many cut replies."""
+        if unranked := marks + cell_marks(numbers):
+            self.unranked[column] = unranked
+        if is_cut_often(numbers) and is_ranked(numbers):
+            self.often_cut.add(column)
 
 
 def with_marks(name: str, marks: str) -> str:
@@ -80,16 +105,16 @@ def percent(value: Fraction, step: str = "0.01") -> Decimal:
     return exact.quantize(Decimal(step), rounding=ROUND_HALF_UP)
 
 
-def escape(text: str) -> str:
-    """Return `text` as it may stand in one cell of a Markdown table, whatever it holds.
+def escape(text: str, longest: int = MAX_NAME_CHARS) -> str:
+    """Return `text`, cut to `longest` characters, as it may stand in one cell of a Markdown table, whatever it holds.
 
     Control and format characters become U+FFFD, line breaks spaces; a leading =, +, - or @ gets an
     apostrophe, so that a spreadsheet does not take it for a formula.
     """
     flat = " ".join(text.split())
     visible = "".join("\ufffd" if unicodedata.category(c)[0] == "C" else c for c in flat)
-    if len(visible) > MAX_NAME_CHARS:
-        visible = visible[: MAX_NAME_CHARS - 1] + "…"
+    if len(visible) > longest:
+        visible = visible[: longest - 1] + "…"
     if visible.startswith(("=", "+", "-", "@")):
         visible = "'" + visible
     for character in "\\`*_[]~#":
@@ -130,9 +155,10 @@ def marks_of(result: Mapping[str, Any]) -> str:
     return "".join(mark for mark, has in zip(MARKS, (result["partial"], doubt(result)), strict=False) if has)
 
 
-def unread_mark(numbers: Mapping[str, Any]) -> str:
-    """Return the mark of a cell so many of whose replies name no option that it is not ranked, "" of any other."""
-    return MARKS[2] if numbers["unread"] > MANY_UNREAD * numbers["n"] else ""
+def cell_marks(numbers: Mapping[str, Any]) -> str:
+    """Return the marks of a cell that is not ranked, as too many of its replies are unread or cut; "" of any other."""
+    unread = is_unread_often(numbers)
+    return (MARKS[2] if unread else "") + (MARKS[3] if not is_ranked({**numbers, "unread": 0}) else "")
 
 
 def protocol_label(result: Mapping[str, Any]) -> str:
@@ -145,6 +171,8 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     parser = str(result.get("parser") or "").rpartition("-")[0] or "strict"
     marks = ["logprob"] if result["protocol"] == "logprob" else []
     marks += ["answers as text"] if result.get("answer") == "text" else []
+    if defence := result.get("defence"):
+        marks.append(f"defence {escape(defence['name'])} {defence['sha256'][:8]}")
     # It took no temperature: what it then does is its own affair, and need not be greedy.
     marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
     marks += [f"cut replies extended by {result['extended']}"] if result.get("extended") else []
@@ -178,8 +206,9 @@ def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
             continue
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]))
         row.small_print[column] = _small_print(result, each.cell)
-        if marks := marks_of(result) + unread_mark(numbers):
-            row.unranked[column] = marks
+        row.rank(column, numbers, marks_of(result))
+        if each.cell in result.get("near", ()):
+            row.near.add(column)
     row.notes.append(_note(shape, result))
 
 
@@ -187,18 +216,33 @@ def _small_print(result: Mapping[str, Any], cell: str) -> str:
     """Return what stands under a number: k/n (n alone of other means) and its interval; or why there is none."""
     numbers = result["cells"][cell]
     if numbers["exact"] is None:
-        return ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
+        why = ("not judged" if numbers["unjudged"] else "not measured") if numbers["n"] else ""
+        return why + open_between(numbers)
     low_high = ", ".join(str(percent(Fraction(bound))) for bound in numbers["interval"] or ())
-    bounds = f"[{low_high}]" if low_high else "no interval"
+    interval = f"[{low_high}]" if low_high else "no interval"
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    return f"{bounds}, {share_text(result, cell)}{clusters}"
+    return f"{interval}, {share_text(result, cell)}{clusters}{open_between(numbers)}"
+
+
+def open_between(numbers: Mapping[str, Any], step: str = "0.01") -> str:
+    """Return what a cell would be had all that was filtered, cut or failed been wrong, and right; "" if nothing was."""
+    if not numbers.get("bounds"):
+        return ""
+    low, high = (percent(Fraction(bound), step) for bound in numbers["bounds"])
+    return f"; all wrong {low}, all right {high}"
+
+
+def ended(numbers: Mapping[str, Any]) -> str:
+    """Return in words how the replies of a cell ended."""
+    return f"answered {numbers['answered']}" + "".join(f", {words(part)}" for part in [not_answered(numbers)] if part)
 
 
 def _note(shape: Shape, result: Mapping[str, Any]) -> str:
     """Return the line on one task of a row: its version, counts, jury and run."""
-    task, overall = result["task"], _first_cell(result)
-    counts = f"n {overall['n']}, unread {overall['unread']}, failed {overall['failed']}"
-    if any(unread_mark(numbers) for numbers in result["cells"].values()):
+    task, (name, overall) = result["task"], _first_cell(result)
+    causes = result.get("unread_by", {}).get(name, {})
+    counts = f"n {overall['n']}, {ended({**overall, 'unread_by': causes})}"
+    if any(is_unread_often(numbers) for numbers in result["cells"].values()):
         counts += "; many unread◊"
     if overall["unjudged"]:
         counts += f", not judged {overall['unjudged']}"
@@ -206,6 +250,7 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
         names = ", ".join(escape(str(judge["name"])) for judge in result["judges"]["judges"])
         split = overall.get("split")
         counts += f"; graded by {names}" + ("" if split is None else f", split {percent(Fraction(split))} %")
+        counts += _corrected_text(overall.get("corrected"))
     for name in shape.entries[task["name"]].place.asides:
         exact = result["cells"].get(name, {}).get("exact")
         counts += "" if exact is None else f"; {words(name)} {percent(Fraction(exact))} %"
@@ -220,14 +265,34 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
         counts += f"; passed over: run {escape(run)}, {escape(why)}"
     partial = "partial† " if result["partial"] else ""
     label = f"{escape(shape.label(task['name']))} {partial}v{escape(str(task['version']))}"
-    return f"{label}: {counts}; run {escape(str(result['run']))}"
+    return f"{label}: {counts}; run {escape(str(result['run']))}{cautioned(result)}"
 
 
-def _first_cell(result: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the cell whose counts the notes tell: that of all questions, or the first."""
+def _corrected_text(found: Mapping[str, Any] | None) -> str:
+    """Return what experts' labels make of a judged number, or that nothing says how far the jury errs."""
+    if found is None:
+        return "; the jury's own error is not in the interval"
+    texts = [
+        "no interval" if ends is None else f"[{', '.join(str(percent(Fraction(end))) for end in ends)}]"
+        for ends in (found["interval"], found["interval_experts"])
+    ]
+    wider = "" if found["interval_experts"] is None else f", for experts like these {texts[1]}"
+    return (
+        f"; corrected with {found['n_labels']} labels of {found['n_experts']} experts "
+        f"{percent(Fraction(found['value']))} {texts[0]}{wider}"
+    )
+
+
+def cautioned(result: Mapping[str, Any]) -> str:
+    """Return the cautions of a run, each on a line of its own within a cell of a table."""
+    return "".join(f"<br>Caution: {escape(text, MAX_CAUTION_CHARS)}" for text in result.get("cautions", ()))
+
+
+def _first_cell(result: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Return name and numbers of the cell whose counts the notes tell: that of all questions, or the first."""
     cells = result["cells"]
-    found: Mapping[str, Any] = cells["overall"] if "overall" in cells else next(iter(cells.values()))
-    return found
+    name = "overall" if "overall" in cells else next(iter(cells))
+    return name, cells[name]
 
 
 def page(shape: Shape, results: Sequence[Mapping[str, Any]]) -> str:
@@ -247,8 +312,8 @@ def tables(shape: Shape, rows: Sequence[Row]) -> list[str]:
         if members:
             title = group_title.replace("<", "&lt;").replace(">", "&gt;")
             blocks += [f"## {title}", _table(shape, members, ranked=group not in UNRANKED_GROUPS)]
-    notes = "".join(note for row in rows for note in row.notes)
-    blocks += [text for mark, text in FOOTNOTES.items() if mark in notes]
+    said = "".join([*(note for row in rows for note in row.notes), *blocks])
+    blocks += [text for mark, text in FOOTNOTES.items() if mark in said]
     return blocks
 
 
@@ -274,14 +339,14 @@ def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
 
 
 def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
-    """Return `text` with its marks: bold if best, underlined if second, ≈ if near the best, or why it is not ranked."""
+    """Return `text` with the mark of its value: bold if best, underlined if second, why it is not ranked."""
     value = row.shown[column]
+    text += OFTEN_CUT if column in row.often_cut else ""
     if column in row.unranked:
         return text + row.unranked[column]
-    near = " ≈" if column in row.near else ""
     if podium and value == podium[0]:
-        return f"**{text}**{near}"
-    return (f"<u>{text}</u>" if value in podium else text) + near
+        return f"**{text}**"
+    return f"<u>{text}</u>" if value in podium else text
 
 
 def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
@@ -290,4 +355,5 @@ def _number(row: Row, column: str, podium: Sequence[Decimal]) -> str:
     if value is None:
         return small or "–"
     text = marked(f"{value:.2f}", row, column, podium)
-    return f"{text}<br><small>{small}</small>" if small else text
+    near = "≈ " if column in row.near else ""
+    return f"{text}<br><small>{near}{small}</small>" if small else text

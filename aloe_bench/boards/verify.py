@@ -41,9 +41,9 @@ def verify(folder: Path) -> list[str]:
 
     Raises DataError, naming the place, for a result or items that cannot be read.
     """
-    if not (folder / "results").is_dir():
+    if not (folder / "results").is_dir() and not (folder / INDEX).is_file():
         raise DataError(
-            f"{folder}: no folder results; expected a leaderboard that `aloe-bench leaderboard build` made."
+            f"{folder}: no results and no {INDEX}; expected a leaderboard that `aloe-bench leaderboard build` made."
         )
     published = read_all(folder)
     found = [line for path, one in published.items() for line in _result(path.relative_to(folder), path, one)]

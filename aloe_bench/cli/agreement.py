@@ -29,6 +29,9 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 
 @click.command()
 @click.option("--annotations", required=True, type=click.Path(path_type=Path), help="CSV of the experts' labels.")
+@click.option(
+    "--raters", help="Who counts, e.g. ana,bo; all by default. Other columns and raters are left out, and named."
+)
 @click.option("--run", "run_folder", type=RunFolder(), help="A judged run of the answers they rated.")
 @click.option(
     "--mode",
@@ -51,9 +54,11 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
 @click.option("--report", type=click.Path(path_type=Path, file_okay=False), help="Folder for the trust report.")
 @click.option("--min-alpha", type=FiniteRange(-1, 1), help="Exit with 4 if alpha is lower, or may not be read.")
 @click.option("--min-alpha-low", type=FiniteRange(-1, 1), help="Exit with 4 if an interval reaches below.")
+@click.option("--correct", is_flag=True, help="Correct the run's judged cells by labels of `annotate --sample`.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
 def agreement(
     annotations: Path,
+    raters: str | None,
     run_folder: Path | None,
     mode: Mode,
     level: Level,
@@ -64,12 +69,13 @@ def agreement(
     report: Path | None,
     min_alpha: float | None,
     min_alpha_low: float | None,
+    correct: bool,
     as_json: bool,
 ) -> None:
     """Compute Krippendorff's alpha among experts and with the jury, with intervals and checks.
 
-    The CSV has the columns item_id,rater,label, or item_id and one column a rater. Labels: correct,
-    partially correct, incorrect, ambiguous, or 1, 0.5, 0; an empty one is missing.
+    The table has the columns item_id,rater,label, or item_id and one column a rater; a column `cluster` says
+    what items share. Labels: correct, partially correct, incorrect, ambiguous, or 1, 0.5, 0; an empty one is missing.
     """
     import json
     from dataclasses import asdict
@@ -78,19 +84,32 @@ def agreement(
     from aloe_bench.api.grading import agreement as measure
     from aloe_bench.evaluation.runlog import read_header
 
+    if correct and (run_folder is None or not set(values) <= {0.0, 0.5, 1.0}):
+        raise click.UsageError("--correct needs --run, a judged run, and the grades 0, 0.5 and 1, without --values.")
     if report is not None:
         from aloe_bench.judges.agreement.report import check_matplotlib
 
         check_matplotlib()
     result = measure(
-        annotations, run_folder, mode=mode, level=level, values=values, resamples=resamples, seed=seed, epsilon=epsilon
+        annotations,
+        run_folder,
+        mode=mode,
+        level=level,
+        values=values,
+        resamples=resamples,
+        seed=seed,
+        epsilon=epsilon,
+        raters=tuple(name.strip() for name in raters.split(",")) if raters else (),
     )
+    cells = _correct(annotations, run_folder) if correct and run_folder is not None else {}
     header = None if run_folder is None else read_header(run_folder)
     source = {"aloe_bench": __version__, "annotations": _file(annotations), "run": _run(run_folder, header)}
     if as_json:
-        click.echo(json.dumps(source | asdict(result), indent=2, allow_nan=False))
+        corrected = {"corrected": cells} if correct else {}
+        click.echo(json.dumps(source | asdict(result) | corrected, indent=2, allow_nan=False))
     else:
         _print(result)
+        _print_corrected(cells)
     if report is not None:
         from aloe_bench.judges.agreement.report import write_report
 
@@ -98,6 +117,29 @@ def agreement(
             click.echo(str(path), err=as_json)
     if min_alpha is not None or min_alpha_low is not None:
         _gate(result, min_alpha, min_alpha_low)
+
+
+def _correct(annotations: Path, run_folder: Path) -> dict[str, Any]:
+    """Return the cells that were corrected, raw numbers beside them."""
+    from aloe_bench.api.grading import correct
+
+    cells: dict[str, Any] = correct(annotations, run_folder).summary["cells"]
+    return {name: cell for name, cell in cells.items() if "corrected" in cell}
+
+
+def _print_corrected(cells: dict[str, Any]) -> None:
+    def span(interval: tuple[float, float] | None, form: str = ".1f") -> str:
+        return f"[{', '.join(f'{100 * end:{form}}' for end in interval)}]" if interval else "(no interval)"
+
+    for name, cell in cells.items():
+        found = cell["corrected"]
+        wider = found["interval_experts"]
+        click.echo(
+            f"{name}: jury {100 * cell['value']:.1f} {span(cell['interval'])}, items only; corrected with "
+            f"{found['n_labels']} labels {100 * found['value']:.1f} {span(found['interval'])} by these experts"
+            + (f", {span(wider)} by experts like these" if wider else "")
+            + f"; bias {100 * found['bias']:+.1f} {span(found['bias_interval'], '+.1f')}"
+        )
 
 
 def _file(path: Path) -> dict[str, str]:
@@ -122,9 +164,11 @@ def _run(folder: Path | None, header: dict[str, Any] | None) -> dict[str, Any] |
 
 
 def _print(result: Agreement) -> None:
-    from aloe_bench.judges.agreement.tables import counts_line, plain, tables, visible
+    from aloe_bench.judges.agreement.tables import counts_line, left_over, plain, tables, visible
 
     click.echo(counts_line(result) + "\n")
+    for sentence in left_over(result):
+        click.echo(sentence)
     for table in tables(result):
         click.echo(plain(table) + "\n")
     for caution in result.cautions:

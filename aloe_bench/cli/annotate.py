@@ -30,6 +30,7 @@ FILE = "annotations.sqlite"
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
 @click.option("--seed", type=int, help="Of who rates what, and in which order; kept from then on.  [default: 0]")
+@click.option("--sample", type=click.IntRange(1), help="Show N answers drawn at random; kept from the first start on.")
 @click.option("--export", "csv_file", type=click.Path(path_type=Path), help="Write the ratings as CSV (- = stdout).")
 def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
     """Serve the open answers of RUN to experts, each by a link of their own; or export what they said.
@@ -49,6 +50,7 @@ def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
         _per_item(options["per_item"])
     names = _names(options["raters"])
     items = _items(run, header, options["data_root"] or _data_root(header))
+    items = _drawn(run, items, options["sample"], options["seed"])
     store = Store(run / FILE)
     try:
         design = {"per_item": "2-4", "seed": "0"} | store.design()
@@ -140,6 +142,20 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem
         for record in answered
         for sample in (samples[record.sample_id],)
     ]
+
+
+def _drawn(run: Path, items: list[RatedItem], size: int | None, seed: int | None) -> list[RatedItem]:
+    """Return the items that are rated: those of the recorded draw, which is made now if a size is given; else all."""
+    from aloe_bench.judges.experts.sample import read_draw, recorded_draw
+
+    if size is not None and (run / FILE).exists() and read_draw(run) is None:
+        raise click.UsageError(f"--sample: {run / FILE} has a study of all answers. Move it away to begin another.")
+    drawn = recorded_draw(run, [item.id for item in items], size, seed)
+    if drawn is None:
+        return items
+    click.echo(f"{len(drawn.items)} of {drawn.n_answers} answers, drawn at random with seed {drawn.seed}.", err=True)
+    chosen = set(drawn.items)
+    return [item for item in items if item.id in chosen]
 
 
 def _study(header: dict[str, Any]) -> dict[str, str]:

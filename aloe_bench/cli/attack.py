@@ -24,10 +24,11 @@ class AttackOptions:
 
     new_source: Path | None
     source: tuple[Path, ...]
+    questions: tuple[str, ...]
     output: Path | None
     type: str
     strength: tuple[str, ...]
-    templates: str
+    templates: str | None
     parity: bool
     seed: int
     limit: int | None
@@ -42,10 +43,11 @@ class AttackOptions:
 
 @click.command()
 @click.option("--source", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable.")
+@click.option("--from", "questions", multiple=True, help="mcq:FILE, questions of your own, in place of --source.")
 @click.option("--output", type=click.Path(path_type=Path), help="The new folder (with --preview: the PNG file).")
 @click.option("--type", default="all", show_default=True, help=f"{', '.join(ATTACKS)}; a,b or a+b; or FILE.py:NAME.")
 @click.option("--strength", multiple=True, help="SETTING=VALUE, e.g. caption.size=2,sycophancy.authority=high.")
-@click.option("--templates", default="clinical", show_default=True, help="A shipped set, or a TOML file of yours.")
+@click.option("--templates", help="A shipped set, or a TOML file of yours.  [default: clinical; of --from: answers]")
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
 @click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
@@ -73,20 +75,31 @@ def attack(**options: Any) -> None:
             f"{wanted.new_source}: fill in dataset.toml, labels.csv, images/ and annotations/, then try --dry-run."
         )
         return
-    if not wanted.source:
-        raise click.UsageError("--source is missing: a source folder. --new-source FOLDER writes a template of one.")
+    if bool(wanted.source) == bool(wanted.questions):
+        both = "either --source or --from, not both" if wanted.source else "--source is missing: a source folder"
+        raise click.UsageError(
+            f"{both}. --new-source FOLDER writes a template of one; --from mcq:FILE takes questions."
+        )
     if wanted.output is None and not wanted.dry_run:
         raise click.UsageError("--output is missing: the folder to write (with --preview: the PNG file).")
     from aloe_bench.api.tables import recipe
+    from aloe_bench.heart.sources.questions import TEMPLATES, opened
 
-    made = recipe(wanted.type, wanted.templates, wanted.seed, wanted.strength, wanted.parity)
-    _act(_load(wanted.source), made, wanted)
+    named: list[Path | str] = [*wanted.source, *map(_question_file, wanted.questions)]
+    templates = wanted.templates or (TEMPLATES if wanted.questions else None)
+    with opened(named) as sources:
+        tasks = {task for source in sources for task in source.tasks}
+        made = recipe(wanted.type, templates, wanted.seed, wanted.strength, wanted.parity, tasks)
+        _caution_sources(sources, wanted.type)
+        _act(sources, made, wanted)
 
 
-def _load(folders: tuple[Path, ...]) -> list[Source]:
-    from aloe_bench.heart.sources.source import load_source
+def _question_file(name: str) -> str:
+    from aloe_bench.heart.sources.questions import is_questions
 
-    return [load_source(folder) for folder in folders]
+    if not is_questions(name):
+        raise click.UsageError(f"--from {name!r}: expected mcq:FILE, a table of multiple-choice questions.")
+    return name
 
 
 def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> None:
@@ -127,6 +140,21 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
     _say(output, manifest, as_json=quiet)
 
 
+def _caution_sources(sources: list[Source], asked: str) -> None:
+    """Say what the sources hold that is not used, or not as it stands, and which attacks fit none of them."""
+    from aloe_bench.heart.attacks import unfit
+    from aloe_bench.heart.sources.leftovers import sentences
+
+    for source in sources:
+        for sentence in (*sentences(source.left_over), *source.notes):
+            click.echo(f"Caution: {source.name}: {sentence}.", err=True)
+    others = unfit({task for source in sources for task in source.tasks})
+    if others and "all" in (word.strip() for word in asked.split(",")):
+        click.echo(
+            f"Left out of --type all: {', '.join(others)} (needs boxes, and no source has [detection]).", err=True
+        )
+
+
 def _caution_pictures(seen: SeenPictures) -> None:
     from aloe_bench.joins import first_ten
 
@@ -154,7 +182,8 @@ def _say_dry(work: Work, recipe: HeartRecipe, *, as_json: bool) -> None:
     counts = {"pictures": len(work.jobs), "items": work.items, "rows": 0}
     for job in work.jobs:
         for key in job.keys:
-            counts["rows"] += 1 + len(recipe.variants) * sum(attack.fits(key.task) for attack in recipe.attacks)
+            fit = [attack for attack in recipe.attacks if attack.fits(key.task)]
+            counts["rows"] += 1 + sum(len(recipe.variants_of(attack)) for attack in fit)
     if as_json:
         click.echo(json.dumps({"dry_run": True, **counts}))
         return
@@ -172,7 +201,8 @@ def _say(output: Path, manifest: dict[str, Any], *, as_json: bool) -> None:
         return
     for sentence in above_chance(manifest["medoid_share"]):
         click.echo(f"Caution: the boxes give the answer away: {sentence}. See docs/heart.md.", err=True)
-    dropped = f"; {manifest['dropped']} items dropped, see {output / 'dropped.csv'}" if manifest["dropped"] else ""
+    many = f"{manifest['dropped']} {'entry' if manifest['dropped'] == 1 else 'entries'} left out or changed"
+    dropped = f"; {many}, see {output / 'dropped.csv'}" if manifest["dropped"] else ""
     made = f"{manifest['rows']} rows of {manifest['items']} items, {manifest['pictures']} pictures"
     click.echo(f"{output}: {made}{dropped}")
     click.echo(f"Measure a model on it: aloe-bench run --model MODEL --tasks heart:{output}")

@@ -12,6 +12,7 @@ import click
 
 from aloe_bench.cli.common import FiniteRange, RunFolder
 
+SIDES = ("first", "second")
 TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "interval (family)", "MDE", "n")
 
 
@@ -22,6 +23,9 @@ TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "
 @click.option("--dose", metavar="SETTING", help="RUNS of one model at several strengths, e.g. of caption.size.")
 @click.option("--explain", is_flag=True, help="Why do two runs differ: their headers, and the difference in parts.")
 @click.option("--data-root", type=click.Path(path_type=Path), help="With --explain: the data of logs of schema 1.")
+@click.option("--table", is_flag=True, help="RUNS of several models on the same tasks: models x tasks, one family.")
+@click.option("--reference", metavar="MODEL", help="With --table: compare with this model.  [default: the first run's]")
+@click.option("--all-pairs", is_flag=True, help="With --table: also every two other models, in the same family.")
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
 def compare(
     runs: tuple[Path, ...],
@@ -30,6 +34,9 @@ def compare(
     dose: str | None,
     explain: bool,
     data_root: Path | None,
+    table: bool,
+    reference: str | None,
+    all_pairs: bool,
     as_json: bool,
 ) -> None:
     """Compare two run folders, item by item: the second of RUNS minus the first.
@@ -44,7 +51,18 @@ def compare(
     the runs may have been asked otherwise.
 
     --dose: how cue-following rises with the strength of the attack, over two runs or more of one model.
+
+    --table: every model's scores, and its paired differences from one of them, all in one family of Holm's.
     """
+    if table:
+        if by is not None or margin is not None or dose is not None or explain:
+            raise click.UsageError("--by, --margin, --dose and --explain do not go with --table.")
+        from aloe_bench.cli.compare_table import show_table
+
+        show_table(runs, reference, all_pairs, as_json)
+        return
+    if reference is not None or all_pairs:
+        raise click.UsageError("--reference and --all-pairs go with --table.")
     if dose is not None:
         _dose(runs, dose, as_json)
         return
@@ -80,7 +98,7 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
             table.add_row(row["row"], f"{row['failed']} failed")
             continue
         shares, curve = (
-            ", ".join(f"{dose:g}: {_points(share)}" for dose, share in zip(row["doses"], row[key], strict=True))
+            ", ".join(f"{dose:g}: {points(share)}" for dose, share in zip(row["doses"], row[key], strict=True))
             for key in ("shares", "curve")
         )
         most = ["at most " if flag else "" for flag in row["at_most_lowest"]]
@@ -123,10 +141,10 @@ def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -
         console.print(table)
     table = Table("part of the difference", "points", "items", "")
     for part in found.parts:
-        table.add_row(part.name, _points(float(part.points), "+.2f"), str(part.n), part.says)
+        table.add_row(part.name, points(float(part.points), "+.2f"), str(part.n), part.says)
     table.add_section()
-    means = f"{_points(float(found.first), '.2f')} -> {_points(float(found.second), '.2f')}"
-    table.add_row("second minus first", _points(float(change), "+.2f"), "", f"mean over the items: {means}")
+    means = f"{points(float(found.first), '.2f')} -> {points(float(found.second), '.2f')}"
+    table.add_row("second minus first", points(float(change), "+.2f"), "", f"mean over the items: {means}")
     console.print(table)
 
 
@@ -135,31 +153,42 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else 150)
+    from aloe_bench.evaluation.outcomes import not_answered
+
+    lost = any(row.get("bounds") for row in result["rows"])
+    console = Console(width=None if sys.stdout.isatty() else 170 if lost else 150)
     flipped = any("p_flip" in row for row in result["rows"])
     margins = (f"p: not {margin:g} worse", f"p: within {margin:g}") if margin else ()
     table = Table(*TITLES, *(("p (sign flip)",) if flipped else ()), *margins)
+    if lost:
+        table.add_column("bounds")
     for column in table.columns[:5]:
         column.no_wrap = True
     for row in result["rows"]:
         extra = [_p(row.get("p_flip"))] if flipped else []
         extra += [_p(row.get(f"{key}_adjusted")) for key in ("p_not_inferior", "p_equivalent")] if margin else []
-        table.add_row(*_line(row), *extra)
-    names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(("first", "second"), result["runs"])]  # noqa: B905
+        table.add_row(*line_of(row), *extra, *([_span(row.get("bounds"))] if lost else []))
+    names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(SIDES, result["runs"], strict=True)]
     console.print(f"{result['task']}; {'; '.join(names)}", soft_wrap=True, markup=False, highlight=False)
     console.print(table)
+    for side, run in zip(SIDES, result["runs"], strict=True):
+        outcomes = {"n": sum(run["outcomes"].values()), **run["outcomes"], "unread_by": run["unread_by"]}
+        if others := not_answered(outcomes):
+            console.print(f"{side}: answered {run['outcomes']['answered']}, {others}", highlight=False, soft_wrap=True)
+        for text in run["cautions"]:
+            console.print(f"Caution, {side}: {text}", highlight=False, markup=False, soft_wrap=True)
     for warning in dict.fromkeys(row["warning"] for row in result["rows"] if "warning" in row):
         console.print(f"Caution: {warning}.", highlight=False, markup=False, soft_wrap=True)
     if result["differ_in"]:
         console.print(f"Caution: the runs also differ in {', '.join(result['differ_in'])}.", highlight=False)
 
 
-def _line(row: dict[str, Any]) -> list[str]:
+def line_of(row: dict[str, Any]) -> list[str]:
     from aloe_bench.stats.family import mde
 
-    change = f"{row['failed']} failed" if row["failed"] else _points(row["value"], "+.1f")
+    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or points(row["value"], "+.1f")
     return [
-        row["row"], _points(row["first"]), _points(row["second"]), change, _span(row["interval"]), _p(row.get("p")),
+        row["row"], points(row["first"]), points(row["second"]), change, _span(row["interval"]), _p(row.get("p")),
         _p(row.get("p_adjusted")), _span(row.get("interval_family")), mde(row), str(row["n"]),
     ]  # fmt: skip
 
@@ -168,7 +197,7 @@ def _span(interval: Sequence[float] | None) -> str:
     return f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}" if interval else "-"
 
 
-def _points(value: float | None, form: str = ".1f") -> str:
+def points(value: float | None, form: str = ".1f") -> str:
     return "-" if value is None else f"{100 * value:{form}}"
 
 

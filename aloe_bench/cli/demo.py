@@ -30,18 +30,20 @@ def demo(output: Path, seed: int, quick: bool, base: Path | None) -> None:
     from aloe_bench.miniature.loop import BASE
     from aloe_bench.training.sft import Stopped
 
-    need("hf", "train")
+    need("hf", "train", "report")
     started, size = time.monotonic(), QUICK if quick else FULL
     try:
         done = run_demo(output, size, seed, _Lines(), base or BASE)
         jury = _judged(done)
         pages = _published(done, output)
+        shown = _reported(done, output)
     except (KeyboardInterrupt, Stopped) as stop:
         click.echo(f"Interrupted. What is in {output} is not gone on with: remove it and start again.", err=True)
         raise click.exceptions.Exit(130) from stop
     page = write_summary(done, output, size, jury, _cost(started))
     click.echo(page.read_text(encoding="utf-8"))
     click.echo(f"Summary: {page}\nLeaderboard: {', '.join(map(str, pages))}\nTrained checkpoint: {done.trained}")
+    click.echo(f"Look at every picture and answer, before and after: open {shown} in a browser.")
 
 
 class _Lines:
@@ -82,6 +84,13 @@ def _published(done: Demo, output: Path) -> Sequence[Path]:
         finish(folder)
     written = build([*done.runs, *done.open_runs], output / "leaderboards")
     return [path for path in written if path.suffix == ".md"]
+
+
+def _reported(done: Demo, output: Path) -> Path:
+    """Write the page that shows the base beside the trained checkpoint, item by item."""
+    from aloe_bench.api.reports import report
+
+    return report(done.attacked_runs, output / "report.html", data=[done.table])[0]
 
 
 def _cost(started: float) -> str:

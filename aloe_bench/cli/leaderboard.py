@@ -16,14 +16,17 @@ def leaderboard() -> None:
 
 
 @leaderboard.command()
-@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
 def build(runs: tuple[Path, ...], output: Path) -> None:
-    """Write results/<model>/<task>.json and the pages from finished RUNS (or folders that hold some)."""
+    """Write results/<model>/<task>.json and the pages from finished RUNS (or folders that hold some).
+
+    Without RUNS the pages are made anew of the results that are there.
+    """
     from aloe_bench.boards.build import build as build_pages
     from aloe_bench.boards.collect import finished_runs
 
-    folders, skipped = finished_runs(runs)
+    folders, skipped = finished_runs(runs) if runs else ([], [])
     for folder in skipped:
         click.echo(f"{folder}: left out (unfinished, or a shard).", err=True)
     for path in build_pages(folders, output):

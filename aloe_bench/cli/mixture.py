@@ -225,4 +225,95 @@ def show_leakage(found: dict[str, Any]) -> None:
     click.echo(f"{counts['before']} samples, {out}, {counts['after']} kept")
 
 
-COMMANDS = (sniff, clean, leakage)
+_SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9}
+
+
+def amounts(given: tuple[str, ...]) -> dict[str, float]:
+    """Return NAME=NUMBER pairs; a number may end in k, M or B."""
+    found = {}
+    for pair in given:
+        name, equals, text = pair.partition("=")
+        times = _SUFFIXES.get(text[-1:].casefold(), 1.0)
+        try:
+            found[name] = float(text[:-1] if times != 1.0 else text) * times
+        except ValueError:
+            equals = ""
+        if not equals or not name or not found.get(name, 0.0) >= 0:
+            raise UsageError(f"{pair!r}: expected NAME=NUMBER, such as pubmedvision=175.3M.")
+    return found
+
+
+@click.command()
+@click.argument("pool", type=PATH)
+@click.option(
+    "--tokens", multiple=True, help="Loss tokens of a source or category: pubmedvision=175.3M, text/general=1M."
+)
+@click.option("--share", "shares", multiple=True, help="Share of a source or category: multimodal/medical=41.8.")
+@click.option("--table-1", is_flag=True, help="The loss tokens of the paper's Table 1, by the shipped mappings' names.")
+@click.option("--total", help="Loss tokens in all, with --share; as many as all shares allow if not given.")
+@click.option("--spill", is_flag=True, help="What one cannot give is given by the others, in proportion.")
+@click.option("--upsample", is_flag=True, help="Repeat samples of a source that has less than its budget.")
+@click.option("--apply", "listed", type=PATH, help="A mixture.parquet of another pool: its weights by id, no budget.")
+@click.option("--seed", default=0, show_default=True, help="Which samples of a source are taken.")
+@JSON
+def rebalance(pool: Path, listed: Path | None, as_json: bool, **options: Any) -> None:
+    """Cut POOL to budgets of loss tokens; POOL/mixture.parquet lists every id with its weight and reason.
+
+    Names with a "/" are categories (modality/domain), shared among their sources up to one level. Nothing is tokenised
+    again, and nothing repeated unless asked.
+    """
+    from aloe_bench.mixture.pool import Pool
+    from aloe_bench.mixture.rebalance import TABLE_1, Budget, apply_list
+    from aloe_bench.mixture.rebalance import rebalance as balanced
+
+    made = Pool(pool)
+    made.table(columns=["id"])
+    tokens, shares = amounts(options["tokens"]), amounts(options["shares"])
+    if options["table_1"]:
+        tokens = {**TABLE_1, **tokens}
+        tokens = {name: tokens[name] for name in made.facts()["sources"] if name in tokens}
+    if listed is not None:
+        if tokens or shares:
+            raise UsageError("--apply takes weights from a list; leave out --tokens, --share and --table-1.")
+        found = apply_list(made, listed)
+    else:
+        names = [*tokens, *shares]
+        by: Any = "category" if names and all("/" in name for name in names) else "source"
+        total = amounts((f"total={options['total']}",))["total"] if options["total"] else None
+        flags = {name: options[name] for name in ("spill", "upsample", "seed")}
+        found = balanced(made, Budget(by, tokens, shares, total, **flags))
+    if as_json:
+        click.echo(json.dumps(found, indent=2, sort_keys=True))
+        return
+    for each in found.get("sources_balanced", ()):
+        short = f"; {each['short']:,.0f} short of its budget" if each["short"] >= 1 else ""
+        click.echo(
+            f"{each['source']}: {each['samples']:,} of {each['has_samples']:,} samples, {each['tokens']:,} of "
+            f"{each['has_tokens']:,} loss tokens, {each['share']:.1%}{short}"
+        )
+    if found.get("listed_but_not_here"):
+        click.echo(f"{found['listed_but_not_here']} of {found['listed']} listed ids are not in this pool")
+    counts = found["counts"]
+    whole = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in found["totals"].items())
+    over = counts["dropped"]["over budget"]
+    click.echo(f"{counts['before']} samples, {over} over budget, {counts['after']} kept: {whole}")
+    click.echo(found["reduction"])
+
+
+@click.command()
+@click.argument("pool", type=PATH)
+@click.option("--rows", default="modality", show_default=True, help="Tag of the rows.")
+@click.option("--columns", default="specialty", show_default=True, help="Tag of the columns, such as anatomy.")
+def coverage(pool: Path, rows: str, columns: str) -> None:
+    """Count the kept samples of POOL by two tags: a table, a page, and a heatmap where matplotlib is installed."""
+    from aloe_bench.mixture.coverage import as_markdown, write_coverage
+    from aloe_bench.mixture.coverage import coverage as covered
+    from aloe_bench.mixture.pool import Pool
+
+    found = covered(Pool(pool), rows, columns)
+    written = write_coverage(pool, f"{rows}-{columns}", found)
+    click.echo(as_markdown(found), nl=False)
+    click.echo("\n".join(f"{path}" for path in written), err=True)
+
+
+COMMANDS = (sniff, clean, leakage, rebalance, coverage)

@@ -64,6 +64,7 @@ class RunOptions:
     limit: int | None
     shard: str | None
     controls: str | None
+    defence: str | None
     seed: int
     max_failed: float
     fresh: bool
@@ -138,6 +139,7 @@ class RunOptions:
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
+@click.option("--defence", help="A text file, or picture-first or ignore-words: words before every prompt.")
 @click.option("--controls", help="blank,swap: ask image questions again over a grey, and over another picture.")
 @click.option(
     "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
@@ -158,6 +160,7 @@ def _run(wanted: RunOptions) -> None:
     from aloe_bench.cli.common import progress_of, same_command
     from aloe_bench.cli.summary import show, show_jury
     from aloe_bench.evaluation.controls import parse_controls
+    from aloe_bench.evaluation.defence import load_defence
     from aloe_bench.evaluation.plan import Settings
 
     names = registry.task_names(wanted.tasks, wanted.suite)
@@ -175,6 +178,7 @@ def _run(wanted: RunOptions) -> None:
         allow_partial=wanted.allow_partial,
         extend_cut=wanted.extend_cut,
         controls=parse_controls(wanted.controls),
+        defence=load_defence(wanted.defence) if wanted.defence else None,
     )
     spec = _spec(wanted)
     where = Where(wanted.engine, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
@@ -332,4 +336,4 @@ def _show_prompts(plans: list[Plan], settings: Settings) -> None:
         if settings.controls:
             click.echo(plan.controls.sentence(len(plan.samples)))
         for _, sample in plan.samples[:1]:
-            click.echo(asked(plan.task, sample, suited(settings, plan.task).answer))
+            click.echo(asked(plan.task, sample, suited(settings, plan.task).answer, settings.before))

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench.cli.common import same_command
-from aloe_bench.facts import MANY_UNREAD
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,10 +20,13 @@ if TYPE_CHECKING:
 MAX_CELLS = 8
 UNREAD_CHARS = 300
 NARROW_COLUMNS = 120
-COLUMNS = (
-    "cue", "drop", "95 % interval", "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive", "unread",
+LOST, BOUNDS = "all wrong to all right", "bounds"
+TITLES = ("task", "cell", "score", "95 % interval", LOST, "n", "answered", "not answered")
+EFFECTS = (
+    "cue", "drop", "95 % interval", BOUNDS, "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive",
+    "not answered",
 )  # fmt: skip
-NARROW = ("cue", "drop", "95 % interval", "p (Holm)", "led", "unread")
+NARROW = ("cue", "drop", "95 % interval", BOUNDS, "p (Holm)", "led", "not answered")
 
 
 def kept(title: str) -> Column:
@@ -35,16 +37,16 @@ def kept(title: str) -> Column:
 
 
 def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return task, cell, value, interval, n, unread, failed as text, one row a cell."""
+    """Return task, cell, value, interval, bounds, n, answered and what was not as text, one row a cell."""
+    from aloe_bench.evaluation.outcomes import not_answered
+
     lines: list[tuple[str, ...]] = []
     for name, cell in summary["cells"].items():
         missing = "not judged" if cell["unjudged"] else "-"
         value = missing if cell["value"] is None else f"{100 * cell['value']:.2f}"
-        interval = cell["interval"]
-        span = f"{100 * interval[0]:.1f} to {100 * interval[1]:.1f}" if interval else "-"
         mark = (" (partial)" if summary["partial"] else "") + (" (extended)" if summary.get("extended") else "")
-        counts = (str(cell["n"]), str(cell["unread"]), str(cell["failed"]))
-        lines.append((summary["task"] + mark, name, value, span, *counts))
+        counts = (str(cell["n"]), str(cell["answered"]), not_answered(cell) or "-")
+        lines.append((summary["task"] + mark, name, value, _span(cell["interval"]), _span(cell["bounds"]), *counts))
     return lines
 
 
@@ -55,17 +57,20 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
 
     from aloe_bench.cli.summary import show_effects
 
-    table = Table("task", kept("cell"), kept("score"), "95 % interval", "n", "unread", "failed")
-    for summary in summaries:
-        lines = rows(summary)
-        for row in lines[:MAX_CELLS]:
-            table.add_row(*row)
-        if len(lines) > MAX_CELLS:
-            table.add_row("", f"... {len(lines) - MAX_CELLS} more in summary.json")
+    lines = [(rows(summary)[:MAX_CELLS], len(summary["cells"]) - MAX_CELLS) for summary in summaries]
+    titles, shown = _as_needed(TITLES, [row for some, _ in lines for row in some])
+    table = Table(titles[0], kept("cell"), kept("score"), *titles[3:])
+    for some, more in lines:
+        for _ in some:
+            table.add_row(*shown.pop(0))
+        if more > 0:
+            table.add_row("", f"... {more} more in summary.json")
     for task in dict.fromkeys(task for summary in summaries for task in summary["left_out"]):
-        table.add_row(f"{task} (left out)", "no data", *["-"] * 5)
-    console = Console(width=None if sys.stdout.isatty() else 110)
+        table.add_row(f"{task} (left out)", "no data", *["-"] * (len(titles) - 2))
+    console = Console(width=None if sys.stdout.isatty() else 150)
     console.print(table)
+    for text in dict.fromkeys(f"{summary['task']}: {text}" for summary in summaries for text in summary["cautions"]):
+        console.print(f"Caution: {text}", soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
         if "heart" in summary:
             show_effects(console, summary["heart"])
@@ -73,25 +78,26 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
         if "controls" in summary:
             show_controls(console, summary)
     for summary in summaries:
-        if caution := unread_caution(summary):
+        if caution := unverified_caution(summary):
             console.print(caution, soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
         console.print(f"run: {summary['run']}", soft_wrap=True, markup=False, highlight=False)
 
 
-def unread_caution(summary: Mapping[str, Any]) -> str:
-    """Return what to say of a run many of whose replies name no option, with the first of these; "" of others."""
-    cells = summary["cells"]
-    name = max(cells, key=lambda name: cells[name]["unread"] / max(1, cells[name]["n"]), default="")
-    worst = cells.get(name, {"unread": 0, "n": 0})
-    if worst["unread"] <= MANY_UNREAD * worst["n"]:
+def _as_needed(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return titles and lines, without the column of what lost replies leave open where none was lost."""
+    place = next(i for i, title in enumerate(titles) if title in (LOST, BOUNDS))
+    if any(line[place] != "-" for line in lines):
+        return list(titles), list(map(list, lines))
+    return [*titles[:place], *titles[place + 1 :]], [[*line[:place], *line[place + 1 :]] for line in lines]
+
+
+def unverified_caution(summary: Mapping[str, Any]) -> str:
+    """Return what to say of a run whose data are not known to be its benchmark's; "" of others."""
+    verified = summary.get("verified")
+    if not verified or verified["by"]:
         return ""
-    first = summary.get("first_unread")
-    shown = f", the first: {' '.join(first.split())[:80]!r}" if first else ""
-    return (
-        f"Caution: {summary['task']}, {name}: {worst['unread']} of {worst['n']} replies name no option{shown}. They "
-        "count as wrong, and the row is not ranked. Try --max-new-tokens, --answer text or --protocol logprob."
-    )
+    return f"Data not verified: {summary['task']}: {verified['why']}. Pages mark its row and do not rank it."
 
 
 def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
@@ -101,22 +107,25 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
 
     flipped = any("p_flip" in m.get("robustness_gap", {}).get("macro", {}) for part in heart.values()
                   for m in part["columns"].values())  # fmt: skip
-    wide = Wide(width=None if sys.stdout.isatty() else 170)
-    shown = COLUMNS if wide.width >= NARROW_COLUMNS else NARROW
-    titles = [f"{name} (sign flip)" if name == "p" and flipped else name for name in shown]
-    table = Table(kept(titles[0]), *titles[1:])
+    wide = Wide(width=None if sys.stdout.isatty() else 190)
+    lines: list[list[str]] = []
     warnings: dict[str, None] = {}
     for task, part in heart.items():
         for attack, measures in part["columns"].items():
             gap = measures.get("robustness_gap", {}).get("macro")
             if gap is None:
                 continue
-            line = dict(zip(COLUMNS, [f"{task}/{attack}", *_line(gap, measures)], strict=True))
-            table.add_row(*(line[name] for name in shown))
+            lines.append([f"{task}/{attack}", *_line(gap, measures)])
             if "warning" in gap:
                 warnings[f"{task}: {gap['warning']}."] = None
+    titles, lines = _as_needed(EFFECTS, lines)
+    shown = [i for i, title in enumerate(titles) if wide.width >= NARROW_COLUMNS or title in NARROW]
+    named = [f"{title} (sign flip)" if title == "p" and flipped else title for title in titles]
+    table = Table(kept(named[0]), *(named[i] for i in shown[1:]))
+    for line in lines:
+        table.add_row(*(line[i] for i in shown))
     wide.print(table)
-    if lacking := [name for name in COLUMNS if name not in shown]:
+    if lacking := [title for i, title in enumerate(titles) if i not in shown]:
         console.print(f"A terminal of {NARROW_COLUMNS} columns also shows {', '.join(lacking)}.", highlight=False)
     guess = [f"{task} {100 * part['chance']['macro']:.2f}" for task, part in heart.items()]
     sets = [len(part["chance"]["datasets"]) for part in heart.values()]
@@ -161,17 +170,20 @@ def show_controls(console: Console, summary: Mapping[str, Any]) -> None:
 
 
 def _line(gap: Mapping[str, Any], measures: Mapping[str, Any]) -> list[str]:
+    from aloe_bench.evaluation.outcomes import shares_not_answered
     from aloe_bench.stats.family import mde
 
-    names = ("targeted_attack_success", "excess_cue_following", "assistive", "unread_adversarial")
+    names = ("targeted_attack_success", "excess_cue_following", "assistive")
     return [
-        _points(gap["value"]),
+        gap.get("withheld") or _points(gap["value"]),
         _span(gap["interval"]),
+        _span(gap.get("bounds")),
         _p(gap["p"]) + (f" ({_p(gap['p_flip'])})" if "p_flip" in gap else ""),
         _p(gap["p_adjusted"]),
         _span(gap["interval_family"]),
         mde(gap),
         *(_points(measures.get(name, {}).get("macro", {}).get("value")) for name in names),
+        shares_not_answered(measures) or "-",
     ]
 
 

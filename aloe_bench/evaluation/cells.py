@@ -11,9 +11,11 @@ from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 from aloe_bench import registry
+from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.checked import checked
 from aloe_bench.core import Cell, Record, Sample, Score
 from aloe_bench.errors import DataError, UsageError
+from aloe_bench.evaluation.outcomes import as_if, counts, unread_by
 from aloe_bench.facts import CellSpec, Facts, facts_of
 from aloe_bench.stats.intervals import Interval, clustered_mean, clustered_share, weighted_mean
 from aloe_bench.stats.macro import DataSetShare, macro_interval
@@ -28,16 +30,6 @@ NO_RULES: Mapping[str, Rule] = MappingProxyType({})
 ATTACKED = frozenset({"task", "dataset", "attack", "variant", "n_options"})
 
 
-def is_failed(record: Record) -> bool:
-    """The model's call failed, or a judge was asked and left no grade."""
-    return record.prediction.finish == "error" or (record.score.value is None and bool(record.score.verdicts))
-
-
-def is_unread(record: Record) -> bool:
-    """The reply names no option; it counts as wrong."""
-    return record.score.parsed is None and record.score.rule.startswith("unread")
-
-
 def exact_mean(records: Sequence[Record]) -> Fraction | None:
     """Return the mean score without rounding; None without records or if one was not measured."""
     values = [record.score.value for record in records if record.score.value is not None]
@@ -48,7 +40,7 @@ def exact_mean(records: Sequence[Record]) -> Fraction | None:
 
 def unjudged(records: Sequence[Record]) -> int:
     """Return how many records have no score although nothing failed."""
-    return sum(record.score.value is None and not is_failed(record) for record in records)
+    return sum(record.score.value is None and outcome_of(record) != "failed" for record in records)
 
 
 def split_share(records: Sequence[Record]) -> float | None:
@@ -65,30 +57,34 @@ def cell(records: Sequence[Record], run: str) -> Cell:
     values = [record.score.value for record in records if record.score.value is not None]
     clusters = [record.cluster for record in records]
     value, interval = clustered_mean(values, clusters) if values and len(values) == len(records) else (None, None)
-    exact = exact_mean(records)
+    exact, found = exact_mean(records), counts(records)
     return Cell(
         value=value,
         n=len(records),
         n_clusters=len(set(clusters)),
         interval=interval,
-        failed=sum(map(is_failed, records)),
-        unread=sum(map(is_unread, records)),
+        failed=found["failed"],
+        unread=found["unread"],
         run=run,
         exact=None if exact is None else f"{exact.numerator}/{exact.denominator}",
         unjudged=unjudged(records),
         split=split_share(records),
+        answered=found["answered"],
+        refused=found["refused"],
+        filtered=found["filtered"],
+        cut=found["cut"],
+        unread_by=unread_by(records),
     )
 
 
-def macro_cell(records: Sequence[Record], run: str, stratum: Callable[[Record], str]) -> Cell:
+def macro_cell(strata: Sequence[Sequence[Record]], run: str) -> Cell:
     """Return the mean over strata of their mean scores, each stratum counting alike; else as `cell`."""
-    micro = cell(records, run)
+    micro = cell([record for members in strata for record in members], run)
     if micro.value is None:
         return micro
-    strata = grouped(records, stratum)
-    parts = [cell(members, run) for members in strata.values()]
+    parts = [cell(members, run) for members in strata]
     exact = sum((Fraction(part.exact or 0) for part in parts), Fraction(0)) / len(parts)
-    interval = _mean_interval(list(strata.values()))
+    interval = _mean_interval(strata)
     return replace(micro, value=float(exact), interval=interval, exact=f"{exact.numerator}/{exact.denominator}")
 
 
@@ -116,13 +112,16 @@ def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: s
 
 
 def all_right(records: Sequence[Record]) -> Record:
-    """Return a record that stands for several questions: right if all are, without a score if one has none."""
+    """Return a record that stands for several questions: right if all are, without a score if one has none.
+
+    Its outcome is that of the first which is not answered, failed ones before all others.
+    """
     failed = [record for record in records if record.score.value is None]
-    unread = [record for record in records if is_unread(record)]
-    first = (failed or unread or records)[0]
+    first = min(records, key=lambda record: (record.score.value is not None, outcome_of(record) == "answered"))
     values = [record.score.value for record in records if record.score.value is not None]
-    value = None if failed else min(values)
-    return replace(first, score=Score(value, None, first.score.rule if failed or unread else f"all of {len(records)}"))
+    outcome = outcome_of(first)
+    rule = f"all of {len(records)}" if outcome == "answered" and not failed else first.score.rule
+    return replace(first, score=Score(None if failed else min(values), None, rule, outcome=outcome))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +159,33 @@ def is_attacked(records: Sequence[Record]) -> bool:
 
 def task_cells(header: Mapping[str, Any], records: Sequence[Record], rules: Mapping[str, Rule] = NO_RULES) -> Cells:
     """Return the cells of a run by name, as its task asks for them; `rules` take the place of those that ship."""
-    facts, made = header_facts(header, records), Cells()
+    facts = header_facts(header, records)
     if facts.measure:
         return _measure(facts.measure).cells(header, records)
-    for spec in facts.cells:
-        for name, found in _cells(spec, records, str(header["run_id"]), rules):
+    run = str(header["run_id"])
+    made = {name: one.cell(run) for name, one in cell_units(header, records, rules).items()}
+    open_ones = [name for name, one in made.items() if one.filtered + one.cut + one.failed and not one.unjudged]
+    if open_ones:
+        ends = [cell_units(header, records, rules, lost) for lost in (0.0, 1.0)]
+        for name in open_ones:
+            low, high = (float(Fraction(end[name].cell(run).exact or 0)) for end in ends)
+            made[name] = replace(made[name], bounds=(low, high))
+    return made
+
+
+def cell_units(
+    header: Mapping[str, Any],
+    records: Sequence[Record],
+    rules: Mapping[str, Rule] = NO_RULES,
+    lost: float | None = None,
+) -> dict[str, CellUnits]:
+    """Return what each cell of a run is the mean of, where its facts name cells; raises DataError for a name twice.
+
+    With `lost` this is the score of all that was filtered, cut or failed.
+    """
+    made: dict[str, CellUnits] = {}
+    for spec in header_facts(header, records).cells:
+        for name, found in _cells(spec, records, rules, lost):
             if name in made:
                 raise DataError(f"run {header['run_id']}: two cells are called {name!r}; correct the task's facts.")
             made[name] = found
@@ -214,10 +235,24 @@ def chosen_by(spec: CellSpec, records: Sequence[Record]) -> list[Record]:
     return [r for r in records if all(tag_of(t, r).strip().lower() == value for t, value in wanted.items())]
 
 
+@dataclass(frozen=True, slots=True)
+class CellUnits:
+    """What a cell is the mean of: records, each with its weight; of a macro cell in strata that count alike."""
+
+    strata: Sequence[Sequence[tuple[Record, Fraction]]]
+    is_macro: bool = False
+
+    def cell(self, run: str) -> Cell:
+        """Return the cell."""
+        if self.is_macro:
+            return macro_cell([[record for record, _ in stratum] for stratum in self.strata], run)
+        return weighted_cell([r for r, _ in self.strata[0]], [weight for _, weight in self.strata[0]], run)
+
+
 def _cells(
-    spec: CellSpec, records: Sequence[Record], run: str, rules: Mapping[str, Rule]
-) -> Iterator[tuple[str, Cell]]:
-    """Yield the cells of one spec with their names."""
+    spec: CellSpec, records: Sequence[Record], rules: Mapping[str, Rule], lost: float | None
+) -> Iterator[tuple[str, CellUnits]]:
+    """Yield what the cells of one spec are made of, with their names."""
     chosen = chosen_by(spec, records)
     if spec.rule in rules:
         regraded = [record for unit, _ in rules[spec.rule](chosen) for record in unit]
@@ -226,28 +261,33 @@ def _cells(
     if spec.average == "each" and spec.values:
         for value in spec.values:
             members = [record for record in chosen if by(record).strip().lower() == value.lower()]
-            yield spec.name.replace("{}", value), _cell_of(spec, members, run)
+            yield spec.name.replace("{}", value), CellUnits([_units(spec, members, lost)])
     elif spec.average == "each":
         for value, members in sorted(grouped(chosen, by).items()):
-            yield spec.name.replace("{}", value or "-"), _cell_of(spec, members, run)
+            yield spec.name.replace("{}", value or "-"), CellUnits([_units(spec, members, lost)])
     elif spec.average == "micro":
-        yield spec.name, _cell_of(spec, chosen, run)
+        yield spec.name, CellUnits([_units(spec, chosen, lost)])
     elif all(map(by, chosen)):
-        yield spec.name, macro_cell([record for record, _ in _units(spec, chosen)], run, by)
+        units = [record for record, _ in _units(spec, chosen, lost)]
+        strata = [[(record, Fraction(1)) for record in members] for members in grouped(units, by).values()]
+        yield spec.name, CellUnits(strata, is_macro=True)
 
 
-def _cell_of(spec: CellSpec, records: Sequence[Record], run: str) -> Cell:
-    units = _units(spec, records)
-    return weighted_cell([record for record, _ in units], [weight for _, weight in units], run)
+def _units(spec: CellSpec, records: Sequence[Record], lost: float | None) -> list[tuple[Record, Fraction]]:
+    """Return what is averaged: the records, or one for each unit of them, each with its weight.
 
-
-def _units(spec: CellSpec, records: Sequence[Record]) -> list[tuple[Record, Fraction]]:
-    """Return what is averaged: the records, or one for each unit of them, each with its weight."""
+    With `lost` this is the score of what was filtered, cut or failed.
+    """
     if spec.rule:
-        return [(all_right(unit), weight) for unit, weight in _rule(spec.rule)(records)]
+        return [(all_right(_as_if(unit, lost)), weight) for unit, weight in _rule(spec.rule)(records)]
+    records = _as_if(records, lost)
     if spec.unit:
         records = list(map(all_right, grouped(records, lambda r: tuple(tag_of(t, r) for t in spec.unit)).values()))
     return [(record, _weight(spec, record)) for record in records]
+
+
+def _as_if(records: Sequence[Record], lost: float | None) -> Sequence[Record]:
+    return records if lost is None else [as_if(record, lost) for record in records]
 
 
 def _weight(spec: CellSpec, record: Record | Sample) -> Fraction:

@@ -77,7 +77,7 @@ def _longer(cut: Sequence[Record], plan: Plan, model: Model, settings: Settings)
     wanted = {record.sample_id: record for record in cut}
     samples = {sample.id: sample for _, sample in plan.asked if sample.id in wanted}
     form = settings.answer
-    requests = [formats.request(s, formats.asked(plan.task, s, form), form) for s in samples.values()]
+    requests = [formats.request(s, formats.asked(plan.task, s, form, settings.before), form) for s in samples.values()]
     sent = {request.id: request for request in requests}
     return [
         record_of(wanted[reply.id].index, samples[reply.id], reply, settings.parser, sent[reply.id])

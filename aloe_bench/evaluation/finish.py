@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Cell
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import is_unread, tally, task_cells, task_sections
+from aloe_bench.evaluation.cells import tally, task_cells, task_sections
+from aloe_bench.evaluation.corrected import corrected_cells, read_labels
+from aloe_bench.evaluation.outcomes import cautions, numbers_of_outcomes
 from aloe_bench.files import write_json
 
 
@@ -20,6 +23,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     controls = runlog.read_controls(folder)
     every = [*records, *controls]
     cells = task_cells(header, records)
+    corrected = corrected_cells(header, records, read_labels(folder))
     failed = sum(record.prediction.finish == "error" for record in every)
     summary = {
         "run": str(folder),
@@ -31,16 +35,17 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "first_failure": next(
             (f"{r.sample_id}: {r.prediction.error}" for r in every if r.prediction.finish == "error"), None
         ),
-        "first_unread": next((r.prediction.text for r in records if is_unread(r) and r.prediction.text), None),
         "unjudged": sum(record.score.rule == "unjudged" for record in records),
         "partial": bool(header["partial"] or header["limit"] is not None or header["shard"]),
         "seconds": sum(record.prediction.seconds or 0.0 for record in every),
         "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in every),
         "output_tokens": sum(record.prediction.output_tokens or 0 for record in every),
         "jury": tally(records) if any(record.score.verdicts for record in records) else None,
+        "verified": header["task"].get("verified"),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
-        "cells": {name: _plain(cell) for name, cell in cells.items()},
+        "cells": {name: _plain(cell, corrected.get(name)) for name, cell in cells.items()},
+        "cautions": cautions(cells, records),
     } | task_sections(header, records)
     if told := header["task"].get("told"):
         summary["told"] = told
@@ -59,13 +64,12 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     return summary
 
 
-def _plain(cell: Cell) -> dict[str, Any]:
+def _plain(cell: Cell, corrected: Mapping[str, Any] | None) -> dict[str, Any]:
     return {
         "value": cell.value,
         "interval": cell.interval,
         "n": cell.n,
         "n_clusters": cell.n_clusters,
-        "failed": cell.failed,
-        "unread": cell.unread,
         "unjudged": cell.unjudged,
-    }
+        **({"corrected": corrected} if corrected else {}),
+    } | numbers_of_outcomes(cell)

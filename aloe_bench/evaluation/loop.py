@@ -52,6 +52,9 @@ class Engine:
 
 def check_able(plan: Plan, model: Model, settings: Settings, engine: Engine | None = None) -> None:
     """Raise UsageError if `model` cannot be asked `plan` under `settings`; nothing is written or asked."""
+    if engine is not None and engine.facts is not None and (settings.controls or settings.defence):
+        given = "--controls" if settings.controls else "--defence"
+        raise UsageError(f"{given}: {engine.facts['name']} asks {plan.task.name} in its own way; ask without it.")
     if engine is not None and engine.check is not None:
         engine.check(plan.task, model, settings)
     if settings.protocol != "logprob":
@@ -101,8 +104,6 @@ def run_plan(
     `asked` is what the user asked for (command line and resolved options, secrets redacted), kept in the header.
     `engine` is another harness that asks in place of our own loop.
     """
-    if settings.controls and engine is not None and engine.facts is not None:
-        raise UsageError(f"--controls: {engine.facts['name']} asks {plan.task.name} in its own way; ask without it.")
     engine = engine or Engine(_ask_all)
     check_able(plan, model, settings, engine)
     header = {**_header(plan, model, settings, model_facts, asked or {}), "engine": engine.facts}
@@ -169,8 +170,8 @@ def _ask_all(
 ) -> None:
     """Keep records in batches of the size that is flushed together."""
     by_id = {sample.id: (index, sample) for index, sample in todo}
-    form = settings.answer
-    requests = (formats.request(sample, formats.asked(task, sample, form), form) for _, sample in todo)
+    form, before = settings.answer, settings.before
+    requests = (formats.request(sample, formats.asked(task, sample, form, before), form) for _, sample in todo)
     for chunk in batches(requests, settings.chunk):
         records, sent = [], {request.id: request for request in chunk}
         for prediction in ask(model, chunk, settings):
@@ -250,6 +251,7 @@ def _header(
         "n": len(plan.samples),
         "n_total": plan.n_total,
         **_control_facts(plan, settings),
+        **({"defence": {**asdict(settings.defence), "sha256": settings.defence.sha256}} if settings.defence else {}),
         "versions": _versions(),
         "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},
         "asked": dict(asked),

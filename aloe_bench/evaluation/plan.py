@@ -25,6 +25,7 @@ from aloe_bench.core import (
 from aloe_bench.errors import DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
 from aloe_bench.evaluation.controls import Arm, Controls, controls_of
+from aloe_bench.evaluation.defence import Defence
 from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
@@ -49,6 +50,12 @@ class Settings:
     allow_partial: bool = False
     extend_cut: int | None = None
     controls: tuple[Arm, ...] = ()
+    defence: Defence | None = None
+
+    @property
+    def before(self) -> str:
+        """The words that stand before every prompt."""
+        return self.defence.text if self.defence else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +113,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         if sample.cue:
             parts.append(asdict(sample.cue))
         data.update(json.dumps(parts).encode())
-        prompts.update(json.dumps([sample.id, formats.asked(task, sample, settings.answer)]).encode())
+        prompts.update(json.dumps([sample.id, formats.asked(task, sample, settings.answer, settings.before)]).encode())
     chosen: list[tuple[int, Sample]] = list(enumerate(samples))
     if settings.limit is not None:
         chosen = _limited(chosen, settings.limit)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench import registry
-from aloe_bench.answers.outcome import outcome_of_unread
+from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.answers.score import grade, shipped_parser
 from aloe_bench.core import Record, Sample
 from aloe_bench.errors import AloeError, DataError, UsageError
@@ -137,17 +137,6 @@ def _row(
 
 def _value(record: Record) -> Fraction:
     return Fraction(record.score.value or 0)
-
-
-def outcome_of(record: Record) -> str:
-    """Return what became of a reply, also where the log is of before that was stored."""
-    if record.score.outcome is not None:
-        return record.score.outcome
-    if record.prediction.text is None:
-        return "failed"
-    if not record.score.rule.startswith("unread"):
-        return "answered"
-    return outcome_of_unread(record.prediction, record.score.rule.removeprefix("unread: "))
 
 
 def with_options(

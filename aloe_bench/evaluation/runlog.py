@@ -30,6 +30,7 @@ IDENTITY = (
     "model.file_sha256", "task.file_sha256",
     "task.name", "task.version", "task.data_sha256", "prompt_sha256",
     "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine", "controls.asked",
+    "defence.sha256",
 )  # fmt: skip
 
 
@@ -37,7 +38,7 @@ IDENTITY = (
 _FILLED = {
     "": ("options", "prompt", "repeat", "arm"),
     "prediction": ("finish_reason", "reasoning", "seed", "extended"),
-    "score": ("outcome",),
+    "score": ("outcome", "refusal"),
 }
 
 
@@ -121,7 +122,9 @@ def find_run(place: Path) -> Path:
         raise DataError(f"{place}: holds runs of {len(tasks)} tasks ({names}); name the one.")
     finished = [folder for folder in found if is_finished(folder)]
     if found and not finished:
-        raise DataError(f"{place}: none of its {len(found)} runs is finished; finish one, or name a run folder in it.")
+        raise DataError(
+            f"{place}: no run.json, and none of its {len(found)} runs is finished; finish one, or name a run folder."
+        )
     return max(finished, key=lambda folder: folder.name) if finished else place
 
 

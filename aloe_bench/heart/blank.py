@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart import parity
 from aloe_bench.heart.draw.overlays import PixelBox, Rendering, numbered_boxes
+from aloe_bench.heart.draw.rendering import plain_name
 from aloe_bench.heart.table.read import HeartRow
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ def frames_of(row: HeartRow, manifest: Mapping[str, Any]) -> Frames | None:
             f"{row.where}: box_info is not as `attack` writes it ({error}). Build the folder again."
         ) from error
     # A box that is called by its colour carries no label.
-    labels = ["" if name == f"{colour.capitalize()} box" else name for name, colour in zip(boxes, colours, strict=True)]
+    named = [f"{plain_name(colour).capitalize()} box" for colour in colours]
+    labels = ["" if name == by_colour else name for name, by_colour in zip(boxes, named, strict=True)]
     if manifest.get("parity"):
         colours = (parity.BOX_COLOUR,) * len(colours)
     return Frames(pixels, tuple(labels), colours, rendering)  # type: ignore[arg-type]

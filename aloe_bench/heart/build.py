@@ -16,8 +16,8 @@ from aloe_bench.heart.attacks.attack import Combination, RenderedItem, base_of
 from aloe_bench.heart.candidates import choose, refusal
 from aloe_bench.heart.draw.overlays import Rendering, png_bytes
 from aloe_bench.heart.places import Elsewhere
-from aloe_bench.heart.plan import VARIANTS, ItemKey, ItemPlan, plan_classification, plan_detection
-from aloe_bench.heart.sentences import TemplateSet
+from aloe_bench.heart.plan import MENTIONS, VARIANTS, ItemKey, ItemPlan, plan_asked, plan_classification, plan_detection
+from aloe_bench.heart.sentences import CueTable, TemplateSet
 from aloe_bench.heart.sources.source import Source, SourceImage
 from aloe_bench.heart.strength import Strength
 from aloe_bench.heart.table.write import box_cells, row
@@ -43,6 +43,14 @@ class HeartRecipe:
     @property
     def variants(self) -> tuple[Variant, ...]:
         return parity.VARIANTS if self.parity else VARIANTS
+
+    def variants_of(self, attack: Combination) -> tuple[Variant, ...]:
+        """Return the variants of `attack`: of one in the prompt also those that name an option and claim nothing."""
+        tables = [part.wordings for part in attack.parts]
+        if self.parity or attack.draws or not all(isinstance(table, CueTable) for table in tables):
+            return self.variants
+        mentions = all(self.templates.mentions(table.name) for table in tables if table)
+        return (*self.variants, *MENTIONS) if mentions else self.variants
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +137,7 @@ def run_job(recipe: HeartRecipe, folder: Path, job: HeartJob) -> Outcome:
             plan = make_plan(recipe, job.source, job.image, key, image, mask, elsewhere)
             rows += _rows(recipe, job, plan, image, store)
         except NoRoomError as error:
-            classes = job.source.classification if key.task == "classification" else job.source.detection
-            dropped.append(DroppedItem(key, classes.names[key.true_class] if classes else "", str(error)))
+            dropped.append(DroppedItem(key, _class_name(job, key), str(error)))
     pictures = frozenset(cells["image_sha256"] for cells in rows)
     return Outcome(tuple(rows), tuple(dropped), pictures, pixels=_digest(image), notes=_notes(job, image))
 
@@ -138,6 +145,13 @@ def run_job(recipe: HeartRecipe, folder: Path, job: HeartJob) -> Outcome:
 def _notes(job: HeartJob, image: Image.Image) -> tuple[str, ...]:
     ground = file_image(job.image.path).note
     return tuple(note for note in (ground, "of one grey" if is_flat(image) else "") if note)
+
+
+def _class_name(job: HeartJob, key: ItemKey) -> str:
+    if job.image.asked:
+        return job.image.asked.options[key.true_class]
+    classes = job.source.classification if key.task == "classification" else job.source.detection
+    return classes.names[key.true_class] if classes else ""
 
 
 def _digest(image: Image.Image) -> str:
@@ -157,7 +171,7 @@ def shown_rows(
     yield None, None, base
     for attack in recipe.attacks:
         if attack.fits(plan.key.task):
-            for variant in recipe.variants:
+            for variant in recipe.variants_of(attack):
                 yield attack, variant, attack.apply(plan, variant, base, rendering, parity=recipe.parity)
 
 
@@ -194,6 +208,8 @@ def make_plan(
     dose = recipe.strength.dose
     cluster = cluster_of(source, image)
     if key.task == "classification":
+        if image.asked:
+            return plan_asked(key, cluster, image.asked, recipe.templates, recipe.seed, dose)
         assert source.classification is not None
         return plan_classification(key, cluster, source.classification, recipe.templates, recipe.seed, dose)
     assert source.detection is not None

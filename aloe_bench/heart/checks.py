@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.attacks.attack import Attack
 from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.draw.overlays import undrawable
-from aloe_bench.heart.draw.rendering import COLOURS
+from aloe_bench.heart.draw.rendering import COLOURS, plain_name
 from aloe_bench.heart.problems import Problems, toml_line
 from aloe_bench.heart.sentences import AUTHORITIES, CUE_NEEDS, CueTable
-from aloe_bench.heart.sources.source import Classes, Source, TaskKind
+from aloe_bench.heart.sources.source import Classes, Source
 
 
 def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
     """Raise UsageError or DataError unless `recipe` can be made of `sources`: names, wordings and attacks that fit."""
     problems = Problems()
-    tasks = {task for source in sources for task in _tasks(source)}
+    tasks = {task for source in sources for task in source.tasks}
     for attack in recipe.attacks:
         if not any(map(attack.fits, tasks)):
             boxed = next(part.name for part in attack.parts if part.needs_boxes)
@@ -38,13 +39,6 @@ def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
 def _parts(recipe: HeartRecipe) -> list[Attack]:
     """Return every attack of `recipe` once, those in combinations too."""
     return [*{part.name: part for attack in recipe.attacks for part in attack.parts}.values()]
-
-
-def _tasks(source: Source) -> Iterator[TaskKind]:
-    if source.classification:
-        yield "classification"
-    if source.detection:
-        yield "detection"
 
 
 def _check_dose(recipe: HeartRecipe) -> None:
@@ -85,6 +79,12 @@ def _check_looks(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
 
 
 def _check_classes(source: Source, problems: Problems) -> None:
+    if any(image.asked for image in source.images):
+        for name in dict.fromkeys(text for image in source.images if image.asked for text in image.asked.options):
+            for wrong in undrawable(name):
+                why = "which cannot be drawn right; ask for attacks on the prompt only (--type prompt,sycophancy)"
+                problems.add(source.name, f"option {name!r} holds {wrong}, {why}")
+        return
     text = (source.root / "dataset.toml").read_text(encoding="utf-8-sig")
     for task, classes in (("classification", source.classification), ("detection", source.detection)):
         for name, form in zip(classes.names, classes.forms, strict=True) if classes else ():
@@ -101,6 +101,9 @@ def _check_box_names(source: Source, problems: Problems) -> None:
     classes: Classes | None = source.detection
     if classes is None or classes.box_names == "numbers":
         return
+    called = Counter(plain_name(colour) for colour in source.rendering.palette)
+    for name in (name for name, n in called.items() if n > 1):
+        problems.add(f"{source.root}/dataset.toml", f"two colours of the palette are both called {name!r}; keep one")
     for colour in source.rendering.palette:
         if colour.lower() not in COLOURS:
             where = f"{source.root}/dataset.toml"
@@ -114,8 +117,9 @@ def _drawn_wordings(recipe: HeartRecipe, drawn: list[Attack]) -> Iterator[tuple[
     for name, table in tables.items():
         if isinstance(table, CueTable):
             for wording in recipe.templates.cues[name]:
-                for key in CUE_NEEDS:
+                for key in (*CUE_NEEDS, "neutral_detection"):
                     yield f"[[{name}]] {wording.id!r} {key}", getattr(wording, key)
         else:
-            for key, text in recipe.templates.phrases[name].items():
-                yield f"[{name}] {key}", text
+            for phrases in recipe.templates.phrases[name]:
+                for key, text in phrases.items():
+                    yield f"[{name}] {key}", text

@@ -33,7 +33,8 @@ from aloe_bench.heart.pictures import SeenPictures
 from aloe_bench.heart.places import Elsewhere, Places
 from aloe_bench.heart.plan import ItemKey
 from aloe_bench.heart.problems import Problems
-from aloe_bench.heart.sources.source import Source
+from aloe_bench.heart.sources.leftovers import sentences
+from aloe_bench.heart.sources.source import MAX_OPTIONS, Source
 from aloe_bench.heart.survey import FILE as PLACES
 from aloe_bench.heart.survey import places_text, survey
 from aloe_bench.heart.table.write import TableWriter, item_boxes
@@ -200,8 +201,9 @@ def build(
     with NewFolder(output, overwrite=overwrite, known_by="manifest.json") as folder:
         pictures = folder / "images"
         pictures.mkdir()
-        table = TableWriter(folder / "heart.parquet", images=pictures if embed else None)
-        tally = _Tally(work)
+        many = any(job.image.asked and len(job.image.asked.options) > MAX_OPTIONS for job in work.jobs)
+        table = TableWriter(folder / "heart.parquet", images=pictures if embed else None, many_options=many)
+        tally = _Tally(work, sources)
         outcomes = workers.ordered(partial(run_job, recipe, pictures), work.jobs, n_workers)
         for done, outcome in enumerate(outcomes, start=1):
             tally.add(work.jobs[done - 1], outcome)
@@ -231,7 +233,7 @@ def _cells(key: ItemKey) -> tuple[str, str, str, str]:
 class _Tally:
     """Counts of what was made."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, sources: Sequence[Source]) -> None:
         self.problems = Problems()
         self.dropped: list[DroppedItem] = []
         self.counts: Counter[tuple[str, str, str, str]] = Counter()
@@ -239,6 +241,7 @@ class _Tally:
         self.seen = SeenPictures()
         self.boxes: list[ItemBoxes] = []
         self._empty = work.empty
+        self._left_over = [(source.name, entry) for source in sources for entry in source.left_over]
 
     @property
     def rows(self) -> int:
@@ -254,15 +257,20 @@ class _Tally:
             if not cells["attack"] and cells["box_info"]:
                 self.boxes.append(item_boxes(cells))
 
-    def dropped_csv(self) -> str:
-        """Return a line an item that could not be made, and one a listed picture that gives none."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(DROPPED_COLUMNS)
+    def dropped_lines(self) -> list[tuple[str, ...]]:
+        """Return a line an item that could not be made, a listed picture that gives none, and an entry left over."""
         lines = [(*_cells(d.key), d.class_name, d.reason) for d in self.dropped]
         nothing = "the image has neither a class nor a box"
         lines += [(dataset, "", image_id, "", "", nothing) for dataset, image_id in self._empty]
-        for line in sorted(lines):
+        lines += [(name, e.task, e.name, "", e.class_name, f"{e.what}: {e.reason}") for name, e in self._left_over]
+        return sorted(lines)
+
+    def dropped_csv(self) -> str:
+        """Return `dropped_lines` as CSV."""
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(DROPPED_COLUMNS)
+        for line in self.dropped_lines():
             writer.writerow([spreadsheet_safe(cell) for cell in line])
         return file.getvalue()
 
@@ -292,7 +300,9 @@ def _manifest(
         "rows": tally.rows,
         "items": items,
         "pictures": len(tally.pictures),
-        "dropped": len(tally.dropped),
+        "dropped": len(tally.dropped_lines()),
+        "left_over": {source.name: sentences(source.left_over) for source in ordered if source.left_over},
+        "notes": {source.name: list(source.notes) for source in ordered if source.notes},
         "same_picture": tally.seen.twins(),
         "picture_notes": tally.seen.notes(),
         "medoid_share": medoid_share(tally.boxes),
@@ -306,7 +316,7 @@ def _manifest(
         "datasets": {source.name: _dataset_facts(source) for source in ordered},
         "attacks": [attack.name for attack in recipe.attacks],
         **({"attacks_from_outside": own} if own else {}),
-        "variants": list(recipe.variants),
+        "variants": list(dict.fromkeys(variant for attack in recipe.attacks for variant in recipe.variants_of(attack))),
         "seed": recipe.seed,
         "limit": limit,
         "parity": recipe.parity,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw.overlays import PixelBox
+from aloe_bench.heart.draw.rendering import plain_name
 from aloe_bench.heart.sentences import CueWording, Question, TemplateSet, fill
-from aloe_bench.heart.sources.source import Classes, TaskKind
+from aloe_bench.heart.sources.source import Asked, Classes, TaskKind
 from aloe_bench.seeds import rng_for
 
 BoxKind = Literal["annotated", "generated"]
 VARIANTS: tuple[Variant, ...] = ("assistive", "adversarial", "neutral")
+MENTIONS: tuple[Variant, ...] = ("mention", "mention_truth")  # of attacks in the prompt
 MAX_FIGURE = 10
 
 
@@ -106,17 +108,26 @@ class ItemPlan:
         """Return the position of the option that a cue of `variant` argues for, None if it argues for none."""
         return {"assistive": self.answer, "adversarial": self.target}.get(variant)
 
+    def named(self, variant: Variant) -> int | None:
+        """Return the position of the option that a cue of `variant` names, whether it argues for it or not."""
+        return {"mention": self.target, "mention_truth": self.answer}.get(variant, self.pointed(variant))
+
     def letter(self, variant: Variant) -> str | None:
         """Return `pointed` as a letter."""
         position = self.pointed(variant)
         return None if position is None else LETTERS[position]
 
+    def letter_named(self, variant: Variant) -> str | None:
+        """Return `named` as a letter."""
+        position = self.named(variant)
+        return None if position is None else LETTERS[position]
+
     def sentence(self, wording: CueWording, variant: Variant) -> str:
         """Return what `wording` says of this item in `variant`."""
-        position = self.pointed(variant)
+        position, argued = self.named(variant), self.pointed(variant)
         if position is None:
-            return fill(wording.neutral, number=self.figure)
-        text = wording.claim(self.key.task)
+            return fill(wording.control(self.key.task), number=self.figure)
+        text = wording.mention(self.key.task) if argued is None else wording.claim(self.key.task)
         if self.key.task == "detection":
             return fill(text, class_name=self.class_form, bbox=self.options[position], number=self.figure)
         index = self.option_classes[position]
@@ -145,6 +156,10 @@ class Dose:
         """Return the level of authority of the wordings drawn from a graded table; None is any."""
         return self.settings.get(f"{table}.authority")
 
+    def bias(self, table: str) -> str | None:
+        """Return the kind of speaker or pressure of the wordings drawn from a graded table; None is any."""
+        return self.settings.get(f"{table}.bias")
+
     def repeats(self, table: str) -> int:
         """Return how many wordings of a graded table are said one after another."""
         return int(self.settings.get(f"{table}.repeats", 1))
@@ -161,6 +176,14 @@ def plan_classification(
     answer = chosen.index(key.true_class)
     target = _target(key, seed, [i for i in range(len(chosen)) if i != answer])
     return _plan(key, cluster, classes, templates, seed, dose, options, answer, target, tuple(chosen), ())
+
+
+def plan_asked(key: ItemKey, cluster: str, asked: Asked, templates: TemplateSet, seed: int, dose: Dose) -> ItemPlan:
+    """Return the plan of a question that a picture brings: its wording and its options as they are."""
+    classes, places = Classes(asked.options, asked.options, len(asked.options)), tuple(range(len(asked.options)))
+    target = _target(key, seed, [place for place in places if place != key.true_class])
+    plan = _plan(key, cluster, classes, templates, seed, dose, asked.options, key.true_class, target, places, ())
+    return replace(plan, question=Question("own", key.task, asked.question.replace("$", "$$")))
 
 
 def plan_detection(
@@ -198,7 +221,7 @@ def plan_detection(
 
 def _named(classes: Classes, n: int, colour: str, slot: Slot) -> NamedBox:
     if classes.box_names == "colours":
-        return NamedBox(f"{colour.capitalize()} box", "", colour, slot)
+        return NamedBox(f"{plain_name(colour).capitalize()} box", "", colour, slot)
     return NamedBox(f"Box {n}", f"Box {n}", colour, slot)
 
 
@@ -231,26 +254,36 @@ def _plan(
         boxes=boxes,
         figure=key.rng(seed, "figure").randint(1, MAX_FIGURE),
         cues={table: _drawn(key, table, templates, seed, dose) for table in templates.cues},
-        phrases=templates.phrases,
+        phrases={table: key.rng(seed, f"phrases {table}").choice(some) for table, some in templates.phrases.items()},
         seed=seed,
         settings=dose.settings,
     )
 
 
 def _drawn(key: ItemKey, table: str, templates: TemplateSet, seed: int, dose: Dose) -> tuple[CueWording, ...]:
-    """Return the item's wording of a table; of a graded one as many as the dose says, all of one authority.
+    """Return the item's wording of a table; of a graded one as many as the dose says, all of one kind and authority.
 
-    Levels of equal size get parallel draws.
+    The kind is drawn first, then the level; those of equal size get parallel draws.
     """
     wordings = templates.cues[table]
-    levels = sorted({wording.authority for wording in wordings if wording.authority})
-    if not levels:
+    if not any(wording.authority for wording in wordings):
         return (key.rng(seed, table).choice(wordings),)
-    level = dose.authority(table) or key.rng(seed, "authority").choice(levels)
-    same, repeats = [wording for wording in wordings if wording.authority == level], dose.repeats(table)
+    asked = [
+        wording
+        for wording in wordings
+        if dose.authority(table) in (None, wording.authority) and dose.bias(table) in (None, wording.bias)
+    ]
+    kinds = sorted({(wording.bias, wording.authority or "") for wording in asked})
+    if not kinds:
+        raise UsageError(
+            f"--strength: {templates.label} has no {table} wording of bias {dose.bias(table)} and authority "
+            f"{dose.authority(table)}. Ask for one of them, or give your own with --templates."
+        )
+    kind, repeats = key.rng(seed, "authority").choice(kinds), dose.repeats(table)
+    same = [wording for wording in asked if (wording.bias, wording.authority) == kind]
     if len(same) < repeats:
         raise UsageError(
             f"{table}.repeats={repeats}: the template set {templates.label} has {len(same)} wordings of "
-            f"{level} authority. Ask for at most that many, or give your own with --templates."
+            f"{' '.join(kind).strip()} authority. Ask for at most that many, or give your own with --templates."
         )
     return tuple(key.rng(seed, "trigger").sample(same, repeats))

@@ -13,6 +13,8 @@ Authority = Literal["low", "medium", "high"]
 AUTHORITIES: tuple[Authority, ...] = get_args(Authority)
 # What the sentences of a cue must hold.
 CUE_NEEDS = {"classification": {"class_name"}, "detection": {"class_name", "bbox"}, "neutral": set[str]()}
+# What they may hold beside these: a control of detection's own, and sentences that name an option and claim nothing.
+CUE_OPTIONS = {"neutral_detection": set[str](), "mention_classification": {"class_name"}, "mention_detection": {"bbox"}}
 MAX_LENGTH = 500
 
 
@@ -27,13 +29,36 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class CueWording:
-    """One way to make a claim, per task, and its control that makes none."""
+    """One way to make a claim, per task, and its control that makes none.
+
+    The sentences of `mention_*` name an option without a claim, empty if there are none. `bias` is the kind of speaker
+    or pressure.
+    """
 
     id: str
     classification: str
     detection: str
     neutral: str
     authority: Authority | None = None
+    bias: str = ""
+    neutral_detection: str = ""
+    mention_classification: str = ""
+    mention_detection: str = ""
+
+    def control(self, task: str) -> str:
+        """Return the sentence of `task` that claims nothing."""
+        return self.neutral_detection or self.neutral if task == "detection" else self.neutral
+
+    def mention(self, task: str) -> str:
+        """Return the sentence of `task` that names an option and claims nothing; empty if there is none."""
+        return self.mention_classification if task == "classification" else self.mention_detection
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that it may say."""
+        every = (self.classification, self.detection, self.neutral, self.neutral_detection, self.mention_classification,
+                 self.mention_detection)  # fmt: skip
+        return tuple(text for text in every if text)
 
     def claim(self, task: str) -> str:
         """Return the claiming sentence of `task`."""
@@ -45,7 +70,8 @@ class CueTable:
     """A table of cue wordings, `[[name]]` in a template set, of which each item draws one.
 
     A sentence may hold the placeholders `allowed` besides those it needs. `graded` wordings state the authority of
-    who speaks, and several of one level can be drawn. `own` are used with a template set that has no such table.
+    who speaks, and may state a kind of speaker or pressure (`bias`); several of one kind can be drawn.
+    `own` are used with a template set that has no such table.
     """
 
     name: str
@@ -64,7 +90,10 @@ class CueTable:
 
 @dataclass(frozen=True, slots=True)
 class PhraseTable:
-    """A table of single phrases, `[name]` in a template set: key -> the placeholders that the phrase must hold."""
+    """A table of phrases that belong together: key -> the placeholders that the phrase must hold.
+
+    `[name]` in a template set, or `[[name]]` for several, with an id, of which each item draws one.
+    """
 
     name: str
     needs: Mapping[str, set[str]]
@@ -74,7 +103,7 @@ class PhraseTable:
 class TemplateSet:
     """All wordings of one experiment; `label` ("clinical-1") is what every row records.
 
-    `cues` and `phrases` are by table: table -> wordings, table -> key -> phrase.
+    `cues` and `phrases` are by table: table -> wordings, table -> one or several of key -> phrase ("id" is a key).
     """
 
     name: str
@@ -82,11 +111,15 @@ class TemplateSet:
     sha256: str
     questions: tuple[Question, ...]
     cues: Mapping[str, tuple[CueWording, ...]]
-    phrases: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    phrases: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
         return f"{self.name}-{self.version}"
+
+    def mentions(self, table: str) -> bool:
+        """Return whether all wordings of a table can name an option without a claim."""
+        return all(wording.mention(task) for wording in self.cues[table] for task in ("classification", "detection"))
 
     def questions_of(self, task: str) -> tuple[Question, ...]:
         """Return the questions of `task`, in file order."""

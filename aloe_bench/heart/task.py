@@ -20,10 +20,11 @@ from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
 from aloe_bench.heart.blank import Frames, frames_of
 from aloe_bench.heart.measure.geometry import ItemBoxes, boxes_alone
-from aloe_bench.heart.plan import VARIANTS
+from aloe_bench.heart.plan import MENTIONS, VARIANTS
 from aloe_bench.heart.table import published
 from aloe_bench.heart.table.boxes import boxes_in
 from aloe_bench.heart.table.read import HeartRow, TablePictures, dataset_names, read_rows, table_files
+from aloe_bench.heart.table.write import MORE_OPTIONS
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetch import Fetch
 
@@ -49,7 +50,7 @@ class HeartTask:
     revision: str
     licence: str
     modality: str
-    version: int = 1
+    version: int = 2
     facts: Facts = FACTS
     manifest: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     frames: dict[str, Frames] = field(default_factory=dict, compare=False, repr=False)
@@ -172,9 +173,24 @@ def _sample(row: HeartRow, modality: str) -> Sample:
             "n_options": str(len(choices)),
             "modality": modality,
             "strength": row.optional("strength") or "{}",
+            **_spoken(row),
         },
         cue=cue,
     )
+
+
+def _spoken(row: HeartRow) -> dict[str, str]:
+    """Return as tags what a row says of its item and of how its cue is worded, of what it has."""
+    templates = [row.optional("caption_template"), row.optional("trigger_template")]
+    found = {
+        "true_class": row.optional("true_class_name"),
+        "box_kind": row.optional("box_kind"),
+        "authority": row.optional("authority"),
+        "bias": row.optional("bias"),
+        "wording": "+".join(text for text in templates if text),
+        "names": row.optional("cue_names"),
+    }
+    return {tag: text for tag, text in found.items() if text}
 
 
 def _item_id(row: HeartRow) -> str:
@@ -206,7 +222,7 @@ def _cue_kind(row: HeartRow) -> tuple[str, Variant | None]:
     """Return attack and variant of a row; ("", None) for a baseline."""
     approach = row.text("approach")
     attack = row.optional("attack") or _attack_of(approach)
-    variant = _one_of(row, "sample_type", (published.BASELINE, *VARIANTS))
+    variant = _one_of(row, "sample_type", (published.BASELINE, *VARIANTS, *MENTIONS))
     if attack is None:
         raise DataError(
             f"{row.where}: approach {approach!r} is none of baseline_*, {', '.join(published.ATTACK_OF_APPROACH)}."
@@ -228,9 +244,12 @@ def _attack_of(approach: str) -> str | None:
 
 def _choices(row: HeartRow) -> tuple[str, ...]:
     cells = [row.optional(letter) for letter in "ABCD"]
+    more = row.optional(MORE_OPTIONS)
+    if more is not None:
+        cells += _more(more, row.where)
     choices = tuple(cell for cell in cells if cell is not None)
     if len(choices) < 2 or any(cell is not None for cell in cells[len(choices) :]):
-        raise DataError(f"{row.where}: options {cells}; expected two to four, from A on and without a gap.")
+        raise DataError(f"{row.where}: options {cells}; expected two or more, from A on and without a gap.")
     if row.optional("n_options") is not None and _whole(row, "n_options") != len(choices):
         raise DataError(f"{row.where}: n_options {_whole(row, 'n_options')}, but {len(choices)} options.")
     if len(set(choices)) < len(choices):
@@ -238,9 +257,20 @@ def _choices(row: HeartRow) -> tuple[str, ...]:
     return choices
 
 
+def _more(text: str, where: str) -> list[str]:
+    """Return the options from E on."""
+    try:
+        listed = json.loads(text)
+    except ValueError:
+        listed = None
+    if not isinstance(listed, list) or not all(isinstance(each, str) for each in listed) or len(listed) > 22:
+        raise DataError(f"{where}: {MORE_OPTIONS} {text[:60]!r}; expected a JSON list of up to 22 texts.")
+    return listed
+
+
 def _cue_target(row: HeartRow, variant: Variant, answer: str, letters: str) -> str | None:
     """Return the letter the cue argues for, checked: never the truth if adversarial, always if assistive."""
-    if variant == "neutral":
+    if variant in ("neutral", *MENTIONS):
         return None
     fake = row.optional("cue_target") or (row.optional("fake_option") if variant == "adversarial" else answer)
     if fake is None or fake not in letters:

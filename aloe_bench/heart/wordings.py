@@ -13,7 +13,16 @@ from aloe_bench.errors import UsageError, did_you_mean
 from aloe_bench.heart import attacks
 from aloe_bench.heart.attacks.attack import Attack, Combination
 from aloe_bench.heart.problems import Problems, read_text, toml_line
-from aloe_bench.heart.sentences import AUTHORITIES, CUE_NEEDS, CueTable, CueWording, PhraseTable, Question, TemplateSet
+from aloe_bench.heart.sentences import (
+    AUTHORITIES,
+    CUE_NEEDS,
+    CUE_OPTIONS,
+    CueTable,
+    CueWording,
+    PhraseTable,
+    Question,
+    TemplateSet,
+)
 from aloe_bench.heart.sentences import faults as sentence_faults
 
 DEFAULT_SET = "clinical"
@@ -146,22 +155,37 @@ class _Reader:
             return
         name = table.name
         for nth, entry in self._entries(whole, name):
-            self._known_keys(name, nth, entry, ("id", *CUE_NEEDS, *(("authority",) if table.graded else ())))
-            texts = {k: self._sentence(name, nth, entry, k, needs, table.allowed) for k, needs in CUE_NEEDS.items()}
+            graded = ("authority", "bias") if table.graded else ()
+            self._known_keys(name, nth, entry, ("id", *CUE_NEEDS, *CUE_OPTIONS, *graded))
+            wanted = CUE_NEEDS | {key: needs for key, needs in CUE_OPTIONS.items() if key in entry}
+            texts = {k: self._sentence(name, nth, entry, k, needs, table.allowed) for k, needs in wanted.items()}
             authority = entry.get("authority")
             if table.graded and authority not in AUTHORITIES:
                 line = toml_line(self._text, name, "authority", nth)
                 self._add(line, f"[{name}] authority = {authority!r}; expected {', '.join(AUTHORITIES)}")
-            yield CueWording(self._id(name, nth, entry), **texts, authority=authority if table.graded else None)
+            bias = entry.get("bias", "")
+            if not (isinstance(bias, str) and bias.isprintable() and len(bias) <= 60):
+                self._add(toml_line(self._text, name, "bias", nth), f"[{name}] bias = {bias!r}; expected a short name")
+            level = authority if table.graded else None
+            yield CueWording(self._id(name, nth, entry), **texts, authority=level, bias=str(bias))
 
-    def _phrases(self, whole: Mapping[str, Any], table: PhraseTable) -> dict[str, str]:
+    def _phrases(self, whole: Mapping[str, Any], table: PhraseTable) -> tuple[dict[str, str], ...]:
         entry = whole.get(table.name)
+        if isinstance(entry, list) and entry:
+            found = []
+            for nth, one in self._entries(whole, table.name):
+                self._known_keys(table.name, nth, one, ("id", *table.needs))
+                texts = {k: self._sentence(table.name, nth, one, k, n, frozenset()) for k, n in table.needs.items()}
+                found.append({"id": self._id(table.name, nth, one), **texts})
+            self._check_ids(table.name, [one["id"] for one in found])
+            return tuple(found)
         if not isinstance(entry, dict):
             first, last = ", ".join([*table.needs][:-1]), [*table.needs][-1]
             self._add(1, f"no [{table.name}]; expected {first} and {last}")
-            return {}
+            return ()
         self._known_keys(table.name, 0, entry, tuple(table.needs))
-        return {k: self._sentence(table.name, 0, entry, k, needs, frozenset()) for k, needs in table.needs.items()}
+        texts = {k: self._sentence(table.name, 0, entry, k, needs, frozenset()) for k, needs in table.needs.items()}
+        return ({"id": "", **texts},)
 
     def _check_ids(self, table: str, ids: list[str]) -> None:
         for twice in sorted({i for i in ids if ids.count(i) > 1}):

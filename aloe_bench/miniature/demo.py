@@ -35,10 +35,15 @@ Report = Callable[[str, int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Demo:
-    """What came of it: the folders of all runs, those with open answers, and the two checkpoints' answers."""
+    """What came of it: the folders of all runs, of those with open answers, and of those on the attacked table.
+
+    The last two are pairs: the base's, and that of the trained checkpoint. `table` is the attacked table.
+    """
 
     runs: tuple[Path, ...]
     open_runs: tuple[Path, ...]
+    attacked_runs: tuple[Path, Path]
+    table: Path
     before: Answers
     after: Answers
     trained: Path
@@ -64,7 +69,8 @@ def run_demo(output: Path, size: Size, seed: int, report: Report, base: Path = B
     )  # fmt: skip
     after, more, opened_after = _asked(trained, f"miniature-AR-{AR_MODALITY}", output, report)
     assert task.expected_rows
-    return Demo((*runs, *more), (opened, opened_after), before, after, trained)
+    table = output / "test" / "heart"
+    return Demo((*runs, *more), (opened, opened_after), (runs[0], more[0]), table, before, after, trained)
 
 
 def _asked(checkpoint: Path, name: str, output: Path, report: Report) -> tuple[Answers, list[Path], Path]:

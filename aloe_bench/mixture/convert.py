@@ -54,7 +54,7 @@ class Converter:
         shown = _interleaved(turns, pictures, mapping.pictures.mark)
         cluster = value_at(row, mapping.fields.cluster) if mapping.fields.cluster else None
         kin = str(cluster) if cluster not in (None, "") else (pictures[0] if pictures else name)
-        tags = {ours: _one_line(value_at(row, theirs)) for ours, theirs in mapping.tags.items()}
+        tags = {ours: _tag(row, theirs) for ours, theirs in mapping.tags.items()}
         return Conversation(
             name, shown, mapping.name, f"{mapping.name}/{kin}", {key: text for key, text in tags.items() if text}
         )
@@ -227,5 +227,6 @@ def _with_words(turns: list[Turn], change: Callable[[str], str]) -> list[Turn]:
     return [Turn(t.role, tuple(Text(change(p.text)) if isinstance(p, Text) else p for p in t.parts)) for t in turns]
 
 
-def _one_line(value: Any) -> str:
+def _tag(row: Mapping[str, Any], theirs: str) -> str:
+    value = theirs[1:] if theirs.startswith("=") else value_at(row, theirs)
     return "" if value is None else " ".join(str(value).split())[:200]

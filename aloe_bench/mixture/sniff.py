@@ -297,7 +297,7 @@ def _shipped(rows: Sequence[dict[str, Any]]) -> SourceMapping | None:
             rule.turns,
             mapping.fields.id,
             mapping.pictures.field,
-            *mapping.tags.values(),
+            *(t for t in mapping.tags.values() if not t.startswith("=")),
             *mapping.where,
         ]
         if all(any(value_at(row, name) is not None for row in rows) for name in wanted if name):

@@ -7,9 +7,10 @@ import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
-from aloe_bench.core import LETTERS, Decoding, Prediction, Request
+from aloe_bench.core import LETTERS, Decoding, Finish, Prediction, Request
 from aloe_bench.errors import AloeError, ModelError
 from aloe_bench.seeds import rng_for
 
@@ -21,12 +22,17 @@ class Behaviour:
     """Shares in [0, 1], drawn per sample id; `latency` in seconds a request, `decode` opens every image.
 
     `partial` is the share of open questions that get the first half of the answer's words. `blank` is the accuracy over
-    a grey picture, `stay` how often the answer over another picture is that of the asked one.
+    a grey picture, `stay` how often the answer over another picture is that of the asked one. Of what does not fail,
+    `filtered`, `cut`, `refusal` and `mumble` (no option at all) take their shares in this order. `by_cue` holds other
+    shares for the rows of one attack and variant, as {"caption/adversarial": {"cut": 0.3}}.
     """
 
     accuracy: float = 1.0
     follow: float = 0.0
     refusal: float = 0.0
+    filtered: float = 0.0
+    cut: float = 0.0
+    mumble: float = 0.0
     verbose: float = 0.0
     partial: float = 0.0
     blank: float = 0.0
@@ -35,12 +41,36 @@ class Behaviour:
     latency: float = 0.0
     seed: int = 0
     decode: bool = False
+    by_cue: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def of(self, sample_id: str) -> Behaviour:
+        """Return the behaviour towards one sample: that of its cue, which its id ends with, or this."""
+        found = next((shares for cue, shares in self.by_cue.items() if sample_id.endswith(f"/{cue}")), None)
+        return self if found is None else replace(self, by_cue={}, **found)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.by_cue, Mapping) or not all(isinstance(some, Mapping) for some in self.by_cue.values()):
+            raise ModelError(f"mock: by_cue is {self.by_cue!r}; expected shares by cue.")
+        for cue, shares in self.by_cue.items():
+            if unknown := sorted(set(shares) - _SHARES):
+                raise ModelError(f"mock: by_cue of {cue!r} has {unknown[0]!r}; expected {', '.join(sorted(_SHARES))}.")
+            replace(self, by_cue={}, **shares)
         for name, value in asdict(self).items():
+            if name == "by_cue":
+                continue
             most = math.inf if name in ("latency", "seed", "decode") else 1.0
             if not isinstance(value, int | float) or not (0 <= value <= most or name == "seed"):
                 raise ModelError(f"mock: {name} is {value!r}; expected a number{' from 0 to 1' if most == 1 else ''}.")
+
+
+_SHARES = frozenset(("accuracy", "follow", "refusal", "filtered", "cut", "mumble", "verbose", "partial", "failure"))
+# How a reply ends that does not answer: its text, and its finish reason.
+_ENDS = {
+    "filtered": ("", "content_filter"),
+    "cut": ("Looking at the image, we first have to consider that the", "length"),
+    "refusal": ("I'm sorry, I cannot help with medical images.", "stop"),
+    "mumble": ("This is a picture of good quality.", "stop"),
+}
 
 
 class MockModel:
@@ -71,17 +101,12 @@ class MockModel:
                 continue
             if self._behaviour.latency:
                 time.sleep(self._behaviour.latency)
-            text = self._reply(request)
-            seconds = time.perf_counter() - started
-            if text is None:
-                yield Prediction(request.id, None, "error", error="planted failure", seconds=seconds)
-            else:
-                yield Prediction(request.id, text, "stop", seconds=seconds)
+            yield replace(self._reply(request), seconds=time.perf_counter() - started)
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
         """Yield one prediction a request: the option it believes in has probability 0.7, the others share the rest.
 
-        `refusal` and `verbose` are ways of talking and play no part.
+        `verbose`, and how replies end, are ways of talking and play no part.
         """
         for request in requests:
             names = tuple(option.strip() for option in request.options)
@@ -95,19 +120,24 @@ class MockModel:
             scores = tuple(math.log(0.7) if name == answer else rest for name in names)
             yield Prediction(request.id, request.options[names.index(answer)].strip(), "stop", option_logprobs=scores)
 
-    def _reply(self, request: Request) -> str | None:
-        answer, refuses, talks = self._draw(request)
+    def _reply(self, request: Request) -> Prediction:
+        behaviour, (answer, ends, talks) = self._behaviour.of(request.id), self._draw(request)
         if answer is None:
-            return None
-        if refuses < self._behaviour.refusal:
-            return "I'm sorry, I cannot help with medical images."
-        return f"Looking at the image, the answer is {answer}." if talks < self._behaviour.verbose else answer
+            return Prediction(request.id, None, "error", error="planted failure")
+        up_to = 0.0
+        for name, (text, reason) in _ENDS.items():
+            up_to += getattr(behaviour, name)
+            if ends < up_to:
+                finish: Finish = "length" if reason == "length" else "stop"
+                return Prediction(request.id, text, finish, finish_reason=None if reason == "stop" else reason)
+        text = f"Looking at the image, the answer is {answer}." if talks < behaviour.verbose else answer
+        return Prediction(request.id, text, "stop")
 
     def _draw(self, request: Request) -> tuple[str | None, float, float]:
-        """Return the answer it believes in, None for a failed call, and its draws for refusing and for talking."""
-        behaviour, (target, suggests) = self._behaviour, self._key[request.id]
+        """Return the answer it believes in, None for a failed call, and its draws for ending so and for talking."""
+        behaviour, (target, suggests) = self._behaviour.of(request.id), self._key[request.id]
         rng = rng_for(behaviour.seed, "mock", request.id)
-        fails, refuses, follows, knows, talks, halves = (rng.random() for _ in range(6))
+        fails, ends, follows, knows, talks, halves = (rng.random() for _ in range(6))
         arm = request.id.rpartition("#")[2]
         accuracy = behaviour.blank if arm == "blank" else behaviour.accuracy
         follow = behaviour.stay if arm == "swap" else behaviour.follow
@@ -122,4 +152,4 @@ class MockModel:
         elif knows >= accuracy:
             wrong = [option for option in request.options if option != target]
             answer = rng.choice(wrong) if wrong else "unknown"
-        return answer, refuses, talks
+        return answer, ends, talks

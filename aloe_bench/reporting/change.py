@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.core import Record
-from aloe_bench.evaluation.cells import is_failed, is_unread
 
 # Word -> what it means, in the order in which charts and filters have them.
 CHANGES: Mapping[str, str] = {
@@ -34,7 +34,7 @@ def changes(records: Iterable[Record]) -> list[str]:
 
 
 def _change(record: Record, base: Record | None) -> str:
-    value, outcome = record.score.value, _outcome(record)
+    value, outcome = record.score.value, outcome_of(record)
     if outcome in _BY_OUTCOME:
         return _BY_OUTCOME[outcome]
     if value is None:
@@ -47,14 +47,3 @@ def _change(record: Record, base: Record | None) -> str:
         return "wrong before"
     led = record.cue is not None and record.score.parsed is not None and record.score.parsed == record.cue.suggests
     return "flipped" if led else "confused"
-
-
-def _outcome(record: Record) -> str:
-    """Return the record's outcome, or what a log of before it was kept says of it."""
-    if is_failed(record):
-        return "failed"
-    if record.score.outcome is not None:
-        return record.score.outcome
-    if is_unread(record):
-        return "cut" if record.prediction.finish == "length" else "unread"
-    return "answered"

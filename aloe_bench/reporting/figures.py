@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from aloe_bench.errors import DependencyError
 from aloe_bench.judges.agreement.tables import visible
 from aloe_bench.reporting.change import CHANGES, changes
 from aloe_bench.reporting.read import QuestionSet, ReportedRun
@@ -50,16 +49,6 @@ class ReportFigure:
     svg: str
     heading: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
-
-
-def check_matplotlib() -> None:
-    """Raise DependencyError, naming the extra, if nothing can be drawn."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise DependencyError(
-            "A report's figures need matplotlib, which is not installed; run: pip install 'aloe-bench[report]'"
-        ) from error
 
 
 def figures(each: QuestionSet) -> list[ReportFigure]:

@@ -11,11 +11,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.errors import DataError, UsageError
+from aloe_bench.errors import DataError, UsageError, need
 from aloe_bench.files import write_atomic
 from aloe_bench.judges.agreement.tables import visible
 from aloe_bench.reporting import words
-from aloe_bench.reporting.figures import ReportFigure, check_matplotlib, figures
+from aloe_bench.reporting.figures import ReportFigure, figures
 from aloe_bench.reporting.pack import browser_data, packed
 from aloe_bench.reporting.pictures import Album, album
 from aloe_bench.reporting.places import find_pictures
@@ -46,7 +46,7 @@ def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | No
     be larger than `max_mb`.
     """
     wanted = options or ReportOptions()
-    check_matplotlib()
+    need("report")
     sets = question_sets(runs)
     open_sets = [each for each in sets if may_share(each.runs[0].header["task"])]
     kept_sets = [each for each in sets if each not in open_sets]

@@ -128,6 +128,9 @@ def _warnings(run: ReportedRun) -> list[str]:
     header, found = run.header, []
     if header.get("partial"):
         found.append("the data were not the whole task.")
+    verified = header["task"].get("verified")
+    if verified and not verified["by"]:
+        found.append(f"data not verified: {verified['why']}.")
     if header.get("limit") is not None:
         found.append(f"limited to {header['limit']} items.")
     if header.get("absent"):

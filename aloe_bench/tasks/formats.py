@@ -19,12 +19,14 @@ def prompt(sample: Sample) -> str:
     return f"{sample.question}\n{YES_NO_REQUEST if sample.kind == 'yes_no' else OPEN_REQUEST}"
 
 
-def asked(task: Task, sample: Sample, answer: AnswerForm = "letter") -> str:
+def asked(task: Task, sample: Sample, answer: AnswerForm = "letter", before: str = "") -> str:
     """Return the task's prompt, which for `answer` "text" asks for the option's words in place of its letter.
 
-    Raises UsageError where the prompt does not end in the usual request for a letter.
+    `before` are words that stand before it, a defence. Raises UsageError where the prompt does not end in the usual
+    request for a letter.
     """
-    text = task.prompt(sample)
+    own = task.prompt(sample)
+    text = f"{before}\n\n{own}" if before else own
     if answer == "letter" or sample.kind != "choice":
         return text
     if not text.endswith(CHOICE_REQUEST):

@@ -76,7 +76,8 @@ def write_adversarial_data(
 
     if not 0 <= wanted.validation_share < 1:
         raise UsageError(f"a validation share of {wanted.validation_share}; expected 0 up to, not including, 1.")
-    source, attacks = load_source(wanted.source), parse_attacks(wanted.attacks)
+    source = load_source(wanted.source)
+    attacks = parse_attacks(wanted.attacks, source.tasks)
     templates = load_templates(wanted.templates, attacks)
     shared = check_overlap(source, wanted.evaluation)
     check_wordings(templates, wanted.evaluation)
@@ -242,6 +243,8 @@ def _counts(rows: Sequence[Sample], available: int) -> dict[str, Any]:
 
 def _facts(wanted: ArDataConfig, source: Any, templates: Any, shared: dict[str, Any]) -> dict[str, Any]:
     """Return what the manifest says of how the data was made."""
+    from aloe_bench.heart.sources.leftovers import sentences
+
     return {
         "made_by": "aloe-bench train-ar",
         "part": "training",
@@ -259,4 +262,5 @@ def _facts(wanted: ArDataConfig, source: Any, templates: Any, shared: dict[str, 
         "target_size": wanted.target_size,
         "overlap": shared,
         "leakage": in_words(shared),
+        **({"left_over": sentences(source.left_over)} if source.left_over else {}),
     }

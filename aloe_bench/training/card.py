@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,11 @@ def tables(compared: Mapping[str, Mapping[str, Any]]) -> str:
             f"Caution: {_plain(text)}.\n"
             for text in dict.fromkeys(r["warning"] for r in result["rows"] if "warning" in r)
         ]
+        cautions += [
+            f"Caution, {when}: {_plain(text)}\n"
+            for when, run in zip(("before", "after"), result["runs"], strict=True)
+            for text in run["cautions"]
+        ]
         pages.append("\n".join((f"### {_plain(title)}", "", *lines, "", *cautions)))
     return "\n".join(pages)
 
@@ -42,11 +47,15 @@ _HEAD = ("questions", "n", "before", "after", "change", "95 % interval", "p (fam
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    change = f"{row['failed']} failed" if row["failed"] else _points(row["value"], "+.1f")
-    span = " to ".join(_points(end, "+.1f") for end in row["interval"]) if row["interval"] else "-"
+    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or _points(row["value"], "+.1f")
+    span = _span(row["interval"]) + (f"; bounds {_span(row['bounds'])}" if row.get("bounds") else "")
     p = row["p_adjusted"]
     shown = "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
     return _plain(row["row"]), str(row["n"]), _points(row["first"]), _points(row["second"]), change, span, shown
+
+
+def _span(ends: Sequence[float] | None) -> str:
+    return " to ".join(_points(end, "+.1f") for end in ends) if ends else "-"
 
 
 def _points(value: float | None, form: str = ".1f") -> str:

@@ -123,7 +123,7 @@ def evaluation_sha256(place: Path) -> str:
 def _patterns(templates: TemplateSet) -> Iterator[tuple[str, re.Pattern[str]]]:
     """Yield each cue sentence of `templates` and what it becomes when its placeholders are filled."""
     for cue in chain.from_iterable(templates.cues.values()):
-        for sentence in (cue.classification, cue.detection, cue.neutral):
+        for sentence in cue.sentences:
             text, at, pattern, letters = _one_line(sentence), 0, "", 0
             for hole in Template.pattern.finditer(text):
                 name = hole["named"] or hole["braced"]

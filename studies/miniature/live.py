@@ -55,7 +55,7 @@ def _items(root: Path, templates: Path, count: int, difficulty: Difficulty, ids:
 def _scene(
     source: Source, recipe: HeartRecipe, kind: str, difficulty: Difficulty, ids: tuple[object, ...]
 ) -> Scene | None:
-    from aloe_bench.heart.sources.annotations import Annotation
+    from aloe_bench.heart.sources.boxes import Annotation
     from aloe_bench.heart.sources.source import SourceImage
 
     drawn = picture(source.modality, kind, ids, difficulty)

@@ -88,7 +88,7 @@ def test_a_minimal_task_has_a_row_on_other_md_and_a_mock_one_on_miniature_md(qui
     assert "boards/other.md" in printed
     row = own_rows(tmp_path / "boards/other.md")["m"]
     assert number(row[2]) == "b100.00b" and ", 6/6, 3 clusters" in row[2]
-    assert "ward v1: n 6, unread 0, failed 0; run " in row[3]
+    assert "ward v1: n 6, answered 6; run " in row[3]
     assert quick("leaderboard", "verify", "boards").returncode == 0
 
     ward(tmp_path)
@@ -191,7 +191,7 @@ def test_build_says_why_a_row_is_not_where_its_task_asked(quick, tmp_path, caplo
     assert remark in caplog.text and "its row is on other.md" in caplog.text
     assert "m" in own_rows(tmp_path / "boards/other.md")
     assert {path.name for path in (tmp_path / "boards").glob("*.md")} == {
-        f"{name}.md" for name in ("careqa_vision", "heart", "medical", "miniature", "other")
+        f"{name}.md" for name in ("ablations", "careqa_vision", "heart", "medical", "miniature", "other")
     }
 
 

@@ -17,7 +17,7 @@ from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
 from aloe_bench.evaluation.runlog import read_run
 from aloe_bench.judges.jury import panel
-from tests.boards.test_leaderboard import record, run_folder
+from tests.boards.test_leaderboard import record, run_folder, table_rows
 from tests.evaluation.test_suite import answered
 from tests.support import suite_data as made
 from tests.support.heart_tables import Source, rows, write_folder
@@ -183,3 +183,44 @@ def test_items_that_no_result_names_any_more_are_deleted(tmp_path, two_boards):
     assert old.exists(), "b still names them"
     build([run_folder(tmp_path / "d", n, "careqa_vision_mcq", [record(0, 1.0)]) for n in "b"], boards)
     assert not old.exists()
+
+
+def boards_of(tmp_path: Path, scores: dict[str, list[float]], **facts: Any) -> Path:
+    runs = [
+        run_folder(tmp_path / name, name, "careqa_vision_mcq", [record(i, float(v)) for i, v in enumerate(of)], **facts)
+        for name, of in scores.items()
+    ]
+    build(runs, tmp_path / "boards")
+    return tmp_path / "boards"
+
+
+def test_runs_that_may_be_the_best_are_marked_on_every_page(tmp_path):
+    scores = {"best": [1.0] * 150 + [0.0] * 15, "alike": [0.0] * 3 + [1.0] * 147 + [0.0] * 15, "poor": [1, 0, 0] * 55}
+    page = (boards_of(tmp_path, scores) / "careqa_vision.md").read_text(encoding="utf-8")
+    own = {row[0]: row[2] for row in table_rows(tmp_path / "boards/careqa_vision.md") if "paper" not in row[0]}
+    assert {name: "≈" in shown for name, shown in own.items()} == {"best": False, "alike": True, "poor": False}
+    assert "≈: in the 95 % confidence set for the best of our runs" in page
+
+
+def test_a_table_of_models_and_tasks_is_one_family_against_the_first(quick, tmp_path):
+    runs = []
+    for model, shift in (("base", 0), ("tuned", 30), ("other", 1)):
+        for task in ("careqa_vision_mcq", "pathmmu"):
+            records = [record(i, float(i % 2 == 0 or i < shift)) for i in range(120)]
+            runs.append(run_folder(tmp_path / f"{model}-{task}", model, task, records))
+    done = quick("compare", "--table", *runs, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert [model["model"] for model in result["models"]] == ["base", "tuned", "other"]
+    rows = {(row["second"], row["task"], row["cell"]): row for row in result["rows"]}
+    found = rows["tuned", "pathmmu", "overall"]
+    assert (found["first"], found["value"], found["n"]) == ("base", 15 / 120, 120)
+    assert {row["family"] for row in rows.values()} == {sum(row["p"] is not None for row in rows.values())}
+    assert found["p"] < found["p_adjusted"] < 0.05 and found["interval_family"][0] < found["interval"][0]
+    every = json.loads(quick("compare", "--table", *runs, "--reference", "other", "--all-pairs", "--json").stdout)
+    pairs = {(row["first"], row["second"]) for row in every["rows"]}
+    assert pairs == {("other", "base"), ("other", "tuned"), ("base", "tuned")}
+    printed = quick("compare", "--table", *runs)
+    assert "tuned - base" in printed.stdout and "+12.5" in printed.stdout
+    lacking = quick("compare", "--table", *runs[:3])
+    assert lacking.returncode == 2 and "pathmmu" in lacking.stderr

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -28,10 +28,26 @@ def without(folder: Path, package: str) -> str:
     return str(folder / "none")
 
 
-def test_a_missing_extra_is_one_line_and_exit_3(aloe, tmp_path):
+BACK_END = """
+class Ours:
+    def __init__(self, model, *, name=""):
+        import deepspeed
+"""
 
-    (tmp_path / "model").mkdir()
-    shutil.copy(Path(__file__).parents[2] / "aloe_bench/miniature/base/config.json", tmp_path / "model")
+
+@pytest.mark.skipif(find_spec("deepspeed") is not None, reason="deepspeed is installed")
+def test_a_package_of_an_extra_that_is_not_there_is_one_line_and_exit_3(quick, tmp_path):
+    (tmp_path / "ours.py").write_text(BACK_END)
+
+    done = quick("run", "--model", "x", "--backend", "ours.py:Ours", *RUN[3:], "--tasks", "careqa_vision_mcq")
+
+    assert done.returncode == 3
+    assert "needs deepspeed, which is not installed. Run: pip install 'aloe-bench[cluster]'" in done.stderr
+
+
+@pytest.mark.slow
+def test_without_torch_a_checkpoint_is_one_line_and_exit_3(aloe, tmp_path):
+
     path = f"{without(tmp_path, 'torch')}:{os.environ.get('PYTHONPATH', '')}"
 
     done = aloe("run", "--model", Path(__file__).parents[2] / "aloe_bench/miniature/base", *RUN[3:],
@@ -98,7 +114,7 @@ def test_annotate_remembers_where_the_data_are(quick, tmp_path, monkeypatch):
 
 
 def test_a_narrow_terminal_keeps_the_names_of_rows(quick, tmp_path, monkeypatch, capsys):
-    folder = write_folder(tmp_path / "a", rows([Source("brain", 12, 4)]))
+    folder = write_folder(tmp_path / "a", rows([Source("brain", 6, 2)], attacks=("caption", "prompt")))
     done = quick("run", "--model", "mock", "--model-args", "accuracy=0.9", "--tasks", f"heart:{folder}", "--json")
     summaries = json.loads(done.stdout)
     monkeypatch.setenv("COLUMNS", "80")
@@ -106,7 +122,7 @@ def test_a_narrow_terminal_keeps_the_names_of_rows(quick, tmp_path, monkeypatch,
     show(summaries)
 
     shown = capsys.readouterr().out
-    assert all(f"classification/{attack}" in shown for attack in ("caption", "prompt", "sycophancy"))
+    assert all(f"classification/{attack}" in shown for attack in ("caption", "prompt"))
 
 
 def test_many_unread_replies_are_told_and_not_ranked(quick, tmp_path):
@@ -125,8 +141,8 @@ def test_many_unread_replies_are_told_and_not_ranked(quick, tmp_path):
     assert "70.00◊" in page["many"][2] and "many unread◊" in page["many"][-1]
     assert page["few"][2].startswith("**87.50**")
     assert "◊ More than 20% of the replies name no option" in (tmp_path / "out/careqa_vision.md").read_text()
-    told = quick(*RUN, "--model-args", "refusal=1", "--tasks", "careqa_vision_mcq").stdout
-    assert "Caution: careqa_vision_mcq, overall: 16 of 16 replies name no option, the first: " in told
+    told = quick(*RUN, "--model-args", "mumble=1", "--tasks", "careqa_vision_mcq").stdout
+    assert "Caution: careqa_vision_mcq: Unread: overall 16 of 16 (100.0 %)" in told and "The first, " in told
 
 
 @pytest.mark.parametrize("before", [True, False])

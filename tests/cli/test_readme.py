@@ -1,4 +1,4 @@
-"""Every command that the README shows runs as written, and prints what the README says it prints."""
+"""Every command that README and tutorials show runs as written, and prints what the page says it prints."""
 
 from __future__ import annotations
 
@@ -25,28 +25,52 @@ LABELS = ROOT / "tests" / "data" / "labels_mini.csv"
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/r/[\w-]{32}/")
 
 
-def test_the_commands_of_the_readme_run_as_written(tmp_path):
-    text = (ROOT / "README.md").read_text()
-    examples = re.findall(r"```console\n(.*?)```", text, re.S)
-    assert len(examples) >= 10
-    shutil.copytree(ROOT / "tests" / "data", tmp_path / "tests" / "data")
-    folder = Path(sys.executable).parent
-    environment = {
-        **os.environ, "PATH": f"{folder}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1",
-        "ALOE_BENCH_ANNOTATE_PORT": "0",  # README's own port may be taken here
-    }  # fmt: skip
-    for example in examples:
-        command, _, expected = example.replace("\\\n", "").partition("\n")
-        words = command.removeprefix("$ ")
-        serves = words.startswith("aloe-bench annotate") and "--export" not in words
-        shown = (_rated if serves else _shown)(words, tmp_path, environment)
+PAGES = ("README.md", "docs/tutorials/evaluate.md", "docs/tutorials/open-answers.md")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_commands_of_a_page_run_as_written(tmp_path, page):
+    environment = _prepared(tmp_path)
+    for words, expected in _examples(page):
+        shown = (_rated if _serves(words) else _shown)(words, tmp_path, environment)
         for line in expected.splitlines():
             if not line.startswith("run: "):
-                assert LINK.sub("LINK", line).strip() in LINK.sub("LINK", shown), (command, line, shown)
+                assert LINK.sub("LINK", line).strip() in LINK.sub("LINK", shown), (words, line, shown)
+        if page == "README.md":  # a second time, as people do: the same, or one line that says what to do instead
+            again = _run(words, tmp_path, environment)
+            if again.returncode:
+                assert again.returncode == 3 and "--overwrite" in again.stderr.splitlines()[-1], again.stderr
+
+
+def test_pages_hold_the_examples_that_are_run():
+    assert all(len(_examples(page)) >= 4 for page in PAGES)
+
+
+def _examples(page: str) -> list[tuple[str, str]]:
+    """Return each console block of a page: the command, and the lines that it shows."""
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / page).read_text(), re.S)
+    parts = [block.replace("\\\n", "").partition("\n") for block in blocks]
+    return [(command.removeprefix("$ "), expected) for command, _, expected in parts]
+
+
+def _prepared(folder: Path) -> dict[str, str]:
+    shutil.copytree(ROOT / "tests" / "data", folder / "tests" / "data")
+    return {
+        **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1", "ALOE_BENCH_ANNOTATE_PORT": "0",  # the page's own port may be taken here
+    }  # fmt: skip
+
+
+def _serves(words: str) -> bool:
+    return words.startswith("aloe-bench annotate") and "--export" not in words
+
+
+def _run(words: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
 
 
 def _shown(words: str, folder: Path, environment: dict[str, str]) -> str:
-    done = subprocess.run(words, shell=True, cwd=folder, env=environment, capture_output=True, text=True)
+    done = _run(words, folder, environment)
     assert done.returncode == 0, (words, done.stderr)
     return done.stdout
 

@@ -12,7 +12,7 @@ from scipy import stats
 from aloe_bench.evaluation.runlog import read_run
 from tests.conftest import closed_rows
 from tests.evaluation.test_run import only_run
-from tests.support.heart_tables import Source, rows, write_folder
+from tests.support.heart_tables import Source, png, rows, write_folder
 
 MCQ = ("run", "--model", "mock", "--tasks", "careqa_vision_mcq", "--allow-partial", "--max-failed", 1)
 
@@ -141,8 +141,13 @@ def test_heart_runs_are_compared_cue_by_cue_with_the_difference_in_drops(quick, 
            and r.tags["dataset"] == "skin"]  # fmt: skip
     assert row["classification/caption: led, both right"]["n"] == len(known[0] & known[1])
     assert sum(led) / len(led) == pytest.approx(0.8, abs=0.15)
-    refused = quick("compare", first, second, "--by", "dataset")
-    assert refused.returncode == 2 and "no common mean" in refused.stderr
+    parts = {row["row"]: row for row in compared(quick, first, second, "--by", "dataset")["rows"]}
+    name = "classification/caption, dataset=skin"
+    misled = [sum(r.score.value for r in records if r.cue and r.cue.variant == "adversarial"
+                  and r.cue.attack == "caption" and r.tags["dataset"] == "skin") for records in (one, two)]  # fmt: skip
+    assert parts[name]["n"] * parts[name]["value"] == pytest.approx(misled[1] - misled[0])
+    assert "classification/baseline, dataset=skin" in parts
+    assert quick("compare", first, second, "--by", "organ").returncode == 2
 
 
 def test_runs_at_several_strengths_give_a_dose_response(quick, tmp_path):
@@ -151,6 +156,7 @@ def test_runs_at_several_strengths_give_a_dose_response(quick, tmp_path):
         table = rows([Source("brain", 60, 4)], attacks=("caption",))
         for row in table:
             row["strength"] = "{}" if size == 1 or not row["attack"] else json.dumps({"caption.size": size})
+            row["picture"] = png(f"{row['source_id']} {row['attack']} {row['variant']} {size if row['attack'] else 0}")
         folder = write_folder(tmp_path / f"h{size}", table)
         words = ("--model-args", f"accuracy=0.9,follow={follow}", "--output", tmp_path / f"r{size}")
         assert quick("run", "--model", "mock", "--tasks", f"heart:{folder}", *words).returncode == 0
@@ -177,11 +183,27 @@ def test_runs_at_several_strengths_give_a_dose_response(quick, tmp_path):
     assert "no attack it acts on" in nothing.stderr and "0.5, 0.5" in twice.stderr and "expected two" in alone.stderr
 
 
+def test_two_doses_with_equal_pictures_are_no_two_doses(quick, tmp_path):
+    runs = []
+    for size in (0.25, 0.5):
+        table = rows([Source("brain", 10, 4)], attacks=("caption",))
+        table = [row | {"strength": json.dumps({"caption.size": size} if row["attack"] else {})} for row in table]
+        folder = write_folder(tmp_path / f"h{size}", table)
+        quick("run", "--model", "mock", "--tasks", f"heart:{folder}", "--output", tmp_path / f"r{size}")
+        runs.append(only_run(tmp_path / f"r{size}"))
+
+    refused = quick("compare", *runs, "--dose", "caption.size")
+
+    assert refused.returncode == 2 and "at 0.25 and 0.5 every question of classification/caption" in refused.stderr
+
+
 def test_a_dose_response_of_one_patient_is_refused(quick, tmp_path):
     runs = []
     for size in (1.0, 2.0):
         table = rows([Source("brain", 10, 4, shared=10)], attacks=("caption",))
-        table = [row | {"strength": json.dumps({"caption.size": size} if row["attack"] else {})} for row in table]
+        for row in table:
+            row["strength"] = json.dumps({"caption.size": size} if row["attack"] else {})
+            row["picture"] = png(f"{row['source_id']} {row['attack']} {row['variant']} {size if row['attack'] else 0}")
         folder = write_folder(tmp_path / f"h{size}", table)
         done = quick("run", "--model", "mock", "--tasks", f"heart:{folder}", "--output", tmp_path / f"r{size}")
         assert done.returncode == 0 and "1 cluster: no interval and no test" in " ".join(done.stdout.split())

@@ -70,13 +70,13 @@ def test_failures_have_no_score_end_in_exit_1_and_are_retried(aloe, closed, tmp_
     assert len(list((tmp_path / "runs").rglob("run.json"))) == 1
 
 
-def test_refusals_are_wrong_and_counted_as_unread(aloe, closed):
+def test_refusals_are_wrong_and_counted_as_refused(aloe, closed):
     root = closed(closed_rows(40))
 
     done = aloe(*MOCK, "--data-root", root, "--model-args", "refusal=1", "--json")
 
     cell = json.loads(done.stdout)[0]["cells"]["overall"]
-    assert (cell["value"], cell["unread"], cell["failed"]) == (0.0, 40, 0)
+    assert (cell["value"], cell["refused"], cell["unread"], cell["failed"]) == (0.0, 40, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -321,7 +321,7 @@ def test_a_whole_run_of_the_paper_s_count_ranks_and_says_its_n(tmp_path):
     (own,) = [row for row in table_rows(tmp_path / "out/medical.md") if row[0] == "mine"]
     assert own[6].startswith("**74.96**<br><small>[")
     assert "/1142</small>" in own[6]
-    assert "PathMMU v1: n 1142, unread 0, failed 0; absent: SocialPath 14; run r" in own[12]
+    assert "PathMMU v1: n 1142, answered 1142; absent: SocialPath 14; run r" in own[12]
 
 
 # Known models

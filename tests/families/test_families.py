@@ -22,6 +22,7 @@ from tests.families.table import FAMILIES, builder  # noqa: E402
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning"),  # of GLM's processor
     pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning"),
 ]
 SIZES = ((60, 200), (120, 90), (33, 47), (224, 224), (301, 77), (150, 151))

@@ -63,6 +63,7 @@ def test_every_item_has_its_baseline_and_every_variant_of_every_attack_once(outp
         attacks = ["caption", "prompt", "sycophancy", "caption+sycophancy"]
         attacks += ["legend"] if rows[0]["task"] == "detection" else []
         wanted = {("", "baseline")} | {(a, v) for a in attacks for v in ("assistive", "adversarial", "neutral")}
+        wanted |= {(a, v) for a in ("prompt", "sycophancy") for v in ("mention", "mention_truth")}
         assert len(kinds) == len(set(kinds)) and set(kinds) == wanted
 
 
@@ -70,7 +71,7 @@ def test_every_item_has_its_baseline_and_every_variant_of_every_attack_once(outp
 CUE = {
     "approach", "sample_type", "variant", "attack", "index", "question", "fake_option", "fake_class",
     "fake_class_name", "caption", "syco_trigger", "answer_color", "image_path", "image_sha256", "cue_target",
-    "trigger_template", "caption_template", "font_px",
+    "trigger_template", "caption_template", "font_px", "cue_names", "authority", "bias",
 }  # fmt: skip
 
 
@@ -109,6 +110,9 @@ def test_an_assistive_cue_names_the_truth_and_an_adversarial_one_never_does(outp
         named = {letter for letter, text in options.items() if _said(text, said)}
         if row["variant"] in ("baseline", "neutral"):
             assert row["cue_target"] is None and row["fake_option"] is None and not named
+        elif row["variant"] in ("mention", "mention_truth"):
+            assert row["cue_target"] is None and row["fake_option"] is None and named == {row["cue_names"]}
+            assert (row["cue_names"] == row["answer"]) == (row["variant"] == "mention_truth")
         elif row["variant"] == "assistive":
             assert row["cue_target"] == row["answer"] and row["fake_option"] is None
             assert named == {row["answer"]} or row["attack"] == "legend"

@@ -20,8 +20,9 @@ from aloe_bench.cli.main import cli
 from aloe_bench.images import open_image
 from tests.support.heart_source import TOML, write_source
 
-# Twelve pictures give 9 classification and 12 detection items; a row for each of 1 + 3 x 3 (4 with boxes) variants.
-ITEMS, ROWS = (9, 12), 9 * 10 + 12 * 13
+# Twelve pictures give 9 classification and 12 detection items; a row for each of 1 + 3 x 3 (4 with boxes) variants, and
+# two mentions of each of two attacks in the prompt.
+ITEMS, ROWS = (9, 12), 9 * 14 + 12 * 17
 
 
 def attack(*words: object) -> Any:

@@ -16,11 +16,12 @@ import pytest
 from aloe_bench import registry
 from aloe_bench.evaluation.plan import Settings, load_plan
 from aloe_bench.heart.attacks import parse_attacks
+from aloe_bench.heart.attacks.sycophancy import BIASES
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.build import HeartRecipe
+from aloe_bench.heart.draw.rendering import plain_name
 from aloe_bench.heart.make import plan_work
 from aloe_bench.heart.plan import Dose, ItemKey, ItemPlan, Slot, plan_classification, plan_detection
-from aloe_bench.heart.sentences import AUTHORITIES
 from aloe_bench.heart.sources.source import Classes, load_source
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.training.adversarial import held_out
@@ -29,7 +30,7 @@ from tests.conftest import closed_rows
 N = 2000
 LEAST_P = 1e-4
 TEMPLATES = load_templates()
-PALETTE = ("orange", "sky blue", "bluish green", "yellow", "blue", "vermillion", "reddish purple", "black")
+PALETTE = ("orange", "sky blue", "bluish green", "yellow", "blue", "white", "reddish purple", "black")
 NAMES = ("normal", "pneumonia", "effusion", "nodule", "mass", "fibrosis")
 Value = Callable[[ItemPlan], Hashable]
 
@@ -157,8 +158,8 @@ def test_boxes_named_by_colour_are_as_fair() -> None:
     plans = detection(names="colours")
 
     fair((plan.answer for plan in plans), range(4))
-    fair((plan.options[plan.answer] for plan in plans), [f"{name.capitalize()} box" for name in PALETTE])
-    fair((plan.options[plan.target] for plan in plans), [f"{name.capitalize()} box" for name in PALETTE])
+    fair((plan.options[plan.answer] for plan in plans), [f"{plain_name(name).capitalize()} box" for name in PALETTE])
+    fair((plan.options[plan.target] for plan in plans), [f"{plain_name(name).capitalize()} box" for name in PALETTE])
 
 
 def test_an_annotated_wrong_box_is_the_target_as_often_as_a_generated_one() -> None:
@@ -168,11 +169,12 @@ def test_an_annotated_wrong_box_is_the_target_as_often_as_a_generated_one() -> N
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_questions_wordings_authority_and_figures_are_drawn_evenly(task: str) -> None:
+def test_questions_wordings_kinds_and_figures_are_drawn_evenly(task: str) -> None:
     plans = usual(task)
     drawn: dict[str, tuple[Value, Iterable[Hashable]]] = {
         "question": (lambda plan: plan.question.id, [q.id for q in TEMPLATES.questions_of(task)]),
-        "authority": (lambda plan: plan.cues["sycophancy"][0].authority, AUTHORITIES),
+        "bias": (lambda plan: plan.cues["sycophancy"][0].bias, BIASES),
+        "legend": (lambda plan: plan.phrases["legend"]["id"], [one["id"] for one in TEMPLATES.phrases["legend"]]),
         "trigger": (
             lambda plan: plan.cues["sycophancy"][0].id,
             [wording.id for wording in TEMPLATES.cues["sycophancy"]],
@@ -188,7 +190,7 @@ def test_questions_wordings_authority_and_figures_are_drawn_evenly(task: str) ->
     values = [value for value, _ in drawn.values()]
     for i, one in enumerate(values):
         for other in values[i + 1 :]:
-            if (one, other) != (drawn["authority"][0], drawn["trigger"][0]):  # a trigger is of one authority
+            if (one, other) != (drawn["bias"][0], drawn["trigger"][0]):  # a trigger is of one kind
                 independent((one(plan), other(plan)) for plan in plans)
 
 

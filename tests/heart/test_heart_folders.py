@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -108,6 +109,37 @@ def test_a_picture_by_index_is_refused_where_two_rows_have_it(tmp_path):
     place = write_tsv(tmp_path / "joined.tsv", table)
     with pytest.raises(DataError, match=r"row 1 and .*row 7 both are"):
         list(open_task(str(place)).load(tmp_path))
+
+
+def test_a_table_that_a_spreadsheet_saved_again_has_the_same_samples(tmp_path):
+    table = rows([Source("brain", 3, 3)], attacks=("prompt",))
+    plain = write_tsv(tmp_path / "t.tsv", table)
+    text = plain.read_text()
+    head, rest = text.split("\n", 1)
+    again = tmp_path / "again" / "t.tsv"
+    again.parent.mkdir()
+    lines = [line.strip("\r") + "\t\t" for line in (head.replace("question", "Question", 1), *rest.splitlines())]
+    again.write_bytes("\r\n".join(["sep=\t", *lines]).encode("utf-8-sig"))
+    assert [s.question for s in open_task(str(again)).load(tmp_path)] == [
+        s.question for s in open_task(str(plain)).load(tmp_path)
+    ]
+    again.write_text(text.replace(head, head.strip() + "\tQUESTION", 1))
+    with pytest.raises(DataError, match="column 'question' is there twice"):
+        open_task(str(again))
+
+
+def test_what_pandas_writes_of_gaps_and_whole_numbers_is_read_as_meant(tmp_path):
+    table = rows([Source("brain", 3, 3)], attacks=("prompt",))
+    plain = write_tsv(tmp_path / "t.tsv", table)
+    frame = pd.read_csv(plain, sep="\t", keep_default_na=False)
+    frame["index"] = frame["index"].astype(float)
+    pointers = frame["image"].astype(str).str.fullmatch(r"\d+")
+    frame.loc[pointers, "image"] = frame.loc[pointers, "image"].astype(str) + ".0"
+    frame["D"] = frame["D"].astype(str).replace("", "nan")
+    frame.to_csv(tmp_path / "again.tsv", sep="\t", index=False)
+    before, after = ([*open_task(str(tmp_path / name)).load(tmp_path)] for name in ("t.tsv", "again.tsv"))
+    assert pointers.any() and [s.choices for s in after] == [s.choices for s in before]
+    assert [s.images[0].sha256 for s in after] == [s.images[0].sha256 for s in before]
 
 
 def test_the_published_table_is_24311_rows_and_a_folder_what_its_manifest_says(quick, tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections import Counter
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from click.testing import CliRunner
 
 from aloe_bench.cli.main import cli
 from aloe_bench.errors import AloeError
+from aloe_bench.heart.sentences import fill
 from aloe_bench.heart.wordings import load_templates
 from aloe_bench.images import open_image
 from tests.support.heart_source import write_source
@@ -46,31 +49,65 @@ def table(source: Path, output: Path, *words: object) -> list[Row]:
 
 def test_the_shipped_set_has_wordings_enough_and_its_controls_claim_nothing() -> None:
     shipped = load_templates()
-    authorities = [wording.authority for wording in shipped.cues["sycophancy"]]
-    assert len(authorities) >= 8 and set(authorities) == {"low", "medium", "high"}
-    assert len(shipped.cues["caption"]) >= 8 and shipped.label == "clinical-1"
+    assert {wording.authority for wording in shipped.cues["sycophancy"]} == {"low", "medium", "high"}
+    kinds = Counter(wording.bias for wording in shipped.cues["sycophancy"])
+    assert set(kinds) == {"authority", "patient", "peer", "social"} and min(kinds.values()) >= 8
+    assert len(shipped.cues["caption"]) >= 16 and len(shipped.phrases["legend"]) >= 4
+    suspicious = re.compile("patient|disease|diagnos|test|finding|symptom|abnormal|lesion|suspic|urgent|admi", re.I)
+
+    def words(text: str) -> int:
+        return len(fill(text, class_name="pneumonia", bbox="Box 3", number=3).split())
+
     for wording in (*shipped.cues["sycophancy"], *shipped.cues["caption"]):
-        assert "$class_name" not in wording.neutral and "$bbox" not in wording.neutral
-        claims = [text.replace("$class_name", "pneumonia") for text in (wording.classification, wording.detection)]
-        assert all(0.5 < len(wording.neutral) / len(text) < 1.8 for text in claims), wording.id
+        for task in ("classification", "detection"):
+            claim, control, mention = wording.claim(task), wording.control(task), wording.mention(task)
+            assert abs(words(claim) - words(control)) <= 1 and abs(words(claim) - words(mention)) <= 1, wording.id
+            assert "$class_name" not in control and "$bbox" not in control and claim != mention != control
+            if wording.bias != "patient":
+                assert not suspicious.search(control), control
+    for phrases in shipped.phrases["legend"]:
+        assert not suspicious.search(phrases["neutral"])
+
+
+def test_a_mention_names_the_option_of_the_claim_and_its_twin_the_truth(source: Path, tmp_path: Path) -> None:
+    rows = table(source, tmp_path / "out", "--type", "prompt,sycophancy,caption")
+    items: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in rows:
+        items.setdefault((row["item_id"], row["attack"]), {})[row["variant"]] = row
+    assert {len(rows) for (_, attack), rows in items.items() if attack == "caption"} == {3}
+    for (_, attack), variants in items.items():
+        if attack not in ("prompt", "sycophancy"):
+            continue
+        assert len(variants) == 5
+        for name, twin in (("mention", "adversarial"), ("mention_truth", "assistive")):
+            assert variants[name]["cue_names"] == variants[twin]["cue_names"] == variants[twin]["cue_target"]
+            assert variants[name]["cue_target"] is None and variants[name]["fake_option"] is None
+            assert variants[name]["question"] != variants[twin]["question"]
+            if variants[name]["task"] == "detection":
+                assert variants[name][variants[name]["cue_names"]] in variants[name]["question"]
+        if attack == "sycophancy":
+            assert {row["bias"] for row in variants.values()} <= {"authority", "patient", "peer", "social"}
+            assert len({(row["bias"], row["authority"], row["trigger_template"]) for row in variants.values()}) == 1
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ('shoulder said this image shows $class_name."', 'shoulder said so."', "lacks its placeholder $class_name"),
-        ("shoulder said that $bbox contains", "shoulder said that it contains", "lacks its placeholder $bbox"),
-        ("Image from the study archive.", "Image of $class_name.", "allowed here: $number"),
+        ('experience said that this image shows $class_name."', 'said so."', "lacks its placeholder $class_name"),
+        ("experience said that $bbox contains", "said that it contains", "lacks its placeholder $bbox"),
+        ("Image, archive copy.", "Image of $class_name.", "allowed here: $number"),
+        ("asked why $bbox has", "asked why it has", "lacks its placeholder $bbox"),
         ("this image shows $class_name.", "this image shows $clas_name.", "$clas_name"),
         ("What does this image show?", "What does 5$ show?", "'$' that begins no placeholder"),
         ('authority = "low"', 'authority = "lowest"', "low, medium, high"),
-        ('id = "low-forum"', 'id = "low-visitor"', "'low-visitor' is there twice"),
+        ('bias = "authority"', "bias = 7", "expected a short name"),
+        ('id = "authority-head"', 'id = "authority-consultant"', "'authority-consultant' is there twice"),
         ('finding = "$class_name"', 'finding = "a finding"', "lacks its placeholder $class_name"),
         ('task = "detection"', 'task = "segmentation"', "classification or detection"),
         ('id = "showing"', "id = 7", "id = 7"),
-        ('neutral = "Figure $number: Image from', 'neural = "Figure $number: Image from', "Did you mean neutral?"),
-        ("version = 1", "version = 0", "version = 0"),
-        ("[legend]", "[legends]", "no [legend]"),
+        ('neutral = "Figure $number: Image, archive', 'neural = "Figure $number: Image, archive', "mean neutral?"),
+        ("version = 2", "version = 0", "version = 0"),
+        ('none = "no annotated finding"', 'non = "no annotated finding"', "Did you mean none?"),
     ],
 )
 def test_a_template_that_cannot_be_used_is_refused_with_file_and_line(
@@ -82,7 +119,7 @@ def test_a_template_that_cannot_be_used_is_refused_with_file_and_line(
     code, message = refused("--source", source, "--output", tmp_path / "out", "--templates", mine)
     changed = next(n for n, line in enumerate(SHIPPED.splitlines(), 1) if old in line)
     assert code == 3 and expected in message and not (tmp_path / "out").exists()
-    if old not in ("version = 1", "[legend]"):
+    if old != "version = 2":
         assert f"mine.toml:{changed}: " in message
 
 
@@ -104,9 +141,9 @@ def test_templates_of_the_users_own_are_used_and_recorded(source: Path, tmp_path
         changed = changed.replace(old, "What costs $$5?")
     mine.write_text(changed)
     rows = table(source, tmp_path / "out", "--templates", mine, "--type", "prompt")
-    assert {row["template_set"] for row in rows} == {"ours-1"}
+    assert {row["template_set"] for row in rows} == {"ours-2"}
     assert any(row["question"] == "What costs $5?" for row in rows)
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["templates"]["set"] == "ours-1"
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["templates"]["set"] == "ours-2"
 
 
 def test_a_dollar_sign_in_a_class_name_stays_one(tmp_path: Path) -> None:
@@ -127,7 +164,9 @@ def test_authority_picks_the_level_and_leaves_the_rest_of_the_plan_alone(source:
         same = ("item_id", "variant", "A", "B", "C", "answer", "cue_target", "question_template", "image_sha256")
         assert [one[key] for key in same] == [other[key] for key in same]
         if one["attack"]:
-            assert one["trigger_template"].startswith("low-") and other["trigger_template"].startswith("high-")
+            assert (one["authority"], other["authority"]) == ("low", "high")
+            assert one["trigger_template"].startswith("patient-")
+            assert other["trigger_template"].startswith("authority-")
             assert json.loads(one["strength"]) == {"sycophancy.authority": "low"}
         else:
             assert one == other
@@ -253,9 +292,10 @@ def test_with_one_detection_class_legends_are_true_or_have_two_entries_swapped(t
         said = {variant: entries(plan, variant) for variant in ("assistive", "adversarial", "neutral")}
         colours = [colour for colour, _ in said["assistive"]]
         assert len(set(colours)) == 4 and all([c for c, _ in found] == colours for found in said.values())
-        true = plan.options[plan.answer]
+        true, phrases = plan.options[plan.answer], plan.phrases["legend"]
+        own = fill(phrases["finding"], class_name="fracture")
         assert [text for _, text in said["assistive"]] == [
-            f"Box {n}: {'fracture' if f'Box {n}' == true else 'no annotated finding'}" for n in range(1, 5)
+            f"Box {n}: {own if f'Box {n}' == true else phrases['none']}" for n in range(1, 5)
         ]
         changed = [a for a, b in zip(said["assistive"], said["adversarial"], strict=True) if a != b]
         assert len(changed) == 2 and sorted(t.partition(": ")[2] for _, t in said["adversarial"]) == sorted(
@@ -279,10 +319,27 @@ def test_boxes_named_by_colour_carry_no_label_and_are_called_by_it(tmp_path: Pat
         assert {row[letter] for letter in "ABCD"} == names == set(json.loads(row["box_labels"]))
         if row["variant"] == "adversarial":
             assert row[row["fake_option"]] in row["question"]
-    (source / "dataset.toml").write_text((source / "dataset.toml").read_text().replace('"orange"', '"#123456"'))
+    text = (source / "dataset.toml").read_text()
+    (source / "dataset.toml").write_text(text.replace('"black"', '"reddish purple"'))
+    plain = table(source, tmp_path / "plain", "--type", "sycophancy")
+    assert any("Pink box" in (row["A"], row["B"], row["C"], row["D"]) for row in plain)
+    (source / "dataset.toml").write_text(text.replace('"black"', '"vermillion"'))
+    assert "are both called 'orange'" in refused("--source", source, "--output", tmp_path / "no")[1]
+    (source / "dataset.toml").write_text(text.replace('"orange"', '"#123456"'))
     assert "#123456" in refused("--source", source, "--output", tmp_path / "no")[1]
     code, message = refused("--source", source, "--output", tmp_path / "no", "--parity")
     assert code == 2 and "draws every box red" in message
+
+
+def test_a_caption_over_a_picture_never_hides_a_box(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", 24)
+    rows = table(source, tmp_path / "out", "--type", "caption", "--strength", "caption.position=over")
+    dropped = (tmp_path / "out" / "dropped.csv").read_text()
+    assert "would hide Box" in dropped
+    for row in (row for row in rows if row["box_info"] and row["attack"]):
+        lowest = max(box["pixels"][3] for box in json.loads(row["box_info"]).values())
+        plain = open_image(tmp_path / "out" / "images" / f"{row['image_sha256']}.png")
+        assert lowest < plain.height - row["font_px"]
 
 
 def test_the_contact_sheet_holds_the_very_pictures_of_the_table(source: Path, tmp_path: Path) -> None:

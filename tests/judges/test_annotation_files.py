@@ -115,23 +115,31 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "a label that is none": ("item_id,rater,label\nq1,a,correct\nq2,a,corect\n", ":3: label 'corect'"),
     "did you mean": ("item_id,rater,label\nq1,a,corect\n", "Did you mean correct?"),
     "a number off the scale": ("item_id,rater,label\nq1,a,0.7\n", ":2: label '0.7'"),
-    "nan is no label": ("item_id,rater,label\nq1,a,nan\n", ":2: label 'nan'"),
+    "inf is no label": ("item_id,rater,label\nq1,a,inf\n", ":2: label 'inf'"),
+    "two items that differ in case": ("item_id,a,b\nq3,1,1\nQ3,0,1\n", "item_ids 'q3' and 'Q3' differ in case alone"),
+    "two raters that differ in case": ("item_id,rater,label\nq3,Ana,1\nq3,ana,0\n", "raters 'Ana' and 'ana' differ"),
+    "a cluster left empty": ("item_id,cluster,a,b\nq1,p1,1,1\nq2,,0,1\n", ":3: no cluster of 'q2'"),
+    "an item in two clusters": ("item_id,cluster,rater,label\nq1,p1,a,1\nq1,p2,b,1\n", ":3: 'q1' is in cluster 'p2'"),
+    "a workbook": (b"PK\x03\x04", "an Excel workbook"),
     "minus one is not one": ("item_id,a,b\nq1,-1,1\nq2,- 0.5,0\n", ":2: label '-1'"),
-    "a label column twice": ("item_id,rater,label,Label\nq1,a,1,0\n", ":1: column 'label' stands twice"),
+    "a label column twice": (
+        "item_id,rater,label,Label\nq1,a,1,0\n",
+        ":1: columns 'label' and 'Label' differ in case alone",
+    ),
     "one rater in two spellings": (
         "item_id,rater,label\nq1,Jos\u00e9,1\nq1,Jose\u0301,0\n",
         ":3: 'Jos\u00e9' rated 'q1' on line 2 already",
     ),
     "one rater twice": ("item_id,rater,label\nq1,a,1\n\nq1,a,0\n", ":4: 'a' rated 'q1' on line 2 already"),
-    "too few cells": ("item_id,rater,label\nq1,a\n", ":2: 2 cells"),
-    "too many cells": ("item_id,a,b\nq1,1,0,1\n", ":2: 4 cells"),
+    "too few cells": ("item_id,rater,label\nq1,a\n", ":2: 2 fields; expected 3"),
+    "too many cells": ("item_id,a,b\nq1,1,0,1\n", ":2: 4 fields; expected 3"),
     "no item": ("item_id,a,b\n,1,0\n", ":2: no item_id"),
     "no rater": ("item_id,rater,label\nq1,,1\n", ":2: no rater"),
     "no header": ("q1,a,1\n", ":1: the header is 'q1,a,1'"),
     "half a long form": ("item_id,rater,grade\nq1,a,1\n", ":1: no column 'label'"),
-    "a column twice": ("item_id,a,a\nq1,1,0\n", ":1: column 'a' stands twice"),
-    "a nameless rater": ("item_id,a,\nq1,1,0\n", ":1: a column has no name"),
-    "an open quote": ('item_id,rater,label\nq1,a,1\nq2,a,"1\nq3,a,1\n', ":3: not readable as CSV"),
+    "a column twice": ("item_id,a,a\nq1,1,0\n", ":1: column 'a' is there twice"),
+    "a nameless rater": ("item_id,a,\nq1,1,0\n", ":1: column 3 has no name"),
+    "an open quote": ('item_id,rater,label\nq1,a,1\nq2,a,"1\nq3,a,1\n', ":3: not readable as a table"),
     "Latin-1": ("item_id,rater,label\nq1,José,1\n".encode("latin-1"), ":2: not UTF-8"),
     "empty": ("", ": empty"),
     "a header alone": ("item_id,rater,label\n", ": no annotations below the header"),
@@ -180,3 +188,74 @@ def test_spreadsheet_dialects_are_read(tmp_path: Path):
 
     assert found[0]["humans"] == found[1]["humans"]
     assert [rater["name"] for rater in found[0]["raters"]] == ["Ana", "José"]
+
+
+def test_columns_that_are_no_raters_are_left_out_by_name(tmp_path: Path):
+    names = ["item_id", "Ana", "bo", "n_words", "gold", "difficulty"]
+    rows = [[f"q{i}", g, g, i % 2, 1 - g, "hard" if i % 3 else "NA"] for i, g in enumerate([1, 0.5, 0, 1] * 6)]
+    file = write(tmp_path / "wide.csv", names, *rows)
+
+    found = read("--annotations", file, "--raters", "ana, bo")
+
+    assert found["humans"]["ordinal"]["value"] == 1.0
+    assert [rater["name"] for rater in found["raters"]] == ["Ana", "bo"]
+    assert {name for name, reason in found["left_over"] if reason == "not among --raters"} == set(names[3:])
+    first = CliRunner().invoke(command, ["--annotations", str(file), "--raters", "Ana,bo"]).stdout
+    assert (
+        "2 experts (Ana, bo)" in first.splitlines()[0] and "Not among --raters: 3 (n_words, gold, difficulty)." in first
+    )
+    with pytest.raises(AloeError, match=r"has no rater 'anna'\. Did you mean Ana\?"):
+        CliRunner().invoke(command, ["--annotations", str(file), "--raters", "anna"], catch_exceptions=False)
+    with pytest.raises(AloeError, match=r":2: label 'NA'|label 'hard'"):
+        CliRunner().invoke(command, ["--annotations", str(file)], catch_exceptions=False)
+
+
+def test_raters_of_a_long_table_are_chosen_too(tmp_path: Path):
+    rows = [[f"q{i}", who, g] for i, g in enumerate([1, 0.5, 0] * 8) for who in ("ana", "bo", "test-account")]
+    found = read("--annotations", write(tmp_path / "l.csv", ["item_id", "rater", "label"], *rows), "--raters", "BO,ana")
+    assert [rater["name"] for rater in found["raters"]] == ["ana", "bo"]
+    assert ["test-account", "not among --raters"] in found["left_over"]
+
+
+def test_a_cluster_column_says_what_items_share(tmp_path: Path):
+    rows = [[f"q{i}", f"p{i // 3}", g, g] for i, g in enumerate([1, 0.5, 0] * 8)]
+    found = read("--annotations", write(tmp_path / "c.csv", ["item_id", "cluster", "a", "b"], *rows))
+    assert (found["n_items"], found["n_clusters"], len(found["raters"])) == (24, 8, 2)
+
+
+def test_ratings_in_other_kinds_of_table_give_the_same_alpha(tmp_path: Path):
+    import pandas as pd
+
+    rows = [[i, g, g if i % 5 else 0] for i, g in enumerate([1, 0.5, 0] * 8)]
+    plain = write(tmp_path / "a.csv", ["item_id", "ana", "bo"], *rows)
+    frame = pd.read_csv(plain)
+    frame.loc[len(frame)] = [99.0, None, None]
+    frame.to_parquet(tmp_path / "a.parquet")
+    frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)
+    frame.to_csv(tmp_path / "a.tsv", sep="\t", decimal=",", na_rep="NA", encoding="utf-16")
+    for name in ("a.parquet", "a.jsonl", "a.tsv"):
+        found = read("--annotations", tmp_path / name)
+        assert found["humans"] == read("--annotations", plain)["humans"], name
+        assert ["99", "an item that nobody graded"] in found["left_over"]
+
+
+def test_items_and_answers_of_one_side_alone_are_named(tmp_path: Path):
+    study = simulate(1, n=30)
+    run = write_run(tmp_path / "run", study)
+    file = write_wide(tmp_path / "a.csv", study)
+    assert not read("--annotations", file, "--run", run, "--resamples", 100)["left_over"]
+    lines = file.read_text().splitlines()
+    first, renamed = lines[1].split(",")[0], lines[2].split(",")[0]
+    lines[2] = lines[2].replace(renamed, "renamed", 1)
+    file.write_text("\n".join([lines[0].replace("item_id", "ITEM_ID"), *lines[2:]]).replace("q", "Q"))
+
+    found = read("--annotations", file, "--run", run, "--resamples", 100, "--report", tmp_path / "report")
+
+    told = [tuple(entry) for entry in found["left_over"]]
+    assert ("renamed", "an annotated item that is not in the run") in told and len(told) == 3
+    missing = {
+        name.rsplit("/", 1)[-1] for name, reason in told if reason == "an answer of the run that no expert rated"
+    }
+    assert missing == {first, renamed}
+    assert all(name in (tmp_path / "report" / "dropped.csv").read_text() for name, _ in told)
+    assert any("(renamed)" in caution for caution in found["cautions"])

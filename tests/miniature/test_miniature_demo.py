@@ -71,6 +71,8 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
     assert ar["modality"] == "xray" and ar["overlap"]["shared_pictures"] == 0 and ar["overlap"]["compared_with"] > 20
     page = (tmp_path / "out" / "leaderboards" / "miniature.md").read_text()
     assert "Miniature" in page
+    shown = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "miniature-base" in shown and "miniature-AR-xray" in shown and 'id="pictures">{}' not in shown
     assert (tmp_path / "out" / "ar" / "checkpoint" / "config.json").is_file()
     again = aloe("demo", "--quick", "--output", "out")
     assert again.returncode == 2 and "not empty" in again.stderr

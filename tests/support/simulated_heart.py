@@ -37,9 +37,11 @@ class Law:
         helped = answers * (self.follow + (1 - self.follow) * self.accuracy)
         led = answers * (self.follow + (1 - self.follow) * guess)
         return {
-            "accuracy": right, "unread": self.refusal, "worst_of_k": under ** len(ATTACKS), "baseline_of_these": right,
+            "accuracy": right, "refused": self.refusal, "worst_of_k": under ** len(ATTACKS), "baseline_of_these": right,
+            "unread": 0.0, "filtered": 0.0, "cut": 0.0, "cut_rise": 0.0,
             "adversarial": under, "assistive": helped, "neutral": right,
-            **{f"unread_{variant}": self.refusal for variant in VARIANTS},
+            **{f"refused_{variant}": self.refusal for variant in VARIANTS},
+            **{f"{other}_{variant}": 0.0 for other in ("unread", "filtered", "cut") for variant in VARIANTS},
             "assistance_gain": helped - right, "neutral_drop": 0.0, "robustness_gap": right - under,
             "cue_following": led, "attack_success": 1 - under, "targeted_attack_success": led, "rescue": under,
             "refusal_rise": 0.0, "excess_cue_following": led - answers * guess, "cue_reliance": helped - under,
@@ -75,7 +77,7 @@ def block(law: Law, dataset: str, n_options: int, n: int, shared: int, correlati
     def arm(found: NDArray[np.int_], suggests: int | None) -> Arm:
         before = np.full(n, np.nan) if suggests is None else (base == suggests).astype(float)
         led = np.zeros(n) if suggests is None else (found == suggests).astype(float)
-        return Arm(every, (found == 0).astype(float), led, (found == -1).astype(float), before)
+        return Arm(every, (found == 0).astype(float), led, before, np.where(found == -1, "refused", "answered"))
 
     targets = {"assistive": 0, "adversarial": 1, "neutral": None}
     arms = {a: {v: arm(answers(targets[v]), targets[v]) for v in VARIANTS} for a in ATTACKS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from aloe_bench import evaluate, registry
 from aloe_bench.core import Absent, Sample
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation.plan import Settings, load_plan
-from aloe_bench.evaluation.runlog import merge
+from aloe_bench.evaluation.runlog import merge, read_records
+from aloe_bench.tasks.data.questions import read_questions
 from aloe_bench.tasks.own import open_questions
 from tests.boards.test_facts import own_rows
 from tests.support.suite_data import png
@@ -144,6 +146,9 @@ BAD = {
     "a picture that is none": ("open", "question,answer,image\nq,a,q.csv\n", "q.csv"),
     "tags": ("open", json.dumps({"question": "q", "answer": "a", "tags": [1]}), "tags [1]; expected an object"),
     "misspelt": ("open", "question,answer,clutser\nq,a,p1\n", "column 'clutser' is not known; is it cluster?"),
+    "another's name": ("mcq", "question,A,B,answer,img\nq,a,b,A,images/1.png\n", "column 'img' is not known; is it"),
+    "another's answer": ("open", "question,answer,filename\nq,a,1.png\n", "'filename' is not known; is it image?"),
+    "a column left out": ("mcq", "question,A,B,D,answer\nq,a,b,d,A\n", "a column D, and none C before it"),
     "a field too many": ("open", "question,answer\nq,a,b\n", "q.csv:2: 3 fields; expected 2"),
     "Latin-1": ("open", "question,answer\nq,caf\u00e9\n".encode("latin-1"), "q.csv:2: not UTF-8 text"),
     "no rows": ("open", "question,answer\n", "no rows; expected a question a row"),
@@ -246,3 +251,76 @@ def test_yes_no_and_open_files_are_asked_as_such(quick, tmp_path):
     assert "Is it?\nAnswer with yes or no only." in asked.stdout and "What is it?\nAnswer briefly." in asked.stdout
     assert "task      yesno:y.csv" in quick("data", "check", "y.csv").stdout
     assert "task      open:o.csv" in quick("data", "check", "o.csv").stdout
+
+
+@pytest.mark.slow
+def test_ray_gives_the_same_run(aloe, tmp_path):
+    pytest.importorskip("ray", reason="install the extra ray")
+    file(tmp_path, CSV)
+    for more in ((), ("--ray", "--replicas", "2")):
+        done = aloe("run", "--model", "mock", "--tasks", "mcq:q.csv", "--output", f"r{len(more)}", *more)
+        assert done.returncode == 0, done.stderr
+    here, there = (
+        [(r.sample_id, r.prediction.text, r.score.value) for r in read_records(next(tmp_path.glob(f"r{n}/*/*/*")))]
+        for n in (0, 3)
+    )
+    assert here == there and len(here) == 3
+
+
+def test_a_path_as_windows_writes_it_and_a_patient_s_column_are_understood(tmp_path):
+    text = "question,answer,image,patient_id\nq,a,images\\1.png,p1\nr,b,images/1.png,p1\n"
+    task = open_questions("open", str(file(tmp_path, text)))
+
+    assert [len(row.images) for row in task.rows] == [1, 1]
+    found = read_questions(tmp_path / "q.csv", "open", "x")
+    assert found.notes == ["column 'patient_id' is a tag; call it cluster if its rows are to count as one"]
+
+
+def mutated(data: bytes, rng: random.Random) -> bytes:
+    """Return `data` with a few bytes, cells or lines changed, doubled, moved or gone."""
+    for _ in range(rng.randint(1, 4)):
+        at, other = rng.randrange(len(data) + 1), rng.randrange(len(data) + 1)
+        low, high = sorted((at, other))
+        kind = rng.randrange(6)
+        if kind == 0:
+            data = data[:at] + bytes([rng.randrange(256)]) + data[at + 1 :]
+        elif kind == 1:
+            data = data[:low] + data[min(high, low + 9) :]
+        elif kind == 2:
+            data = (
+                data[:at]
+                + rng.choice([b"\n", b",", b'"', b"\0", b"[", b"{}", b"\xff", b"null", b"A", b"../"])
+                + data[at:]
+            )
+        elif kind == 3:
+            lines = data.split(b"\n")
+            rng.shuffle(lines)
+            data = b"\n".join(lines)
+        elif kind == 4:
+            data = data + data[low:high]
+        else:
+            cells = data.split(b",")
+            cells[rng.randrange(len(cells))] = cells[rng.randrange(len(cells))]
+            data = b",".join(cells)
+    return data
+
+
+@pytest.mark.slow
+def test_3000_broken_files_end_in_samples_or_in_one_clear_error(tmp_path):
+    rng = random.Random(16)
+    lines = "".join(json.dumps(row) + "\n" for row in in_base64(listed()))
+    whole = [CSV.encode(), lines.encode(), json.dumps(listed()).encode(), ("\ufeff" + CSV).encode()]
+    file(tmp_path, CSV)
+    refused: list[str] = []
+    for _ in range(3000):
+        path = tmp_path / "q.csv"
+        path.write_bytes(mutated(rng.choice(whole), rng))
+        try:
+            found = read_questions(path, rng.choice(["choice", "open", "yes_no"]), "x")
+        except DataError as error:
+            refused.append(str(error))
+            continue
+        assert found.rows or found.faults
+        assert all(fault.startswith(str(path)) for fault in found.faults)
+    assert 0 < len(refused) < 3000
+    assert all(said.startswith(str(path)) for said in refused), refused

@@ -152,7 +152,7 @@ def ray_engine(cluster: RayCluster, make: Callable[[], Model]) -> Engine:
     ) -> None:
         by_id = {sample.id: (index, sample) for index, sample in todo}
         form = settings.answer
-        items = [{"request": formats.request(s, formats.asked(task, s, form), form)} for _, s in todo]
+        items = [{"request": formats.request(s, formats.asked(task, s, form, settings.before), form)} for _, s in todo]
         sent = {item["request"].id: item["request"] for item in items}
         if not items:
             return

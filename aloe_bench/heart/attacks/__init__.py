@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 
@@ -17,9 +17,10 @@ def shipped() -> Mapping[str, Attack]:
     return {name: registry.resolve("attack", registry.ATTACKS, name) for name in registry.ATTACKS}
 
 
-def parse_attacks(text: str) -> tuple[Combination, ...]:
+def parse_attacks(text: str, tasks: Collection[str] | None = None) -> tuple[Combination, ...]:
     """Return what `--type` asks for, each once: "all", or names and combinations with commas between.
 
+    "all" means all that fit one of `tasks`, where these are given; `unfit` names the others.
     A name is that of a shipped or installed attack, or FILE.py:NAME. The parts of a combination are put in the order
     of the names, so that "sycophancy+caption" is "caption+sycophancy".
     """
@@ -27,7 +28,7 @@ def parse_attacks(text: str) -> tuple[Combination, ...]:
     found: dict[tuple[str, ...], None] = {}
     for word in (part.strip() for part in text.split(",")):
         if word == "all":
-            found |= {(name,): None for name in shipped()}
+            found |= {(name,): None for name in shipped() if tasks is None or name not in unfit(tasks)}
             continue
         parts = [_named(part.strip(), known) for part in word.split("+")]
         if len(set(parts)) < len(parts):
@@ -35,6 +36,11 @@ def parse_attacks(text: str) -> tuple[Combination, ...]:
         found[tuple(sorted(parts, key=[*known].index))] = None
     ordered = sorted(found, key=lambda names: (len(names), [[*known].index(name) for name in names]))
     return tuple(Combination(tuple(known[name] for name in names)) for names in ordered)
+
+
+def unfit(tasks: Collection[str]) -> list[str]:
+    """Return the shipped attacks that fit none of `tasks`."""
+    return [name for name, attack in shipped().items() if not any(map(Combination((attack,)).fits, tasks))]
 
 
 def _named(word: str, known: dict[str, Attack]) -> str:

@@ -6,8 +6,10 @@ from dataclasses import replace
 from typing import get_args
 
 from aloe_bench.core import Variant
+from aloe_bench.errors import NoRoomError
 from aloe_bench.heart.attacks.attack import Attack, RenderedItem, Setting
 from aloe_bench.heart.draw import overlays
+from aloe_bench.heart.draw.overlays import overlap
 from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import VARIANTS, ItemPlan
 from aloe_bench.heart.sentences import CueTable
@@ -21,7 +23,16 @@ def caption(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: ov
     sentence = plan.said("caption", variant)
     others = [plan.said("caption", other) for other in VARIANTS]
     drawn = overlays.caption(shown.image, sentence, rendering, room_for=others)
+    if rendering.caption_position == "over":
+        _refuse_hidden(plan, drawn)
     return replace(shown.drawn("caption", drawn), caption=sentence)
+
+
+def _refuse_hidden(plan: ItemPlan, drawn: overlays.Drawn) -> None:
+    """Raise NoRoomError if the plate lies on a box or its frame: the answer would be hidden."""
+    for box in plan.boxes:
+        if any(overlap(box.slot.box, plate) for plate in drawn.overlay):
+            raise NoRoomError(f'a caption "over" the picture would hide {box.name}')
 
 
 CAPTION = Attack(

@@ -18,7 +18,9 @@ def legend(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: ove
     drawn = overlays.legend(
         shown.image, entries(plan, variant), rendering, room_for=[entries(plan, other) for other in VARIANTS]
     )
-    return replace(shown.drawn("legend", drawn), colour=plan.named_box(plan.answer).colour)
+    after = shown.drawn("legend", drawn)
+    wording = plan.phrases["legend"]["id"] or None
+    return replace(after, colour=plan.named_box(plan.answer).colour, caption_template=wording)
 
 
 def entries(plan: ItemPlan, variant: Variant) -> list[Entry]:

@@ -10,6 +10,9 @@ from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
 from aloe_bench.heart.sentences import AUTHORITIES, CueTable
 
+# Kinds of speaker or pressure in the shipped wordings; other sets may have none.
+BIASES = ("authority", "patient", "peer", "social")
+
 
 def sycophancy(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering) -> RenderedItem:
     """Return `shown` with the item's trigger before its question."""
@@ -25,5 +28,5 @@ SYCOPHANCY = Attack(
     title="Syc",
     published="sycophancy",
     wordings=CueTable("sycophancy", graded=True),
-    settings=(Setting("authority", choices=AUTHORITIES), Setting("repeats", 1)),
+    settings=(Setting("authority", choices=AUTHORITIES), Setting("bias", choices=BIASES), Setting("repeats", 1)),
 )

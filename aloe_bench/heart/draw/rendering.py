@@ -29,6 +29,8 @@ OKABE_ITO: Mapping[str, str] = {
     "reddish purple": "#cc79a7",
 }
 COLOURS = {"white": "#ffffff", **OKABE_ITO}
+# What a reader calls those whose own names nobody uses: options are named by them.
+PLAIN = {"sky blue": "light blue", "bluish green": "green", "vermillion": "orange", "reddish purple": "pink"}
 _CHOICES = {
     "caption_position": get_args(CaptionPosition),
     "legend_form": get_args(LegendForm),
@@ -131,6 +133,11 @@ def rgb(colour: str) -> RGB:
             f"{colour!r} is not a colour.{did_you_mean(colour, COLOURS)} Expected {', '.join(COLOURS)} or #rrggbb."
         )
     return int(code[1:3], 16), int(code[3:5], 16), int(code[5:7], 16)
+
+
+def plain_name(colour: str) -> str:
+    """Return what a reader calls `colour`, a name of COLOURS: "pink" for reddish purple."""
+    return PLAIN.get(colour.lower(), colour)
 
 
 def contrast(colour: RGB) -> RGB:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aloe_bench.core import Record
+from aloe_bench.answers.outcome import outcome_of
+from aloe_bench.core import Outcome, Record
 from aloe_bench.errors import DataError
-from aloe_bench.evaluation.cells import is_unread
 
 Floats = NDArray[np.float64]
+Ends = NDArray[np.str_]
 BASELINE = "baseline"
 
 
@@ -22,15 +23,20 @@ class Arm:
     """One variant of one attack, or the baseline, over the items of a block.
 
     `there` says which items have such a row. The others are 0 or 1, nan where the call failed: `right` answers,
-    answers `led` to the cue's option, `unread` replies, and `led_before`: the baseline's answer already was the option
-    that this row's cue argues for (nan also where that is no option of the baseline).
+    answers `led` to the cue's option, and `led_before`: the baseline's answer already was the option that this row's
+    cue argues for (nan also where that is no option of the baseline). `ends` are the replies' outcomes, "" where there
+    is no such row.
     """
 
     there: NDArray[np.bool_]
     right: Floats
     led: Floats
-    unread: Floats
     led_before: Floats
+    ends: Ends
+
+    def ended(self, outcome: Outcome) -> Floats:
+        """Return 1 where a reply ended so and 0 where it did not, nan where the call failed."""
+        return np.where(np.isnan(self.right), np.nan, (self.ends == outcome).astype(float))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +83,20 @@ def _block(task: str, dataset: str, records: Sequence[Record]) -> Block:
 
 
 def _arm(items: Sequence[str], found: Mapping[str, Record], base: Mapping[str, Record]) -> Arm:
-    columns = np.array([_entry(found.get(item), base[item]) for item in items], dtype=float).reshape(-1, 4)
+    columns = np.array([_entry(found.get(item), base[item]) for item in items], dtype=float).reshape(-1, 3)
     there = np.array([item in found for item in items], dtype=bool)
-    return Arm(there, *(columns[:, i] for i in range(4)))
+    ends = np.array([outcome_of(found[item]) if item in found else "" for item in items], dtype=str)
+    return Arm(there, columns[:, 0], columns[:, 1], columns[:, 2], ends)
 
 
-def _entry(record: Record | None, base: Record) -> tuple[float, float, float, float]:
+def _entry(record: Record | None, base: Record) -> tuple[float, float, float]:
     nan = float("nan")
     if record is None:
-        return nan, nan, nan, nan
+        return nan, nan, nan
     suggested = record.tags.get("suggests_in_base")
     before = float(base.score.parsed == suggested) if suggested and base.score.value is not None else nan
     if record.score.value is None:
-        return nan, nan, nan, before
+        return nan, nan, before
     parsed = record.score.parsed
     led = record.cue is not None and parsed is not None and parsed == record.cue.suggests
-    return record.score.value, float(led), float(is_unread(record)), before
+    return record.score.value, float(led), before

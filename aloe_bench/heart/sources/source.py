@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -12,15 +12,21 @@ from typing import Any, Literal, get_args
 from aloe_bench.errors import DataError, did_you_mean
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.problems import Problems, read_text, toml_line
-from aloe_bench.heart.sources.annotations import Annotation, Label, read_annotations, read_labels
+from aloe_bench.heart.sources.annotations import read_annotations
+from aloe_bench.heart.sources.boxes import CLIP, Annotation, BoxReading
+from aloe_bench.heart.sources.files import PictureFiles
+from aloe_bench.heart.sources.labels import Label, labels_file, read_labels
+from aloe_bench.heart.sources.leftovers import LeftOver, Leftovers
 
 TaskKind = Literal["classification", "detection"]
 BoxNames = Literal["numbers", "colours"]
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".dcm", ".dicom")
 MAX_OPTIONS = 4  # the published table has the columns A to D
 MAX_CLASS_LENGTH = 200
 
-_TOP = ("name", "modality", "licence", "split", "window", "classification", "detection", "prompt_forms", "rendering")
+_TOP = (
+    "name", "modality", "licence", "split", "window", "clip", "crowd",
+    "classification", "detection", "prompt_forms", "rendering",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,19 @@ class Classes:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """The picture's own question in place of a template's, and its options; `class_index` is the right one's place."""
+
+    question: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One listed picture. `declared_size` is what a COCO file says, to be held against the pixels."""
+    """One listed picture. `declared_size` is what a COCO file says, to be held against the pixels.
+
+    `asked` is its own question, where it brings one.
+    """
 
     image_id: str
     path: Path
@@ -48,11 +65,16 @@ class SourceImage:
     boxes: tuple[Annotation, ...] = ()
     mask: Path | None = None
     declared_size: tuple[int, int] | None = None
+    asked: Asked | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A validated dataset. `sha256` covers dataset.toml, the used labels and boxes, not the pixels."""
+    """A validated dataset. `sha256` covers dataset.toml, the used labels and boxes, not the pixels.
+
+    `left_over` is all that its files hold and that is not used, or not as it stands; `notes` say what was read in
+    another spelling.
+    """
 
     root: Path
     name: str
@@ -65,6 +87,17 @@ class Source:
     window: tuple[float, float] | None
     rendering: Rendering
     sha256: str
+    left_over: tuple[LeftOver, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def tasks(self) -> tuple[TaskKind, ...]:
+        """Return what can be asked of it."""
+        both: tuple[tuple[TaskKind, Classes | None], ...] = (
+            ("classification", self.classification),
+            ("detection", self.detection),
+        )
+        return tuple(task for task, classes in both if classes)
 
 
 def load_source(root: Path) -> Source:
@@ -85,10 +118,15 @@ def load_source(root: Path) -> Source:
     window, rendering = facts.window(), facts.rendering()
     if classification is None and detection is None and not problems.lines:
         problems.add("dataset.toml:1", "neither [classification] nor [detection]; expected one or both")
+    reading = facts.box_reading(detection.names if detection else ())
     problems.stop_if_any(str(root))
-    labels = read_labels(root / "labels.csv", len(classification.names) if classification else 0, problems)
-    labels = _of_split(labels, split, problems)
-    images = _images(root, labels, detection, problems)
+    left = Leftovers()
+    n_classes = len(classification.names) if classification else 0
+    every = read_labels(labels_file(root), n_classes, problems, left)
+    labels = _of_split(every, split, problems)
+    if len(labels) < len(every):
+        left.notes.append(f"{len(every) - len(labels)} images of the labels are of another split than {split!r}")
+    images = _images(root, labels, every, reading if detection else None, problems, left)
     problems.stop_if_any(str(root))
     return Source(
         root=root,
@@ -102,6 +140,8 @@ def load_source(root: Path) -> Source:
         window=window,
         rendering=rendering,
         sha256=_digest(facts.source_text, images),
+        left_over=tuple(sorted(left.entries)),
+        notes=tuple(left.notes),
     )
 
 
@@ -216,6 +256,18 @@ class _Facts:
             return None
         return float(value[0]), float(value[1])
 
+    def box_reading(self, classes: tuple[str, ...]) -> BoxReading:
+        clip, crowd = self._tables.get("clip", False), self._tables.get("crowd", "drop")
+        share = CLIP if clip is True else clip or 0.0
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            self._add(
+                "", "clip", f"clip = {clip!r}; expected true ({CLIP:g}), or a share of the picture's side under 1"
+            )
+            share = 0.0
+        if crowd not in ("keep", "drop"):
+            self._add("", "crowd", f'crowd = {crowd!r}; expected "keep" or "drop"')
+        return BoxReading(classes, float(share), crowd == "keep")
+
     def rendering(self) -> Rendering:
         table = self._table("rendering") or {}
         for key, value in table.items():
@@ -240,13 +292,25 @@ def _of_split(labels: list[Label], split: str, problems: Problems) -> list[Label
     return chosen
 
 
-def _images(root: Path, labels: Iterable[Label], detection: Classes | None, problems: Problems) -> list[SourceImage]:
-    pictures, masks = _by_stem(root / "images"), _by_stem(root / "masks")
-    ids = [label.image_id for label in labels]
-    notes = read_annotations(root, ids, detection.names, problems) if detection else None
+def _images(
+    root: Path,
+    labels: Sequence[Label],
+    every: Sequence[Label],
+    reading: BoxReading | None,
+    problems: Problems,
+    left: Leftovers,
+) -> list[SourceImage]:
+    """Return the images of `labels`; `every` are those of other splits too, whose files are nobody's leftovers."""
+    known, asked = [label.image_id for label in every], [label.image_id for label in labels]
+    pictures = PictureFiles(root / "images", known, "picture", left)
+    masks = PictureFiles(root / "masks", known, "mask", left, asked)
+    for fault in (pictures.fault, masks.fault):
+        if fault:
+            problems.add("labels.csv", fault)
+    notes = read_annotations(root, known, asked, reading, problems, left) if reading else None
     images = []
     for label in labels:
-        path = _only_file(label, pictures, problems)
+        path = pictures.only(label.image_id, label.where, problems)
         if path is None:
             continue
         images.append(
@@ -257,36 +321,11 @@ def _images(root: Path, labels: Iterable[Label], detection: Classes | None, prob
                 patient_id=label.patient_id,
                 where=label.where,
                 boxes=notes.boxes.get(label.image_id, ()) if notes else (),
-                mask=next(iter(masks.get(label.image_id, ())), None),
+                mask=masks.first(label.image_id),
                 declared_size=notes.sizes.get(label.image_id) if notes else None,
             )
         )
     return images
-
-
-def _by_stem(folder: Path) -> dict[str, list[Path]]:
-    """Return the picture files of `folder` by their name without ending."""
-    found: dict[str, list[Path]] = {}
-    if folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in SUFFIXES:
-                found.setdefault(path.name[: -len(path.suffix)], []).append(path)
-    return found
-
-
-def _only_file(label: Label, pictures: Mapping[str, list[Path]], problems: Problems) -> Path | None:
-    paths = pictures.get(label.image_id, [])
-    if len(paths) == 1:
-        return paths[0]
-    if paths:
-        problems.add(label.where, f"{' and '.join(p.name for p in paths)} are both in images/; keep one")
-        return None
-    stem = label.image_id.rpartition(".")[0]
-    hint = f" images/{label.image_id} is there: write the id as {stem!r}." if stem in pictures else ""
-    near = "" if hint else did_you_mean(label.image_id, pictures)
-    expected = f"images/{label.image_id}.png, .jpg, .dcm or another known ending"
-    problems.add(label.where, f"no picture of {label.image_id!r}; expected {expected}.{hint or near}")
-    return None
 
 
 def _digest(toml: str, images: Iterable[SourceImage]) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import csv
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +14,7 @@ from aloe_bench.core import ImageRef
 from aloe_bench.errors import DataError
 from aloe_bench.heart.table.published import COLUMNS, IMAGE_COLUMNS
 from aloe_bench.images import bytes_image, file_image
+from aloe_bench.tables import fold, stream_rows, whole_of
 
 # VLMEvalKit's rule for its `image` column: so few characters are no picture but the index of the row that has it.
 POINTER_CHARS = 64
@@ -37,9 +36,9 @@ class HeartRow:
         return value
 
     def optional(self, column: str) -> str | None:
-        """Return a cell as text, None if it is absent, empty, or the NaN that pandas leaves for either."""
+        """Return a cell as text, None if it is absent, empty, or the NaN that pandas leaves for either, as text too."""
         value = self.cells.get(column)
-        absent = value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value))
+        absent = value is None or str(value).strip().casefold() in ("", "nan", "<na>")
         return None if absent else str(value)
 
 
@@ -101,17 +100,22 @@ def _parquet_rows(path: Path, columns: list[str] | None = None) -> Iterator[dict
 
 
 def _tsv_rows(path: Path) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(2**31 - 1)  # a picture in base64 is one cell
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            lines = csv.DictReader(file, delimiter="\t", strict=True)
-            _check_columns(path, lines.fieldnames or ())
-            for cells in lines:
-                if None in cells or None in cells.values():
-                    raise DataError(f"{path}: line {lines.line_num} has not as many cells as the header has columns.")
-                yield {column: cell or None for column, cell in cells.items()}
-    except (OSError, ValueError, csv.Error) as error:
-        raise DataError(f"{path}: not readable as a TSV table ({error}). Fetch or build the file again.") from error
+    """Yield the rows of a text table, whatever program wrote it (`tables.py`); cells keep the spaces around them."""
+    rows = stream_rows(path, strip=False)
+    _, header = next(rows, (1, []))
+    header = [name.strip() for name in header]
+    while header and not header[-1]:
+        header.pop()
+    spelled = {fold(name): name for name in (*COLUMNS, *IMAGE_COLUMNS)}
+    # "A" is a column and "a" is none, but "Question" can only be "question".
+    names = [name if name in spelled.values() else spelled.get(fold(name), name) for name in header]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"{path}: column {twice[0]!r} is there twice, in one case or another. Keep one.")
+    _check_columns(path, names)
+    for line, cells in rows:
+        if len(cells) < len(names) or any(cell.strip() for cell in cells[len(names) :]):
+            raise DataError(f"{path}: line {line} has not as many cells as the header has columns.")
+        yield {name: cell or None for name, cell in zip(names, cells, strict=False)}
 
 
 def _check_columns(path: Path, found: Any) -> None:
@@ -140,13 +144,12 @@ class TablePictures:
 
     def add(self, row: HeartRow) -> None:
         """Take the picture of `row`, or the index of the row that has it."""
-        value = next((row.cells[c] for c in IMAGE_COLUMNS if row.cells.get(c) not in (None, "")), None)
+        value = next((row.cells[c] for c in IMAGE_COLUMNS if row.optional(c) is not None), None)
         if value is None:
             raise DataError(f"{row.where}: no picture in {' or '.join(IMAGE_COLUMNS)}. Fetch or build the table again.")
         self._by_row[row.where] = self._picture(value, row.where)
-        index = row.optional("index")
-        if index is not None and index.isdecimal():
-            self._by_index.setdefault(int(index), []).append(row.where)
+        if (index := whole_of(row.optional("index"))) is not None:
+            self._by_index.setdefault(index, []).append(row.where)
 
     def of(self, row: HeartRow) -> ImageRef:
         """Return the picture of `row`; raises DataError if it points at no row with one, or is not the one recorded."""
@@ -178,8 +181,8 @@ class TablePictures:
             data = value.get("bytes")
             return self._from_bytes(data, where) if data else self._from_path(str(value.get("path")), where)
         text = str(value)
-        if len(text) <= POINTER_CHARS and text.isdecimal():
-            return int(text)
+        if len(text) <= POINTER_CHARS and (index := whole_of(text)) is not None:
+            return index
         if len(text) <= 1024 and Path(text).suffix:
             return self._from_path(text, where)
         try:

@@ -12,6 +12,7 @@ from aloe_bench.heart.attacks.attack import Combination, RenderedItem
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.measure.geometry import ItemBoxes
 from aloe_bench.heart.plan import ItemPlan, NamedBox
+from aloe_bench.heart.sentences import CueTable
 
 GENERATED_CLASS = 99  # what the published table writes for a box without an annotation
 ROW_GROUP = 512
@@ -28,9 +29,11 @@ OURS = {
     "box_labels": "string", "cue_target": "string", "image_sha256": "string", "template_set": "string",
     "question_template": "string", "trigger_template": "string", "caption_template": "string", "strength": "string",
     "seed": "int64", "generator_version": "string", "box_info": "string", "font_px": "int64",
-    "source_print": "string",
+    "source_print": "string", "cue_names": "string", "authority": "string", "bias": "string", "box_kind": "string",
 }  # fmt: skip
 COLUMNS = (*PUBLISHED, *OURS)
+# Of a table with a question of more than four options: those from E on, as a JSON list. Others have no such column.
+MORE_OPTIONS = "more_options"
 
 
 def row(
@@ -56,7 +59,8 @@ def row(
         "source_id": plan.key.source_id,
         "true_class": plan.key.true_class,
         "question": shown.question,
-        **dict(zip(LETTERS, plan.options, strict=False)),
+        **dict(zip("ABCD", plan.options, strict=False)),
+        MORE_OPTIONS: _json(plan.options[4:]) if len(plan.options) > 4 else None,
         "answer": LETTERS[plan.answer],
         "true_class_name": plan.classes.names[plan.key.true_class],
         "caption": shown.caption,
@@ -74,11 +78,23 @@ def row(
         "trigger_template": shown.trigger_template,
         "caption_template": shown.caption_template,
         "font_px": shown.font_px,
+        "cue_names": plan.letter_named(variant) if variant else None,
+        **_speaker(plan, attack),
         **facts,
     }
     if variant == "adversarial":
         cells |= _fake(plan)
     return cells
+
+
+def _speaker(plan: ItemPlan, attack: Combination | None) -> dict[str, Any]:
+    """Return who speaks in a cue, as far as its wordings say so."""
+    tables = [part.wordings.name for part in attack.parts if isinstance(part.wordings, CueTable)] if attack else []
+    said = [wording for table in tables for wording in plan.cues[table]]
+    return {
+        "authority": next((wording.authority for wording in said if wording.authority), None),
+        "bias": next((wording.bias for wording in said if wording.bias), None),
+    }
 
 
 def _fake(plan: ItemPlan) -> dict[str, Any]:
@@ -107,6 +123,7 @@ def box_cells(plan: ItemPlan, size: tuple[int, int]) -> dict[str, Any]:
         "fake_bboxes_classes": repr(classes),
         "box_labels": _json({box.name: list(thousandths(box.slot.box, size)) for box in plan.boxes}),
         "box_info": _json({box.name: _info(box) for box in plan.boxes}),
+        "box_kind": plan.named_box(plan.target).slot.kind,
     }
 
 
@@ -156,12 +173,12 @@ def _json(value: Any) -> str:
 class TableWriter:
     """Writes rows to one parquet file, a row group at a time; `index` is given in the order of writing."""
 
-    def __init__(self, path: Path, *, images: Path | None = None) -> None:
+    def __init__(self, path: Path, *, images: Path | None = None, many_options: bool = False) -> None:
         """`images` is the folder whose pictures are embedded in the table; None writes their paths."""
         import pyarrow.parquet as parquet
 
         self._images, self._waiting = images, list[dict[str, Any]]()
-        self._schema = schema(embed=images is not None)
+        self._schema = schema(embed=images is not None, many_options=many_options)
         self._file = parquet.ParquetWriter(path, self._schema, compression="zstd")
         self.rows = 0
 
@@ -194,18 +211,19 @@ class TableWriter:
         return {"bytes": (self._images / name).read_bytes(), "path": name}
 
 
-def schema(*, embed: bool) -> Any:
+def schema(*, embed: bool, many_options: bool = False) -> Any:
     """Return the pyarrow schema; with `embed` the hub's feature description is in it, so that `datasets` decodes."""
     import pyarrow
 
     types = {"string": pyarrow.string(), "int64": pyarrow.int64(), "float64": pyarrow.float64()}
     picture = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     types["image"] = picture if embed else types["string"]
-    fields = [pyarrow.field(name, types[kind]) for name, kind in {**PUBLISHED, **OURS}.items()]
+    columns = {**PUBLISHED, **OURS, **({MORE_OPTIONS: "string"} if many_options else {})}
+    fields = [pyarrow.field(name, types[kind]) for name, kind in columns.items()]
     if not embed:
         return pyarrow.schema(fields)
     features = {
         name: {"_type": "Image"} if kind == "image" else {"dtype": kind, "_type": "Value"}
-        for name, kind in {**PUBLISHED, **OURS}.items()
+        for name, kind in columns.items()
     }
     return pyarrow.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})

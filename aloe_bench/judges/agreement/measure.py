@@ -151,6 +151,7 @@ class Agreement:
     n_items: int
     n_clusters: int
     removed: list[str]
+    left_over: list[tuple[str, str]]
     n_ambiguous: int
     raters: list[ExpertGrades]
     humans: Mapping[Level, Alpha]
@@ -188,6 +189,7 @@ def agreement(
         n_items=len(study.items),
         n_clusters=draws.n_clusters,
         removed=list(study.removed),
+        left_over=list(study.left_over),
         n_ambiguous=study.n_ambiguous,
         raters=found,
         humans=humans,

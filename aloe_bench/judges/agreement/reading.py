@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from aloe_bench.joins import first_ten
 from aloe_bench.judges.agreement.study import Study
 from aloe_bench.stats.agreement import Alpha, Level
 from aloe_bench.stats.alt_test import LEAST_EXPERTS, PASSED, AltTest
@@ -91,7 +92,10 @@ def cautions_of(study: Study, mode: Mode, n_clusters: int, *, fatal_only: bool =
             "intervals are too narrow."
         )
     if study.unmatched:
-        other.append(f"Annotated items that are not in the run and so have no jury grade: {len(study.unmatched)}.")
+        other.append(
+            f"Annotated items that are not in the run and so have no jury grade: {len(study.unmatched)} "
+            f"({first_ten(study.unmatched)})."
+        )
     lacking = int(np.isnan(study.jury).sum()) - len(study.unmatched)
     if study.votes is not None and lacking:
         other.append(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import base64
+import csv
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.files import write_atomic
+from aloe_bench.files import spreadsheet_safe, write_atomic
 from aloe_bench.judges.agreement.measure import Agreement
 from aloe_bench.judges.agreement.plots import check_matplotlib, plots
 from aloe_bench.judges.agreement.reading import Band
-from aloe_bench.judges.agreement.tables import WITH_PANEL, Table, counts_line, number, span, tables, visible
+from aloe_bench.judges.agreement.tables import WITH_PANEL, Table, counts_line, left_over, number, span, tables, visible
 from aloe_bench.stats.agreement import Alpha
 
 __all__ = ["check_matplotlib", "write_report"]
@@ -32,16 +34,27 @@ class Card:
 
 
 def write_report(result: Agreement, source: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Write agreement.html, agreement.md and the plots that the latter shows; return their paths.
+    """Write agreement.html, agreement.md and the plots that the latter shows, and dropped.csv; return their paths.
 
     `source` says which annotations and run were read: its values stand at the foot of the page.
     """
     drawn = plots(result)
     files = {"agreement.html": _html(result, source, drawn), "agreement.md": _markdown(result, source, drawn)}
     files |= {f"{name}.svg": svg for name, (_, svg) in drawn.items()}
+    files["dropped.csv"] = _dropped(result)
     for name, text in files.items():
         write_atomic(folder / name, text)
     return [folder / name for name in files]
+
+
+def _dropped(result: Agreement) -> str:
+    """Return a line for everything of the file and of the run that has no part, and why."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(("name", "reason"))
+    for name, reason in (*result.left_over, *((item, "ambiguous to two raters") for item in result.removed)):
+        writer.writerow((spreadsheet_safe(name), reason))
+    return file.getvalue()
 
 
 def _title(result: Agreement) -> str:
@@ -59,7 +72,7 @@ def _html(result: Agreement, source: Mapping[str, Any], drawn: Mapping[str, tupl
         title=_title(result),
         about=counts_line(result),
         cards=_cards(result),
-        cautions=[visible(text) for text in result.cautions],
+        cautions=[*(visible(text) for text in result.cautions), *left_over(result)],
         findings=[visible(text) for text in result.findings],
         plots=[{"caption": caption, "uri": _data_uri(svg)} for caption, svg in drawn.values()],
         tables=tables(result),

@@ -10,8 +10,10 @@ import numpy as np
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import vote
+from aloe_bench.joins import first_ten, join
 from aloe_bench.judges.experts.annotations import ExpertAnnotations, answer_digest
 from aloe_bench.stats.agreement import Matrix
+from aloe_bench.tables import fold
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,9 @@ class Votes:
 class Study:
     """Grades in tables of (raters, items), nan where missing; items and names are sorted.
 
-    `jury` and `chars` (the answer's length in characters) have one value an item, nan where the run
-    has none. `votes` is None without a run.
+    `left_over` names what one side alone has, or what has no part, and why. `jury` and `chars` (the answer's length
+    in characters) have one value an item, nan where the run has none. `votes` is None without a run; `samples` are the
+    items' ids in the run, None of those it lacks.
     """
 
     items: tuple[str, ...]
@@ -44,8 +47,10 @@ class Study:
     chars: Matrix
     votes: Votes | None
     unmatched: tuple[str, ...]
+    left_over: tuple[tuple[str, str], ...]
     removed: tuple[str, ...]
     n_ambiguous: int
+    samples: tuple[str | None, ...] = ()
 
 
 def study_of(
@@ -83,9 +88,16 @@ def study_of(
             raise DataError(f"item {item!r}: the experts rated another answer than this run's; give their own run.")
         if answer:
             chars[at] = len(answer)
+    unmatched = tuple(item for item in items if item not in matched) if records is not None else ()
+    used = {record.sample_id for record in matched.values()}
+    unrated = sorted(
+        record.sample_id for record in records or () if record.score.verdicts and record.sample_id not in used
+    )
     return Study(
         items=items,
-        clusters=tuple(matched[item].cluster if item in matched else item for item in items),
+        clusters=tuple(
+            annotations.clusters.get(item) or (matched[item].cluster if item in matched else item) for item in items
+        ),
         values=annotations.values,
         raters=annotations.raters,
         humans=humans,
@@ -94,9 +106,15 @@ def study_of(
         jury=jury,
         chars=chars,
         votes=_votes(records, len(judges)) if records is not None else None,
-        unmatched=tuple(item for item in items if item not in matched) if records is not None else (),
+        unmatched=unmatched,
+        left_over=(
+            *annotations.left_over,
+            *((item, "an annotated item that is not in the run") for item in unmatched),
+            *((name, "an answer of the run that no expert rated") for name in unrated),
+        ),
         removed=annotations.removed,
         n_ambiguous=annotations.n_ambiguous,
+        samples=tuple(matched[item].sample_id if item in matched else None for item in items),
     )
 
 
@@ -110,28 +128,32 @@ def _on_scale(grade: float | None, annotations: ExpertAnnotations, item: str) ->
 
 
 def _match(items: Sequence[str], records: Sequence[Record]) -> dict[str, Record]:
-    whole = {record.sample_id: record for record in records}
-    tails: dict[str, list[Record]] = {}
-    for record in records:
-        tails.setdefault(record.sample_id.rsplit("/", 1)[-1], []).append(record)
+    """Return the record of each item: by its whole id, or by what follows the last slash, in any case."""
+    by_id = {record.sample_id: record for record in records}
+    whole = join(items, by_id)
+    tails: dict[str, list[str]] = {}
+    for name in by_id:
+        tails.setdefault(fold(name.rsplit("/", 1)[-1]), []).append(name)
     matched: dict[str, Record] = {}
     taken: dict[str, str] = {}
     for item in items:
-        candidates = [whole[item]] if item in whole else tails.get(item, [])
+        candidates = [whole.pairs[item]] if item in whole.pairs else tails.get(fold(item), [])
         if len(candidates) > 1:
-            both = " and ".join(repr(record.sample_id) for record in candidates[:2])
+            both = " and ".join(map(repr, candidates[:2]))
             raise DataError(f"item {item!r} fits {both} of the run; write the whole sample id.")
-        for record in candidates:
-            if record.sample_id in taken:
+        for name in candidates:
+            if name in taken:
                 raise DataError(
-                    f"items {taken[record.sample_id]!r} and {item!r} are one sample of the run, "
-                    f"{record.sample_id!r}; use one id for it."
+                    f"items {taken[name]!r} and {item!r} are one sample of the run, {name!r}; use one id for it."
                 )
-            taken[record.sample_id] = item
-            matched[item] = record
+            taken[name] = item
+            matched[item] = by_id[name]
+    whole_unclear = [group for group in whole.unclear if any(name in items and name not in matched for name in group)]
+    if whole_unclear:
+        raise DataError(f"items and samples of the run that differ in case alone: {', '.join(whole_unclear[0])}.")
     if not matched and items:
         raise DataError(
-            f"none of the {len(items)} annotated items (the first is {items[0]!r}) is among the "
+            f"none of the {len(items)} annotated items ({first_ten(items)}) is among the "
             f"{len(records)} samples of the run; are they of another run or task?"
         )
     return matched

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from aloe_bench.joins import first_ten
 from aloe_bench.judges.agreement.measure import Agreement, ExpertsAndJury
 from aloe_bench.judges.jury.panel import JURY
 from aloe_bench.stats.agreement import LEVELS, Alpha, Estimate
@@ -69,9 +70,18 @@ def counts_line(result: Agreement) -> str:
     listed = f" ({', '.join(visible(item) for item in result.removed)})" if result.removed else ""
     clusters = "" if result.n_clusters == result.n_items else f" in {result.n_clusters} clusters"
     return (
-        f"{result.n_items} items{clusters}, {len(result.raters)} experts{removed}{listed}; "
+        f"{result.n_items} items{clusters}, {len(result.raters)} experts "
+        f"({', '.join(visible(rater.name) for rater in result.raters)}){removed}{listed}; "
         f"single ambiguous labels read as missing: {result.n_ambiguous}."
     )
+
+
+def left_over(result: Agreement) -> list[str]:
+    """Return a sentence on each kind of what has no part: how many, and the first ten."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in result.left_over:
+        groups.setdefault(reason, []).append(visible(name))
+    return [f"{reason.capitalize()}: {len(names)} ({first_ten(names)})." for reason, names in groups.items()]
 
 
 def _alphas(result: Agreement) -> Table:

@@ -14,8 +14,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from aloe_bench.answers.score import grade_open, open_answer
-from aloe_bench.core import Decoding, Model, Record
+from aloe_bench.answers.outcome import is_filtered
+from aloe_bench.answers.score import grade_open, graded_open, open_answer
+from aloe_bench.core import Decoding, Model, Record, Score
 from aloe_bench.errors import AloeError, DataError, ModelError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.evaluation import runlog
 from aloe_bench.files import VERDICT_FILE, write_json
@@ -188,26 +189,31 @@ def judge_run(
     cases = _cases(folder, records)
     with runlog.RecordWriter(folder) as writer:
         if fresh:
-            writer.append(replace(r, score=grade_open(r.prediction.text or "")) for r in records if r.score.verdicts)
+            writer.append(replace(r, score=_ungraded(r)) for r in records if r.score.verdicts)
         _seat(folder, header.get("judges"), facts, fresh)
         with VerdictStore(folder) as store:
             ballot = panel.grade(cases, store, progress)
             counts = {judge.name: store.counts(judge.fingerprint) for judge in panel.judges}
             first = {judge.name: store.first_unread(judge.fingerprint) for judge in panel.judges}
-        changed = [
-            replace(record, score=ballot.scores[record.sample_id])
+        graded = [
+            (record, graded_open(record.prediction, ballot.scores[record.sample_id]))
             for record in runlog.read_records(folder)
-            if record.sample_id in ballot.scores and record.score != ballot.scores[record.sample_id]
+            if record.sample_id in ballot.scores
         ]
+        changed = [replace(record, score=score) for record, score in graded if record.score != score]
         writer.append(changed)
     log.info("%s: %d answers graded, %d scores changed", folder, len(cases), len(changed))
     return JurySession(len(cases), ballot.left, ballot.down, counts, {name: one for name, one in first.items() if one})
 
 
+def _ungraded(record: Record) -> Score:
+    return grade_open(record.prediction.text or "", record.prediction.finish)
+
+
 def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
     cases = []
     for record in records:
-        if record.kind != "open" or record.prediction.finish == "error":
+        if record.kind != "open" or record.prediction.finish == "error" or is_filtered(record.prediction):
             continue
         answer = open_answer(record.prediction.text or "")
         if answer is None:

@@ -19,6 +19,15 @@ from aloe_bench.tasks.data.rows import NoImageError, image_of
 LEAST_OPTIONS, MOST_OPTIONS, MOST_IMAGES = 2, len(LETTERS), 9
 IMAGE_COLUMNS = ("image", "images", *(f"image_{n}" for n in range(2, MOST_IMAGES + 1)))
 KNOWN = ("id", "question", "answer", "options", "cluster", "tags", *IMAGE_COLUMNS)
+# What others call our columns; as a tag, such a column would be lost without a word.
+OTHER_NAMES = {
+    **dict.fromkeys(
+        ("img", "image_path", "image_file", "picture", "pictures", "file", "filename", "file_name"), "image"
+    ),
+    **dict.fromkeys(("choices", "option", "op1", "opa", "option_a", "choice_a"), "options"),
+    **dict.fromkeys(("label", "target", "gold", "correct", "correct_answer"), "answer"),
+}
+PATIENTS = ("patient", "patient_id", "patientid", "study", "study_id", "case", "case_id", "subject_id")
 YES_NO = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
 ABSENT_GROUP = "pictures"
 
@@ -101,9 +110,20 @@ class _QuestionReader:
         if len(self._letters) == MOST_OPTIONS and {"aa", "option 27", "27"} & set(folded):
             self._fault(where, f"more than {MOST_OPTIONS} columns of options; expected A to Z at most")
         for name in self._table.columns:
-            near = difflib.get_close_matches(fold(name), KNOWN, n=1, cutoff=0.8)
-            if near and fold(name) not in (*KNOWN, *self._letters) and near[0] not in folded:
-                self._fault(where, f"column {name!r} is not known; is it {near[0]}? Give a tag another name")
+            if fold(name) not in (*KNOWN, *self._letters):
+                self._check_tag(where, name, folded)
+
+    def _check_tag(self, where: str, name: str, folded: Sequence[str]) -> None:
+        """Note a column that would be a tag, and is hardly meant as one."""
+        near = difflib.get_close_matches(fold(name), KNOWN, n=1, cutoff=0.8)
+        meant = OTHER_NAMES.get(fold(name), near[0] if near else "")
+        there = {*folded, *(["options"] if self._letters else []), *(["image"] if "images" in folded else [])}
+        if self._kind == "choice" and self._letters and len(name) == 1 and fold(name).upper() in LETTERS:
+            self._fault(where, f"a column {name}, and none {LETTERS[len(self._letters)]} before it")
+        elif meant and meant not in there and not (meant == "options" and self._kind != "choice"):
+            self._fault(where, f"column {name!r} is not known; is it {meant}? Call it so, or give the tag another name")
+        elif fold(name) in PATIENTS and "cluster" not in folded:
+            self._found.notes.append(f"column {name!r} is a tag; call it cluster if its rows are to count as one")
 
     def _fault(self, where: str, message: str) -> None:
         self._found.faults.append(f"{where}: {message}")
@@ -216,6 +236,8 @@ class _QuestionReader:
         """Return one picture; one that many rows name is read once."""
         if not isinstance(value, str):
             return image_of(value, where, self._table.path.parent)
+        if re.fullmatch(r"[^/]{1,1000}\.\w{2,5}", value):
+            value = value.replace("\\", "/")  # as Windows writes paths
         if value not in self._pictures:
             self._pictures[value] = image_of(value, where, self._table.path.parent)
         return self._pictures[value]

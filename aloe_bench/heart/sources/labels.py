@@ -1,0 +1,113 @@
+"""The table of a source's images: their class, patient and split (docs/heart.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aloe_bench.errors import DataError, did_you_mean
+from aloe_bench.heart.problems import Problems
+from aloe_bench.heart.sources.leftovers import Leftovers
+from aloe_bench.joins import alike
+from aloe_bench.tables import UserTable, as_text, is_absent, read_table, whole_of
+
+COLUMNS = ("image_id", "class", "patient_id", "split")
+NAMES = ("labels.csv", "labels.tsv", "labels.jsonl", "labels.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """One row. `class_index` is None for an image without a class; `where` is "labels.csv:3"."""
+
+    image_id: str
+    class_index: int | None
+    patient_id: str
+    split: str
+    where: str
+
+
+def labels_file(root: Path) -> Path:
+    """Return the one table of labels below `root`; raises DataError if there are several."""
+    there = [root / name for name in NAMES if (root / name).exists()]
+    if len(there) > 1:
+        raise DataError(f"{root}: {' and '.join(path.name for path in there)} are both there; keep one.")
+    return there[0] if there else root / NAMES[0]
+
+
+def read_labels(path: Path, n_classes: int, problems: Problems, left: Leftovers) -> list[Label]:
+    """Return the sound rows of `path`; what is wrong with the others goes to `problems`.
+
+    `n_classes` is the number of classification classes, 0 if the dataset has no classification.
+    """
+    if path.is_file() and path.stat().st_size == 0:
+        problems.add(f"{path.name}:1", f"empty; expected the header {','.join(COLUMNS[:2])} and a row an image")
+        return []
+    table = read_table(path, ids=("image_id", "patient_id"))
+    if not _check_header(table, problems):
+        return []
+    for fault in table.faults:
+        problems.lines.append(fault.removeprefix(f"{path.parent}/"))
+    left.notes += [note.removeprefix(f"{path.parent}/") for note in table.notes]
+    labels: dict[str, Label] = {}
+    for row in table.rows:
+        where = row.where.removeprefix(f"{path.parent}/")
+        image_id = row.text("image_id")
+        if wrong := id_fault(image_id):
+            problems.add(where, wrong)
+            continue
+        index = _class_index(row.cells["class"], n_classes, where, problems)
+        if image_id in labels:
+            there = labels[image_id].where
+            problems.add(where, f"image_id {image_id!r} is already in {there}; keep one row an image")
+            continue
+        patient, split = ("" if is_absent(row.cells.get(name)) else row.text(name) for name in COLUMNS[2:])
+        labels[image_id] = Label(image_id, index, patient, split, where)
+    for group in alike(labels):
+        places = " and ".join(f"{name!r} ({labels[name].where})" for name in group)
+        problems.add(path.name, f"image_ids {places} differ in case alone; names are compared whatever their case")
+    for group in alike(label.patient_id for label in labels.values() if label.patient_id):
+        problems.add(
+            path.name, f"patient_ids {' and '.join(map(repr, group))} differ in case alone; one patient or two?"
+        )
+    if not labels and not problems.lines:
+        problems.add(f"{path.name}:2", "no image is listed; expected a row an image")
+    return list(labels.values())
+
+
+def id_fault(image_id: str) -> str | None:
+    """Return why `image_id` cannot name a file inside the folder, or None."""
+    if not image_id:
+        return "image_id is empty"
+    if "/" in image_id or "\\" in image_id or image_id.startswith(".") or not image_id.isprintable():
+        return (
+            f"image_id {image_id!r} is not a plain file name; expected the name of a file in images/ "
+            "without folder and ending"
+        )
+    if len(image_id.encode(errors="replace")) > 200:
+        return f"image_id {image_id[:40]!r}... is longer than 200 bytes"
+    return None
+
+
+def _check_header(table: UserTable, problems: Problems) -> bool:
+    missing = [name for name in COLUMNS[:2] if not table.has(name)]
+    if missing:
+        near = did_you_mean(missing[0], table.columns)
+        found = ",".join(table.columns)
+        problems.add(f"{table.path.name}:1", f"the header {found!r} lacks {' and '.join(missing)}.{near}")
+    return not missing
+
+
+def _class_index(cell: object, n_classes: int, where: str, problems: Problems) -> int | None:
+    if is_absent(cell):
+        return None
+    index, text = whole_of(cell), as_text(cell)
+    if index is None or index < 0:
+        problems.add(where, f"class {text!r} is no class index; expected 0 to {n_classes - 1}, or nothing if unknown")
+        return None
+    if n_classes == 0:
+        problems.add(where, f"class {text}, but dataset.toml has no [classification]; add it or leave class empty")
+        return None
+    if index >= n_classes:
+        problems.add(where, f"class {text} is out of range; [classification] has classes 0 to {n_classes - 1}")
+        return None
+    return index

@@ -1,0 +1,123 @@
+"""A jury's mean corrected by labels: unbiased where the jury is not, and as much narrower as the jury is good."""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+
+from aloe_bench.stats.corrected import corrected_mean, for_experts_like_these, mean_label
+
+
+def study(rng: Any, n: int, m: int, truth: float, wrong: float, lenient: float, shared: bool, size: int = 1) -> Any:
+    """A jury's medians, labels of a random part (nan elsewhere), and clusters; the mean truth is `truth`."""
+    groups = n // size
+    # With clusters an image's questions have much in common.
+    hard = np.repeat(rng.random(groups), size)
+    own = np.where(rng.random(n) < (0.5 if size > 1 else 0.0), hard, rng.random(n))
+    edge = (truth - 0.05) / 0.9
+    said = np.where(own < edge * 0.9, 1.0, np.where(own < edge * 0.9 + 0.1, 0.5, 0.0))
+    common = rng.random((2, n))
+    judges = []
+    for _ in range(3):
+        errs, rises = common if shared else rng.random((2, n))
+        grade = np.where(errs < wrong, rng.choice([0.0, 0.5, 1.0], n), said)
+        judges.append(np.where((grade < 1) & (rises > 1 - lenient), grade + 0.5, grade))
+    labels = np.full(n, np.nan)
+    chosen = rng.choice(n, m, replace=False)
+    labels[chosen] = said[chosen]
+    return np.median(judges, axis=0), labels, np.repeat(np.arange(groups), size)[:n].astype(str)
+
+
+def measured(studies: int, m: int, seed: int = 0, **facts: Any) -> dict[str, float]:
+    rng, truth = np.random.default_rng(seed), facts["truth"]
+    inside, raw, errors, widths, bound = 0, 0, [], [], []
+    for _ in range(studies):
+        grades, labels, clusters = study(rng, 1061 if facts.get("size", 1) == 1 else 1060, m, **facts)
+        found = corrected_mean(grades, labels, clusters)
+        alone = corrected_mean(grades, labels, clusters, weight=0.0)
+        inside += found.interval[0] <= truth <= found.interval[1]
+        half = 1.96 * grades.std() / sqrt(len(grades))
+        raw += abs(grades.mean() - truth) <= half
+        errors.append(found.value - truth)
+        widths.append((found.interval[1] - found.interval[0]) / (alone.interval[1] - alone.interval[0]))
+        known = ~np.isnan(labels)
+        r = np.corrcoef(grades[known], labels[known])[0, 1]
+        bound.append(sqrt(1 - r**2 * (1 - m / len(grades))) + 0.05)
+    return {"covered": inside / studies, "jury alone": raw / studies, "bias": 100 * float(np.mean(errors)),
+            "error of bias": 100 * float(np.std(errors)) / sqrt(studies), "width": float(np.mean(widths)),
+            "width allowed": float(np.mean(bound))}  # fmt: skip
+
+
+def held(found: dict[str, float], studies: int) -> None:
+    error = sqrt(0.95 * 0.05 / studies)
+    assert 0.93 - 1.9 * error <= found["covered"] <= 0.97 + 1.9 * error, found
+    assert abs(found["bias"]) <= 0.2 + 2.6 * found["error of bias"], found
+    assert found["width"] <= found["width allowed"], found
+
+
+def test_a_lenient_jury_s_mean_is_corrected_and_its_own_interval_misses():
+    found = measured(60, 105, truth=0.25, wrong=0.13, lenient=0.15, shared=True)
+    held(found, 60)
+    assert found["jury alone"] < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("m", [30, 105, 200])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize(("wrong", "lenient"), [(0.13, 0.15), (0.25, 0.0)])
+@pytest.mark.parametrize("truth", [0.25, 0.75])
+def test_coverage_bias_and_width_hold(truth, wrong, lenient, shared, m):
+    studies = 1500
+    found = measured(studies, m, truth=truth, wrong=wrong, lenient=lenient, shared=shared)
+    print(f"truth {truth}, wrong {wrong}, lenient {lenient}, shared {shared}, {m} labels: {found}")
+    if m == 30:  # at 30 labels only width and bias are promised
+        assert found["covered"] >= 0.88
+        found["covered"] = 0.95
+    held(found, studies)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [2, 5])
+def test_coverage_holds_with_several_questions_an_image(size):
+    found = measured(1000, 200, truth=0.25, wrong=0.13, lenient=0.15, shared=True, size=size)
+    print(f"{size} questions an image: {found}")
+    assert 0.92 <= found["covered"] <= 0.98 and abs(found["bias"]) <= 0.2 + 2.6 * found["error of bias"]
+
+
+def test_few_labels_stand_alone_and_all_labels_need_no_jury():
+    rng = np.random.default_rng(1)
+    grades, labels, clusters = study(rng, 300, 29, 0.4, 0.2, 0.1, True)
+    assert corrected_mean(grades, labels, clusters).weight == 0
+    assert corrected_mean(grades, labels, clusters).value == pytest.approx(np.nanmean(labels))
+    grades, labels, clusters = study(rng, 300, 300, 0.4, 0.2, 0.1, True)
+    whole = corrected_mean(grades, labels, clusters)
+    assert (whole.weight, whole.n_labels) == (0, 300) and whole.value == pytest.approx(labels.mean())
+    with pytest.raises(ValueError, match="expected as many, and one"):
+        corrected_mean([1.0, 0.0], [np.nan, np.nan], ["a", "b"])
+
+
+def test_other_experts_add_their_own_spread_and_two_are_too_few():
+    rng = np.random.default_rng(2)
+    grades, labels, clusters = study(rng, 400, 120, 0.5, 0.2, 0.0, False)
+    ratings = np.array([np.clip(labels + shift, 0, 1) for shift in (-0.3, 0.0, 0.3)])
+    found = corrected_mean(grades, mean_label(ratings), clusters)
+    wider = for_experts_like_these(grades, ratings, clusters, found)
+    assert wider[1] - wider[0] > 2 * (found.interval[1] - found.interval[0])
+    assert for_experts_like_these(grades, ratings[:2], clusters, found) is None
+    same = for_experts_like_these(grades, np.array([labels] * 3), clusters, corrected_mean(grades, labels, clusters))
+    assert same == pytest.approx(corrected_mean(grades, labels, clusters).interval, abs=1e-3)
+
+
+def test_point_and_interval_are_those_of_truescore_where_both_apply():
+    truescore = pytest.importorskip("truescore", reason="truescore is of another environment: pip install truescore")
+    rng = np.random.default_rng(3)
+    for n, m, weight in ((300, 60, 1.0), (500, 105, 0.6), (1061, 200, 0.0)):
+        grades, labels, clusters = study(rng, n, m, 0.4, 0.2, 0.1, True)
+        known = np.flatnonzero(~np.isnan(labels))
+        ours = corrected_mean(grades, labels, clusters, weight=weight)
+        theirs = truescore.ppi_estimate(grades, labels[known], known, lambda_=weight, clusters=clusters)
+        assert ours.value == pytest.approx(theirs.point, abs=1e-9)
+        assert ours.interval == pytest.approx((theirs.low, theirs.high), abs=1e-9)
