@@ -265,12 +265,27 @@ def _row(name: str, columns: Columns, margin: float | None, within: Within) -> E
     shown = numbers_of(found) | {"failed": sum(column.failed for column in every)} | what_ends_leave(every, found)
     withheld = "withheld" in shown
     shown["first"], shown["second"] = (None if withheld else _mean(columns, side) for side in ("second", "first"))
+    if ":" not in name and (read := _answered_in_both(every, within)) is not None:
+        shown["answered_in_both"] = read
     if margin is not None and found.value is not None and ":" not in name:
         shown["p_not_inferior"] = non_inferiority(found, margin)
         shown["p_equivalent"] = equivalence(found, margin)
     if found.n < FEW_ITEMS:
         shown.setdefault("warning", f"{found.n} items, fewer than {FEW_ITEMS}")
     return {"row": name, **shown}
+
+
+def _answered_in_both(columns: Sequence[MeasureColumn], within: Within) -> Entry | None:
+    """Return the change among the items that both runs answered; None where they are all, or there are none."""
+    masks = [(c.ends[0] == "answered") & (c.ends[1] == "answered") for c in columns if len(c.ends) == 2]
+    if len(masks) < len(columns) or all(mask.all() for mask in masks) or not all(mask.any() for mask in masks):
+        return None
+    kept = [
+        MeasureColumn(c.first[mask], c.second[mask], c.clusters[mask], True)
+        for c, mask in zip(columns, masks, strict=True)
+    ]
+    found = estimate(kept, within)
+    return {"value": found.value, "interval": found.interval, "n": found.n}
 
 
 def _kind(row: Entry) -> str:

@@ -177,6 +177,10 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
             console.print(f"{side}: answered {run['outcomes']['answered']}, {others}", highlight=False, soft_wrap=True)
         for text in run["cautions"]:
             console.print(f"Caution, {side}: {text}", highlight=False, markup=False, soft_wrap=True)
+    for row in result["rows"]:
+        if read := row.get("answered_in_both"):
+            change = f"{points(read['value'], '+.1f')} ({_span(read['interval'])})"
+            console.print(f"{row['row']}: among the {read['n']} items that both answered, {change}", highlight=False)
     for warning in dict.fromkeys(row["warning"] for row in result["rows"] if "warning" in row):
         console.print(f"Caution: {warning}.", highlight=False, markup=False, soft_wrap=True)
     if result["differ_in"]:
