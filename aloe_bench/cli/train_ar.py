@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,6 +95,8 @@ def _write_data(wanted: ArOptions) -> None:
     else:
         click.echo(f"{output}: {manifest['n']} conversations, SHA-256 {manifest['sha256']}")
         click.echo(f"  leakage: {manifest['leakage']}")
+        for sentence in manifest.get("left_over", ()):
+            click.echo(f"  left over: {sentence}; see {output / 'heart' / 'dropped.csv'}")
 
 
 def _train(wanted: ArOptions, recipe: Recipe) -> None:
@@ -123,6 +125,19 @@ def _train(wanted: ArOptions, recipe: Recipe) -> None:
     if measured:
         write_card(trained, tables(measured))
     show_trained(trained, quiet, measured)
+    _gate(measured)
+
+
+def _gate(measured: Mapping[str, Mapping[str, Any]]) -> None:
+    """Say whether reading was retained; exit 4 where enough questions do not show it."""
+    from aloe_bench.training.reading import retained
+
+    found = retained(measured)
+    for one in found:
+        click.echo(f"Reading: {one.sentence}.", err=True)
+    if any(one.kept is False for one in found):
+        click.echo("A model that reads less is misled less: the gain is not to be taken for robustness.", err=True)
+        raise click.exceptions.Exit(4)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from aloe_bench.models.make import ModelSpec, is_miniature, make_model, model_fa
 from aloe_bench.training.adversarial import WITHOUT_CUE, ArDataConfig, held_out, write_adversarial_data
 from aloe_bench.training.data.schema import MANIFEST, read_folder
 from aloe_bench.training.overlap import evaluation_sha256, refuse_same_dataset
+from aloe_bench.training.reading import TITLE as READING
+from aloe_bench.training.reading import reading_plan
 
 DATA, ASKED, RUNS = "data", "asked.json", "runs"
 _BATCH = 32
@@ -104,7 +106,10 @@ def check_measurable(wanted: ArDataConfig) -> None:
 
 
 def probes(wanted: ArDataConfig, data: Path) -> list[Probe]:
-    """Return the evaluation tables (wordings AR never saw) and the held-out pictures (its own wordings)."""
+    """Return the evaluation tables (wordings AR never saw) and the held-out pictures (its own wordings).
+
+    After each, where a cue is drawn, stand the questions what is written there.
+    """
     from aloe_bench.heart.task import open_task
 
     settings = _settings(wanted.answer, Path())
@@ -113,7 +118,10 @@ def probes(wanted: ArDataConfig, data: Path) -> list[Probe]:
     names = [task.name for task in tasks]
     for number, (folder, task) in enumerate(zip(wanted.evaluation, tasks, strict=True), 1):
         which = task.name if names.count(task.name) == 1 else f"{task.name}, evaluation {number} ({folder.name})"
-        found.append(Probe(f"{which}: wordings that AR never saw", load_plan(task, folder, settings)))
+        plan = load_plan(task, folder, settings)
+        found.append(Probe(f"{which}: wordings that AR never saw", plan))
+        if read := reading_plan(plan, wanted.answer):
+            found.append(Probe(f"{which}: {READING}", read))
     if (data / "validation").is_dir():
         # The control is asked the same questions, cues and all.
         held = {conversation.id.removesuffix(WITHOUT_CUE) for conversation in read_folder(data / "validation")}
@@ -121,6 +129,8 @@ def probes(wanted: ArDataConfig, data: Path) -> list[Probe]:
         kept = tuple((i, sample) for i, sample in plan.samples if sample.id in held)
         title = f"{plan.task.name}: held-out pictures, wordings of the training"
         found.append(Probe(title, replace(plan, samples=kept, n_total=len(kept), partial=True)))
+        if read := reading_plan(found[-1].plan, wanted.answer):
+            found.append(Probe(f"{plan.task.name}, held-out pictures: {READING}", read))
     if not found:
         raise UsageError(
             "--measure: the held-out share leaves no picture; raise --held-out or give --evaluation FOLDER."

@@ -172,8 +172,9 @@ def test_the_control_is_asked_what_the_other_is_asked(place: Path, tmp_path: Pat
         asked.append({probe.title: {s.id for _, s in probe.plan.samples} for probe in probes(wanted, folder)})
 
     assert asked[0] == asked[1]
-    assert len(asked[0]) == 3
-    (held,) = (ids for title, ids in asked[0].items() if "held-out" in title)
+    read = {title for title in asked[0] if title.endswith("reading what is drawn")}
+    assert len(asked[0]) == 6 and len(read) == 3
+    (held,) = (ids for title, ids in asked[0].items() if "held-out" in title and title not in read)
     assert {name.partition("/")[2] for name in (i.removeprefix("heart/miniature-xray/") for i in held)} >= {
         "", "caption/adversarial", "sycophancy/assistive",
     }  # fmt: skip
