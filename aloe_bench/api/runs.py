@@ -175,7 +175,10 @@ def evaluate(
         asked, facts = model_of(spec, plans, engines, name)
     else:
         asked, facts = spec, _own_facts(spec, name)
-    summaries = evaluate_plans(plans, asked, facts, settings, engines, jury=judges, progress=progress)
+    # By these the data are found again, e.g. to be shown to experts.
+    by_name = ",".join(task for task in wanted if isinstance(task, str))
+    said = {"options": {"tasks": by_name, "data_root": str(data_root)}}
+    summaries = evaluate_plans(plans, asked, facts, settings, engines, said, judges, progress)
     runs = [Run(Path(summary["run"]), summary) for summary in summaries]
     return runs[0] if one else runs
 

@@ -95,6 +95,8 @@ def _write_data(wanted: ArOptions) -> None:
     else:
         click.echo(f"{output}: {manifest['n']} conversations, SHA-256 {manifest['sha256']}")
         click.echo(f"  leakage: {manifest['leakage']}")
+        for sentence in manifest.get("left_over", ()):
+            click.echo(f"  left over: {sentence}; see {output / 'heart' / 'dropped.csv'}")
 
 
 def _train(wanted: ArOptions, recipe: Recipe) -> None:

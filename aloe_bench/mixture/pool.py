@@ -116,7 +116,7 @@ class Pool:
         made = self.report(name)
         if made is not None and {key: made[key] for key in asked} == asked:
             return made
-        self._forget(name)
+        self.forget(name)
         table = self.table(read_from) if read_from else None
         after, facts = make(table)
         counts = reconciled(name, table, after)
@@ -139,7 +139,7 @@ class Pool:
         report = self.report(step)
         return str(report["sha256"]) if report else ""
 
-    def _forget(self, name: str) -> None:
+    def forget(self, name: str) -> None:
         """Remove what this step and later ones left: it would be of another input."""
         order = list(STEPS)
         for step in order[order.index(name) :]:

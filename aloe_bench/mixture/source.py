@@ -91,7 +91,8 @@ class BoxRule:
 class SourceMapping:
     """A source as its TOML file describes it. `rows` is the key of the list in a JSON file that is an object.
 
-    `sample` keeps that many rows, drawn by the hash of their ids. `split_of` names the data set and split that the
+    `sample` keeps that many rows, drawn by the hash of their ids. `expected_rows` is what the source states; the card
+    says whether it holds. `split_of` names the data set and split that the
     rows come from, as evaluation tasks name theirs.
     """
 
@@ -107,6 +108,7 @@ class SourceMapping:
     where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rows: str = ""
     sample: int | None = None
+    expected_rows: int | None = None
     licence: str = "unknown"
     homepage: str = ""
     split_of: str = ""

@@ -35,7 +35,7 @@ class ReportOptions:
     share: bool = False
     most_pictures: int = 2000
     max_mb: float = 40.0
-    pictures_mb: float = 12.0
+    pictures_mb: float = 14.0
     n_workers: int = 1
 
 

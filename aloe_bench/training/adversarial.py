@@ -243,6 +243,8 @@ def _counts(rows: Sequence[Sample], available: int) -> dict[str, Any]:
 
 def _facts(wanted: ArDataConfig, source: Any, templates: Any, shared: dict[str, Any]) -> dict[str, Any]:
     """Return what the manifest says of how the data was made."""
+    from aloe_bench.heart.sources.leftovers import sentences
+
     return {
         "made_by": "aloe-bench train-ar",
         "part": "training",
@@ -260,4 +262,5 @@ def _facts(wanted: ArDataConfig, source: Any, templates: Any, shared: dict[str, 
         "target_size": wanted.target_size,
         "overlap": shared,
         "leakage": in_words(shared),
+        **({"left_over": sentences(source.left_over)} if source.left_over else {}),
     }

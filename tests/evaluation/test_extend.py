@@ -52,7 +52,7 @@ def asked(closed, tmp_path):
 def test_only_cut_replies_are_asked_again_and_header_records_and_summary_say_so(asked):
     model = WordyModel()
     first = asked(model)
-    assert first.summary["cells"]["overall"]["unread"] == 6
+    assert first.summary["cells"]["overall"]["cut"] == 6
     longer = asked(model, extend_cut=20)
 
     assert longer.folder == first.folder and model.asked == [(12, 8), (6, 28)]
@@ -61,7 +61,7 @@ def test_only_cut_replies_are_asked_again_and_header_records_and_summary_say_so(
     assert [r.prediction.extended for r in records] == [20, 0] * 6
     assert [r.score.parsed for r in records] == ["C", "B"] * 6
     summary = json.loads((longer.folder / "summary.json").read_text())
-    assert summary["extended"] == {"tokens": 20, "replies": 6} and summary["cells"]["overall"]["unread"] == 0
+    assert summary["extended"] == {"tokens": 20, "replies": 6} and summary["cells"]["overall"]["cut"] == 0
     # Nothing is left to ask; fewer tokens than were granted cannot be had again.
     asked(model, extend_cut=20)
     assert len(model.asked) == 2

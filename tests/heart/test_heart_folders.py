@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
@@ -125,6 +126,20 @@ def test_a_table_that_a_spreadsheet_saved_again_has_the_same_samples(tmp_path):
     again.write_text(text.replace(head, head.strip() + "\tQUESTION", 1))
     with pytest.raises(DataError, match="column 'question' is there twice"):
         open_task(str(again))
+
+
+def test_what_pandas_writes_of_gaps_and_whole_numbers_is_read_as_meant(tmp_path):
+    table = rows([Source("brain", 3, 3)], attacks=("prompt",))
+    plain = write_tsv(tmp_path / "t.tsv", table)
+    frame = pd.read_csv(plain, sep="\t", keep_default_na=False)
+    frame["index"] = frame["index"].astype(float)
+    pointers = frame["image"].astype(str).str.fullmatch(r"\d+")
+    frame.loc[pointers, "image"] = frame.loc[pointers, "image"].astype(str) + ".0"
+    frame["D"] = frame["D"].astype(str).replace("", "nan")
+    frame.to_csv(tmp_path / "again.tsv", sep="\t", index=False)
+    before, after = ([*open_task(str(tmp_path / name)).load(tmp_path)] for name in ("t.tsv", "again.tsv"))
+    assert pointers.any() and [s.choices for s in after] == [s.choices for s in before]
+    assert [s.images[0].sha256 for s in after] == [s.images[0].sha256 for s in before]
 
 
 def test_the_published_table_is_24311_rows_and_a_folder_what_its_manifest_says(quick, tmp_path):

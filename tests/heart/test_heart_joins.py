@@ -226,6 +226,15 @@ def test_files_of_another_split_are_nobodys_leftovers(tmp_path: Path) -> None:
     assert len(loaded.images) == 3 and not loaded.left_over and "1 images of the labels" in loaded.notes[0]
 
 
+@pytest.mark.parametrize("mark", [{"iscrowd": True}, {"iscrowd": "1"}, {"ignore": 1}, {"IsGroupOf": 1}])
+def test_a_group_region_is_one_however_it_is_marked(mark: dict[str, Any], tmp_path: Path) -> None:
+    source = source_of(tmp_path / "source", "coco")
+    write_coco(source, lambda whole: whole["annotations"][1].update(mark))
+    assert [len(image.boxes) for image in load_source(source).images] == [1, 0, 1, 1]
+    write_coco(source, lambda whole: whole["annotations"][1].update(dict.fromkeys(mark, 0)))
+    assert [len(image.boxes) for image in load_source(source).images] == [1] * 4
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

@@ -16,6 +16,8 @@ from aloe_bench.joins import Joined, join
 from aloe_bench.tables import fold, whole_of
 
 CROWD = "iscrowd (a group region, not one finding): its picture gives no detection item"
+# Also of Open Images and of exports with regions that no detector is scored on.
+_GROUP_KEYS = ("iscrowd", "is_crowd", "isgroupof", "is_group_of", "ignore")
 Sized = tuple[str, tuple[int, int]]
 
 
@@ -184,7 +186,7 @@ class CocoFile:
         if not _is_id(category) or category not in categories:
             self._add(place, entry, f"category_id {category!r} is none of the usable categories")
             return
-        if entry.get("iscrowd") not in (None, 0, False, "0") and not self._desk.reading.keep_crowd:
+        if _is_group(entry) and not self._desk.reading.keep_crowd:
             crowded[image_id] = crowded.get(image_id, 0) + 1
             return
         numbers = entry.get("bbox")
@@ -214,6 +216,12 @@ def _outline(entry: Mapping[str, Any]) -> str:
     if isinstance(outline, dict):
         return ". Its segmentation is RLE, a mask; write its box"
     return ". Its segmentation is a polygon; write its box" if isinstance(outline, list) and outline else ""
+
+
+def _is_group(entry: Mapping[str, Any]) -> bool:
+    """Return whether an annotation says that it is no single finding."""
+    marks = [value for key, value in entry.items() if key.lower() in _GROUP_KEYS]
+    return any(str(mark).strip().lower() not in ("", "none", "0", "0.0", "false", "no") for mark in marks)
 
 
 def _is_id(value: Any) -> bool:

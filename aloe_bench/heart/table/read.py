@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from aloe_bench.core import ImageRef
 from aloe_bench.errors import DataError
 from aloe_bench.heart.table.published import COLUMNS, IMAGE_COLUMNS
 from aloe_bench.images import bytes_image, file_image
-from aloe_bench.tables import fold, stream_rows
+from aloe_bench.tables import fold, stream_rows, whole_of
 
 # VLMEvalKit's rule for its `image` column: so few characters are no picture but the index of the row that has it.
 POINTER_CHARS = 64
@@ -37,9 +36,9 @@ class HeartRow:
         return value
 
     def optional(self, column: str) -> str | None:
-        """Return a cell as text, None if it is absent, empty, or the NaN that pandas leaves for either."""
+        """Return a cell as text, None if it is absent, empty, or the NaN that pandas leaves for either, as text too."""
         value = self.cells.get(column)
-        absent = value is None or not str(value).strip() or (isinstance(value, float) and math.isnan(value))
+        absent = value is None or str(value).strip().casefold() in ("", "nan", "<na>")
         return None if absent else str(value)
 
 
@@ -145,13 +144,12 @@ class TablePictures:
 
     def add(self, row: HeartRow) -> None:
         """Take the picture of `row`, or the index of the row that has it."""
-        value = next((row.cells[c] for c in IMAGE_COLUMNS if row.cells.get(c) not in (None, "")), None)
+        value = next((row.cells[c] for c in IMAGE_COLUMNS if row.optional(c) is not None), None)
         if value is None:
             raise DataError(f"{row.where}: no picture in {' or '.join(IMAGE_COLUMNS)}. Fetch or build the table again.")
         self._by_row[row.where] = self._picture(value, row.where)
-        index = row.optional("index")
-        if index is not None and index.isdecimal():
-            self._by_index.setdefault(int(index), []).append(row.where)
+        if (index := whole_of(row.optional("index"))) is not None:
+            self._by_index.setdefault(index, []).append(row.where)
 
     def of(self, row: HeartRow) -> ImageRef:
         """Return the picture of `row`; raises DataError if it points at no row with one, or is not the one recorded."""
@@ -183,8 +181,8 @@ class TablePictures:
             data = value.get("bytes")
             return self._from_bytes(data, where) if data else self._from_path(str(value.get("path")), where)
         text = str(value)
-        if len(text) <= POINTER_CHARS and text.isdecimal():
-            return int(text)
+        if len(text) <= POINTER_CHARS and (index := whole_of(text)) is not None:
+            return index
         if len(text) <= 1024 and Path(text).suffix:
             return self._from_path(text, where)
         try:

@@ -104,7 +104,7 @@ def keep_or_drop(
     """Return, for each conversation, what it measures or why it is left out. Pixels are not decoded."""
     first = [first_fault(conversation, pictures, encoder, limits) for conversation in conversations]
     fitting = [conversation for conversation, drop in zip(conversations, first, strict=True) if drop is None]
-    encoded = iter(encoder.encode(fitting))
+    encoded = iter(encoder.encode(fitting) if fitting else ())
     return [
         drop or _after_encoding(conversation, next(encoded), pictures, encoder, limits)
         for conversation, drop in zip(conversations, first, strict=True)
