@@ -146,6 +146,19 @@ def task(name: str) -> Any:
     return found
 
 
+def task_of_run(header: Mapping[str, Any]) -> Any:
+    """Return the task of a run by its header; a folder or file of the user's is opened where the command named it.
+
+    A header may come from a stranger: a file of data that it names is read, a Python file that it names is not run.
+    """
+    name, asked = str(header["task"]["name"]), (header.get("asked") or {}).get("options") or {}
+    for word in (part.strip() for part in str(asked.get("tasks") or "").split(",")):
+        kind, colon, _ = word.partition(":")
+        if colon and kind in FOLDER_TASKS and name.startswith(kind) and (found := task(word)).name == name:
+            return found
+    return resolve("task", TASKS, name)
+
+
 _YOURS = f"Yours are heart:FOLDER, {', '.join(f'{kind}:FILE' for kind in FOLDER_TASKS if kind != 'heart')}."
 
 

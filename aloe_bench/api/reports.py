@@ -16,7 +16,7 @@ def report(
     share: bool = False,
     pictures: int = 2000,
     max_mb: float = 40.0,
-    pictures_mb: float = 12.0,
+    pictures_mb: float = 14.0,
     workers: int = 1,
 ) -> list[Path]:
     """Return the files written: one HTML page of `runs`, and beside it the pictures that must stay here, if any.

@@ -123,7 +123,7 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem
         raise DataError(
             f"{run}: no answered open question; experts rate a run of an open task such as careqa_vision_open."
         )
-    task = registry.resolve("task", registry.TASKS, header["task"]["name"])
+    task = registry.task_of_run(header)
     plan = load_plan(task, data_root, Settings(allow_partial=True))
     for what, now, then in (
         ("data_sha256", plan.data_sha256, header["task"]["data_sha256"]),

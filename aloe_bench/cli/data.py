@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from aloe_bench import registry
-from aloe_bench.cli import mixture, mixture_build, questions
+from aloe_bench.cli import mixture, mixture_build, mixture_score, questions
 from aloe_bench.errors import DataError, UsageError
 
 
@@ -17,7 +17,13 @@ def data() -> None:
     """Fetch the data sets of tasks, check questions of your own, and make training mixtures (docs/data.md)."""
 
 
-for command in (questions.template, questions.check, *mixture.COMMANDS, *mixture_build.COMMANDS):
+for command in (
+    questions.template,
+    questions.check,
+    *mixture.COMMANDS,
+    *mixture_score.COMMANDS,
+    *mixture_build.COMMANDS,
+):
     data.add_command(command)
 
 

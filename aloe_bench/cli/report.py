@@ -22,7 +22,7 @@ from aloe_bench.cli.common import FiniteRange
 @click.option("--pictures", type=click.IntRange(0), default=2000, show_default=True, help="Items shown with pictures.")
 @click.option("--max-mb", type=FiniteRange(0, min_open=True), default=40.0, show_default=True, help="Largest file.")
 @click.option(
-    "--pictures-mb", type=FiniteRange(0), default=12.0, show_default=True, help="Of that, about so much for pictures."
+    "--pictures-mb", type=FiniteRange(0), default=14.0, show_default=True, help="Of that, about so much for pictures."
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes that read pictures (default: all processors).")
 def report(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aloe_bench.cli.common import RunFolder
 from aloe_bench.errors import RunMismatchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ SHOWN = 12
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--data", multiple=True, help="Upstream's names: CareQA_Vision_MCQ CareQA_Vision_Open HEART ...")
 @click.option("--heart", type=click.Path(path_type=Path), help="The folder that HEART stands for.")
-@click.option("--parity", type=click.Path(path_type=Path), help="A run folder: read its replies with both matchers.")
+@click.option("--parity", type=RunFolder(), help="A run folder: read its replies with both matchers.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)

@@ -56,7 +56,8 @@ def _ways(each: QuestionSet, places: Sequence[Path]) -> Iterator[Iterator[ImageR
             yield _pictures(table, Path("."))
         return
     for root in list(places) or [Path(str(options.get("data_root") or "data"))]:
-        for word in ([] if ":" in name else [name]) + ([] if places else folders):
+        own = ":" in name or name.partition("-")[0] in registry.FOLDER_TASKS
+        for word in ([] if own else [name]) + ([] if places else folders):
             yield _pictures(word, root)
 
 

@@ -111,6 +111,9 @@ def test_annotate_remembers_where_the_data_are(quick, tmp_path, monkeypatch):
     monkeypatch.setattr("aloe_bench.cli.annotate._serve", lambda store, items, host, port: print(len(items), "items"))
 
     assert "10 items" in quick("annotate", "runs/m/careqa_vision_open", "--raters", "a,b").stdout
+    assert quick("data", "template", "open", "own").returncode == 0
+    assert quick("run", "--model", "mock", "--tasks", "open:own/questions.csv", "--name", "m").returncode == 0
+    assert "2 items" in quick("annotate", "runs/m/open-questions", "--raters", "a,b").stdout
 
 
 def test_a_narrow_terminal_keeps_the_names_of_rows(quick, tmp_path, monkeypatch, capsys):

@@ -15,7 +15,7 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
-from aloe_bench.errors import DataError
+from aloe_bench.errors import DataError, UsageError
 from aloe_bench.heart import make as attack
 from aloe_bench.heart.attacks import parse_attacks
 from aloe_bench.heart.build import HeartRecipe
@@ -25,6 +25,7 @@ from aloe_bench.heart.wordings import load_templates
 from aloe_bench.miniature.source import TEMPLATES, write_source
 from aloe_bench.training.adversarial import TEMPLATES as CLINICAL_TRAINING
 from aloe_bench.training.adversarial import ArDataConfig, write_adversarial_data
+from aloe_bench.training.ar import check_measurable
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -197,6 +198,17 @@ def test_the_same_dataset_is_refused_and_a_shared_modality_is_marked(xray: Path,
     )
     assert manifest["overlap"]["shared_modality"] == ["xray"]
     assert manifest["leakage"] == "none of 40 pictures is in kin; the modality xray is in both"
+
+
+def test_what_could_not_be_measured_is_refused_before_a_picture_is_opened(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "few", "xray", 4)
+    attacked = evaluation(source, tmp_path / "attacked")
+    for picture in (source / "images").iterdir():
+        picture.write_bytes(b"no picture")
+    with pytest.raises(DataError, match="holds the dataset 'miniature-xray' itself"):
+        check_measurable(ArDataConfig(source, evaluation=(attacked,)))
+    with pytest.raises(UsageError, match=r"--held-out 0.001 leaves none of 4 pictures or patients"):
+        check_measurable(ArDataConfig(source, validation_share=0.001))
 
 
 @pytest.mark.parametrize("spelled", ["Miniature X-Ray", "miniature_xray"])
