@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest
 # A file's tests stay in one process, for the sake of what they share.
 SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-vllm test-vlmeval mutants lint docs
+.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-gpu test-vllm test-vlmeval mutants lint docs
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -54,6 +54,10 @@ mutants: $(VENV)/installed
 # Every tiny model family against transformers' own processor and generate.
 test-families: $(VENV)/installed
 	$(PYTEST) -n $(JOBS) -m families
+
+# On a machine with a GPU; GPU="--device cpu --small" is its miniature. Needs no package but torch and transformers.
+test-gpu: $(VENV)/installed
+	$(BIN)/python -m tests.gpu.run $(GPU)
 
 $(VENV)-vllm/installed: tests/support/environments/make-vllm
 	PYTHON=$(PYTHON) tests/support/environments/make-vllm $(VENV)-vllm

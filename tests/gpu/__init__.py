@@ -1,0 +1,1 @@
+"""What a machine with a GPU shows of the back ends, and its miniature on a CPU."""
