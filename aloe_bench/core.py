@@ -56,7 +56,8 @@ class Sample:
     """One question about one or more images, with its answer.
 
     `target` is a letter for `choice`, "yes" or "no" for `yes_no`, the reference text for `open`.
-    `cluster` names the source image or patient; every interval resamples by it. `arm` names the control that it is.
+    `cluster` names the source image or patient; every interval resamples by it. `arm` names the control that it is,
+    `repeat` numbers further questions for the same item.
     """
 
     id: str
@@ -70,6 +71,7 @@ class Sample:
     tags: Mapping[str, str] = field(default_factory=dict)
     cue: Cue | None = None
     arm: str = ""
+    repeat: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ class Options(TypedDict, total=False):
     seed: int
     limit: int | None
     controls: Sequence[Arm]
+    repeats: int
     defence: Path | str | None
     batch_size: int
     name: str | None
@@ -125,6 +126,7 @@ def evaluate(
     seed: int = _DEFAULT.seed,
     limit: int | None = None,
     controls: Sequence[Arm] = (),
+    repeats: int = 1,
     defence: Path | str | None = None,
     batch_size: int = 8,
     name: str | None = None,
@@ -147,6 +149,7 @@ def evaluate(
     cut so many tokens beyond the limit, also in the finished run. `engine` "vlmeval" lets VLMEvalKit's runner ask;
     `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both build the model
     themselves, so they take a name or a ModelSpec.
+    `repeats` draws so many replies to each question, at a temperature above 0.
     Raises UsageError for what does not fit together, DataError for data, ModelError for a model that cannot be used;
     all of it before anything is written.
     """
@@ -161,6 +164,7 @@ def evaluate(
         answer=answer,
         limit=limit,
         controls=tuple(controls),
+        repeats=repeats,
         defence=load_defence(str(defence)) if defence else None,
         chunk=chunk_of(batch_size),
         fresh=fresh,

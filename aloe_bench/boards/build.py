@@ -17,7 +17,7 @@ from aloe_bench.boards.letters import outcomes_of
 from aloe_bench.boards.prefer import preferred
 from aloe_bench.boards.published import numbers_of, read_all
 from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
-from aloe_bench.boards.verify import derived, result_text
+from aloe_bench.boards.verify import derived, differences, result_text
 from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
@@ -65,7 +65,8 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
     """Write the evidence of `runs` under `output`/results and /items, make every table anew; return what was written.
 
     All runs are read before anything is written. Of the runs of one model on one task the one that `preferred` names
-    counts. Items that no result names any more are deleted.
+    counts. Items that no result names any more are deleted. Without runs the numbers of the results that are there are
+    computed anew.
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
@@ -81,6 +82,8 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
         write_atomic(path, found.text)
     for path, result in results.items():
         write_atomic(path, result_text(result))
+    if not runs:
+        _renew(output)
     published = read_all(output)
     texts, remarks = derived(output, published)
     for name, text in texts.items():
@@ -92,6 +95,16 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
         log.warning("%s", remark)
     log.info("leaderboard: %d runs added under %s", len(runs), output)
     return [*results, *sorted(items.keys() & named), *(output / name for name in texts)]
+
+
+def _renew(output: Path) -> None:
+    """Compute the numbers of the results that are there again, as this version does."""
+    for path, one in read_all(output).items():
+        result = json.loads(path.read_text(encoding="utf-8"))
+        numbers = json.loads(json.dumps(one.numbers()))
+        if any(differences(numbers, {key: result.get(key) for key in numbers})):
+            log.warning("%s: its numbers were not what its outcomes give, and are now.", path)
+            write_atomic(path, result_text(result | numbers))
 
 
 def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import is_attacked, task_cells
 from aloe_bench.evaluation.outcomes import cautions, counts, unread_by
 from aloe_bench.evaluation.reliance import MEASURES, SAID, Pair, pairs_of, values_of
+from aloe_bench.evaluation.repeats import by_item, grouped_replies, variance_parts
 from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
 from aloe_bench.heart.measure.effects import (
     Entry,
@@ -51,6 +52,7 @@ class Side(NamedTuple):
     header: Mapping[str, Any]
     records: Sequence[Record]
     controls: Sequence[Record] = ()
+    repeats: Sequence[Record] = ()
 
 
 def compare(first: Path, second: Path, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
@@ -67,10 +69,10 @@ def compare(first: Path, second: Path, *, by: str | None = None, margin: float |
 def compared(first: Side, second: Side, *, by: str | None = None, margin: float | None = None) -> dict[str, Any]:
     """Return what `compare` does, of two runs that have been read."""
     refuse_other_questions(first, second)
-    (_, one, before, _), (_, two, after, _) = first, second
+    (_, one, before, *_), (_, two, after, *_) = first, second
     attacked = is_attacked(before)
     groups = _heart_groups(before, after) if attacked else {"overall": {"": _scores(before, after)}}
-    groups |= _control_groups(first, second)
+    groups |= _control_groups(first, second) | _repeat_groups(first, second)
     within = Within.pooled([column for columns in groups.values() for column in columns.values()])
     rows = [_row(name, columns, margin, within) for name, columns in groups.items()]
     kinds = list(dict.fromkeys(_kind(row) for row in rows))
@@ -95,6 +97,7 @@ def compared(first: Side, second: Side, *, by: str | None = None, margin: float 
         "differ_in": differences(one, two),
         "margin": margin,
         "rows": rows,
+        **_variance(first, second),
     }  # fmt: skip
 
 
@@ -124,7 +127,7 @@ def finished(folder: Path) -> Side:
     header, records = runlog.read_run(folder)
     if len(records) != header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
-    return Side(folder, header, records, runlog.read_controls(folder))
+    return Side(folder, header, records, runlog.read_controls(folder), runlog.read_repeats(folder))
 
 
 def published_side(path: Path) -> Side:
@@ -134,7 +137,7 @@ def published_side(path: Path) -> Side:
 
 
 def refuse_other_questions(one_side: Side, two_side: Side) -> None:
-    (first, one, before, _), (second, two, after, _) = one_side, two_side
+    (first, one, before, *_), (second, two, after, *_) = one_side, two_side
     a, b = ({key: _at(header, key) for key in SAME} for header in (one, two))
     changed = [f"{key} is {a[key]!r} and {b[key]!r}" for key in SAME if a[key] != b[key]]
     if changed:
@@ -195,6 +198,45 @@ def _control_groups(one: Side, two: Side) -> dict[str, dict[str, MeasureColumn]]
                 column = MeasureColumn(values[1], values[0], clusters, True)
                 found.setdefault(f"{group}: {SAID[name]}", {})[dataset] = column
     return dict(sorted(found.items()))
+
+
+def _repeat_groups(one: Side, two: Side) -> dict[str, dict[str, MeasureColumn]]:
+    """Return row -> column of the mean replies, of two runs that drew several to each question."""
+    found = {}
+    for name, (a, b) in _repeated(one, two).items():
+        means = [by_item(*side) for side in (a, b)]
+        column = MeasureColumn(means[1][0].mean(axis=1), means[0][0].mean(axis=1), means[0][1], True)
+        found[f"{name}: over all replies"] = {"": column}
+    return found
+
+
+def _variance(one: Side, two: Side) -> dict[str, Any]:
+    """Return {"repeats": row -> parts of the variance of a change}: what varies with items, and with each run's draws.
+
+    `sd_of_one` is how far a change in the mean of one reply an item strays from that in all replies there could be.
+    """
+    found = {}
+    for name, sides in _repeated(one, two).items():
+        scores = [by_item(*side)[0] for side in sides]
+        if any(np.isnan(each).any() for each in scores):
+            continue
+        parts = [variance_parts(each) for each in scores]
+        change = scores[1].mean(axis=1) - scores[0].mean(axis=1)
+        own = sum(part["replies"] / each.shape[1] for part, each in zip(parts, scores, strict=True))
+        found[name] = {
+            "items": max(0.0, float(np.var(change, ddof=1)) - own),
+            "replies": sum(part["replies"] for part in parts),
+            "sd_of_one": float(np.sqrt(sum(part["sd_of_one"] ** 2 for part in parts))),
+        }
+    return {"repeats": found} if found else {}
+
+
+def _repeated(one: Side, two: Side) -> dict[str, list[tuple[list[Record], list[Record]]]]:
+    """Return row -> first and further replies of either run; empty unless both drew several."""
+    if not one.repeats or not two.repeats:
+        return {}
+    sides = [grouped_replies(side.records, side.repeats) for side in (one, two)]
+    return {name: [side[name] for side in sides] for name in sides[0]}
 
 
 def _by_dataset(pairs: Sequence[Pair]) -> dict[str, dict[str, Pair]]:
@@ -265,12 +307,27 @@ def _row(name: str, columns: Columns, margin: float | None, within: Within) -> E
     shown = numbers_of(found) | {"failed": sum(column.failed for column in every)} | what_ends_leave(every, found)
     withheld = "withheld" in shown
     shown["first"], shown["second"] = (None if withheld else _mean(columns, side) for side in ("second", "first"))
+    if ":" not in name and (read := _answered_in_both(every, within)) is not None:
+        shown["answered_in_both"] = read
     if margin is not None and found.value is not None and ":" not in name:
         shown["p_not_inferior"] = non_inferiority(found, margin)
         shown["p_equivalent"] = equivalence(found, margin)
     if found.n < FEW_ITEMS:
         shown.setdefault("warning", f"{found.n} items, fewer than {FEW_ITEMS}")
     return {"row": name, **shown}
+
+
+def _answered_in_both(columns: Sequence[MeasureColumn], within: Within) -> Entry | None:
+    """Return the change among the items that both runs answered; None where they are all, or there are none."""
+    masks = [(c.ends[0] == "answered") & (c.ends[1] == "answered") for c in columns if len(c.ends) == 2]
+    if len(masks) < len(columns) or all(mask.all() for mask in masks) or not all(mask.any() for mask in masks):
+        return None
+    kept = [
+        MeasureColumn(c.first[mask], c.second[mask], c.clusters[mask], True)
+        for c, mask in zip(columns, masks, strict=True)
+    ]
+    found = estimate(kept, within)
+    return {"value": found.value, "interval": found.interval, "n": found.n}
 
 
 def _kind(row: Entry) -> str:

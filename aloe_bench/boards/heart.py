@@ -318,7 +318,7 @@ def _effect(measures: Mapping[str, Any]) -> list[str]:
     )  # fmt: skip
     return [
         gap.get("withheld") or _shown(gap),
-        _p_text(gap.get("p")),
+        _p_text(gap.get("p")) + (f"<br><small>flip {_p_text(gap['p_flip'])}</small>" if "p_flip" in gap else ""),
         f"{_p_text(gap.get('p_adjusted'))}<br><small>{_interval(gap.get('interval_family'))}</small>",
         mde(gap),
         *(_shown(measures.get(n, {}).get("macro")) for n in names),

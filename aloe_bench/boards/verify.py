@@ -66,7 +66,7 @@ def _result(name: Path, path: Path, one: Published) -> Iterator[str]:
         expected = json.loads(json.dumps(one.numbers()))
     except AloeError as error:
         raise DataError(f"{path}: {error}") from error
-    lines = _differences(expected, {key: given.get(key) for key in expected}, "")
+    lines = differences(expected, {key: given.get(key) for key in expected})
     for count, line in enumerate(lines):
         if count == MOST:
             yield f"{name}: and more"
@@ -76,17 +76,18 @@ def _result(name: Path, path: Path, one: Published) -> Iterator[str]:
         yield from _file(path, name.as_posix(), result_text(given).encode())
 
 
-def _differences(expected: Any, given: Any, place: str) -> Iterator[str]:
+def differences(expected: Any, given: Any, place: str = "") -> Iterator[str]:
+    """Yield, place by place, where given numbers are not those expected; the last bits of a number may differ."""
     if isinstance(expected, dict) and isinstance(given, dict):
         for key in sorted(expected.keys() | given.keys()):
             inside = f"{place}.{key}" if place else key
             if key not in given or key not in expected:
                 yield f"{inside} is {'missing' if key in expected else 'not what outcomes give'}"
             else:
-                yield from _differences(expected[key], given[key], inside)
+                yield from differences(expected[key], given[key], inside)
     elif isinstance(expected, list) and isinstance(given, list) and len(expected) == len(given):
         for i, (one, other) in enumerate(zip(expected, given, strict=True)):
-            yield from _differences(one, other, f"{place}[{i}]")
+            yield from differences(one, other, f"{place}[{i}]")
     elif not _same(expected, given):
         yield f"{place} is {given!r}, and the outcomes give {expected!r}"
 

@@ -177,6 +177,16 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
             console.print(f"{side}: answered {run['outcomes']['answered']}, {others}", highlight=False, soft_wrap=True)
         for text in run["cautions"]:
             console.print(f"Caution, {side}: {text}", highlight=False, markup=False, soft_wrap=True)
+    for name, parts in result.get("repeats", {}).items():
+        share = parts["replies"] / ((parts["items"] + parts["replies"]) or 1.0)
+        told = f"a change in one reply an item strays by {100 * parts['sd_of_one']:.1f} points (SD) with the draw alone"
+        console.print(
+            f"{name}: {100 * share:.0f} % of the variance of a change is the replies'; {told}", highlight=False
+        )
+    for row in result["rows"]:
+        if read := row.get("answered_in_both"):
+            change = f"{points(read['value'], '+.1f')} ({_span(read['interval'])})"
+            console.print(f"{row['row']}: among the {read['n']} items that both answered, {change}", highlight=False)
     for warning in dict.fromkeys(row["warning"] for row in result["rows"] if "warning" in row):
         console.print(f"Caution: {warning}.", highlight=False, markup=False, soft_wrap=True)
     if result["differ_in"]:

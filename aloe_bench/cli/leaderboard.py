@@ -21,7 +21,7 @@ def leaderboard() -> None:
 def build(runs: tuple[Path, ...], output: Path) -> None:
     """Write results/<model>/<task>.json and the pages from finished RUNS (or folders that hold some).
 
-    Without RUNS the pages are made anew of the results that are there.
+    Without RUNS, numbers and pages are made anew of the outcomes that are there.
     """
     from aloe_bench.boards.build import build as build_pages
     from aloe_bench.boards.collect import finished_runs

@@ -65,6 +65,7 @@ class RunOptions:
     limit: int | None
     shard: str | None
     controls: str | None
+    repeats: int
     defence: str | None
     seed: int
     max_failed: float
@@ -141,6 +142,7 @@ class RunOptions:
 @click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
 @click.option("--defence", help="A text file, or picture-first or ignore-words: words before every prompt.")
+@click.option("--repeats", type=click.IntRange(1), default=1, help="Replies to each question, above temperature 0.")
 @click.option("--controls", help="blank,swap: ask image questions again over a grey, and over another picture.")
 @click.option(
     "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
@@ -178,6 +180,7 @@ def _run(wanted: RunOptions) -> None:
         allow_partial=wanted.allow_partial,
         extend_cut=wanted.extend_cut,
         controls=_controls(wanted.controls),
+        repeats=wanted.repeats,
         defence=load_defence(wanted.defence) if wanted.defence else None,
     )
     spec = _spec(wanted)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 MAX_CELLS = 8
+UNREAD_CHARS = 300
 NARROW_COLUMNS = 120
 LOST, BOUNDS = "all wrong to all right", "bounds"
 TITLES = ("task", "cell", "score", "95 % interval", LOST, "n", "answered", "not answered")
@@ -203,6 +204,12 @@ def show_jury(jury: Jury, summaries: Sequence[dict[str, Any]], quiet: bool) -> f
     for name in sorted({name for session in jury.sessions for name in session.down}):
         reason = next(session.down[name] for session in jury.sessions if name in session.down)
         click.echo(f"Judge {name} is down: {reason}", err=True)
+    for name in sorted({name for session in jury.sessions for name in session.unread}):
+        reply = next(session.unread[name] for session in jury.sessions if name in session.unread)
+        text = reply.text or ""
+        shown = f"{text[:UNREAD_CHARS]}..." if len(text) > UNREAD_CHARS else text
+        ended = ", cut at its token limit" if reply.finish == "length" else ""
+        click.echo(f"Judge {name}'s first reply that could not be read ({reply.sample_id}{ended}): {shown!r}", err=True)
     if left := sum(session.left for session in jury.sessions):
         click.echo(f"{left} verdicts are left to ask for: {same_command()}.", err=True)
     for summary in summaries:

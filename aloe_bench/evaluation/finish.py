@@ -22,7 +22,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     """
     header, records = runlog.read_run(folder)
     controls = runlog.read_controls(folder)
-    every = [*records, *controls]
+    repeats = runlog.read_repeats(folder)
+    every = [*records, *controls, *repeats]
     cells = task_cells(header, records)
     kept = (folder / LABELS).is_file()
     corrected = corrected_cells(header, records, read_labels(folder)) if kept else {}
@@ -55,13 +56,18 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         from aloe_bench.evaluation.reliance import controls_section
 
         summary |= controls_section(records, controls) | {"controls_left_out": header["controls"]["left_out"]}
+    if repeats:
+        from aloe_bench.evaluation.repeats import repeats_section
+
+        summary |= repeats_section(records, repeats)
     if (header.get("decoding") or {}).get("temperature") and header["protocol"] == "generate":
         # A sampled reply without a seed cannot be had again, and another seed would not have changed it.
         summary["unseeded"] = sum(r.prediction.text is not None and r.prediction.seed is None for r in records)
     if header.get("extended"):
         count = sum(record.prediction.extended > 0 for record in records)
         summary["extended"] = {"tokens": header["extended"], "replies": count}
-    if done and not failed and not runlog.controls_missing(header, controls):
+    missing = runlog.controls_missing(header, controls) or runlog.repeats_missing(header, repeats)
+    if done and not failed and not missing:
         write_json(folder / "summary.json", summary)
     return summary
 

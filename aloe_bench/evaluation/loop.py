@@ -52,8 +52,8 @@ class Engine:
 
 def check_able(plan: Plan, model: Model, settings: Settings, engine: Engine | None = None) -> None:
     """Raise UsageError if `model` cannot be asked `plan` under `settings`; nothing is written or asked."""
-    if engine is not None and engine.facts is not None and (settings.controls or settings.defence):
-        given = "--controls" if settings.controls else "--defence"
+    if engine is not None and engine.facts is not None and (settings.controls or settings.defence or plan.repeats):
+        given = "--controls" if settings.controls else "--defence" if settings.defence else "--repeats"
         raise UsageError(f"{given}: {engine.facts['name']} asks {plan.task.name} in its own way; ask without it.")
     if engine is not None and engine.check is not None:
         engine.check(plan.task, model, settings)
@@ -202,6 +202,7 @@ def record_of(
         question=sample.question,
         options=sample.choices,
         prompt=parts_of(request) if request else (),
+        repeat=sample.repeat,
         arm=sample.arm,
     )
 
@@ -251,6 +252,7 @@ def _header(
         "n": len(plan.samples),
         "n_total": plan.n_total,
         **_control_facts(plan, settings),
+        **({"repeats": settings.repeats} if settings.repeats > 1 else {}),
         **({"defence": {**asdict(settings.defence), "sha256": settings.defence.sha256}} if settings.defence else {}),
         "versions": _versions(),
         "host": {"python": platform.python_version(), "system": platform.system(), "machine": platform.machine()},

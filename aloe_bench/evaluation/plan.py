@@ -26,6 +26,7 @@ from aloe_bench.errors import DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
 from aloe_bench.evaluation.controls import Arm, Controls, controls_of
 from aloe_bench.evaluation.defence import Defence
+from aloe_bench.evaluation.repeats import repeats_of
 from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
@@ -35,7 +36,7 @@ from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
 class Settings:
     """What a user may set of a run; written whole into its header.
 
-    `extend_cut` grants cut replies so many tokens beyond the limit.
+    `extend_cut` grants cut replies so many tokens beyond the limit; `repeats` are the replies to each question.
     """
 
     output: Path = Path("runs")
@@ -51,6 +52,7 @@ class Settings:
     extend_cut: int | None = None
     controls: tuple[Arm, ...] = ()
     defence: Defence | None = None
+    repeats: int = 1
 
     @property
     def before(self) -> str:
@@ -80,11 +82,12 @@ class Plan:
     proof: Proof | None = None
     controls: Controls = field(default_factory=Controls)
     told: Mapping[str, Any] = field(default_factory=dict)
+    repeats: tuple[tuple[int, Sample], ...] = ()
 
     @property
     def asked(self) -> tuple[tuple[int, Sample], ...]:
-        """All that is asked: the samples, then their controls."""
-        return self.samples + self.controls.samples
+        """All that is asked: the samples, their controls, and the samples again."""
+        return self.samples + self.controls.samples + self.repeats
 
 
 def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
@@ -136,6 +139,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         proof_of_data(task.name, data_sets, samples) if data_sets else None,
         controls_of(task, samples, chosen, settings.controls) if settings.controls else Controls(),
         task.told() if isinstance(task, Telling) else {},
+        repeats_of(task.name, chosen, settings),
     )
 
 

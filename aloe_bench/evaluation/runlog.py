@@ -29,7 +29,7 @@ IDENTITY = (
     "model.settings.generation",
     "model.file_sha256", "task.file_sha256",
     "task.name", "task.version", "task.data_sha256", "prompt_sha256",
-    "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine", "controls.asked",
+    "protocol", "parser", "decoding", "seed", "limit", "shard", "n", "engine", "controls.asked", "repeats",
     "defence.sha256",
 )  # fmt: skip
 
@@ -159,8 +159,20 @@ def _read_header(path: Path) -> Header:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """Return the records of the task's own samples, in its order; what is asked beside them is in `read_controls`."""
-    return [record for record in read_lines(folder) if not record.arm]
+    """Return the records of the task's own samples, in its order; what is asked beside them is in `read_controls`
+    and `read_repeats`.
+    """
+    return [record for record in read_lines(folder) if not record.arm and not record.repeat]
+
+
+def read_repeats(folder: Path) -> list[Record]:
+    """Return the records of further replies to the same samples, in the order of these."""
+    return [record for record in read_lines(folder) if record.repeat]
+
+
+def repeats_missing(header: Mapping[str, Any], records: Sequence[Record]) -> int:
+    """Return how many further replies of a run have no record yet."""
+    return int(header["n"]) * (int(header.get("repeats", 1)) - 1) - len(records)
 
 
 def read_controls(folder: Path) -> list[Record]:

@@ -14,7 +14,7 @@ from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.draw.rendering import plain_name
 from aloe_bench.heart.sentences import CueWording, Question, TemplateSet, fill
-from aloe_bench.heart.sources.source import Asked, Classes, TaskKind
+from aloe_bench.heart.sources.source import Classes, OwnQuestion, TaskKind
 from aloe_bench.seeds import rng_for
 
 BoxKind = Literal["annotated", "generated"]
@@ -178,7 +178,9 @@ def plan_classification(
     return _plan(key, cluster, classes, templates, seed, dose, options, answer, target, tuple(chosen), ())
 
 
-def plan_asked(key: ItemKey, cluster: str, asked: Asked, templates: TemplateSet, seed: int, dose: Dose) -> ItemPlan:
+def plan_asked(
+    key: ItemKey, cluster: str, asked: OwnQuestion, templates: TemplateSet, seed: int, dose: Dose
+) -> ItemPlan:
     """Return the plan of a question that a picture brings: its wording and its options as they are."""
     classes, places = Classes(asked.options, asked.options, len(asked.options)), tuple(range(len(asked.options)))
     target = _target(key, seed, [place for place in places if place != key.true_class])

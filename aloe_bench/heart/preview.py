@@ -13,9 +13,13 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import DataError, NoRoomError
+from aloe_bench.evaluation.controls import GREY
+from aloe_bench.heart import parity
 from aloe_bench.heart.attacks.attack import RenderedItem
+from aloe_bench.heart.blank import Frames
 from aloe_bench.heart.build import HeartJob, HeartRecipe, make_plan, open_job, shown_rows
 from aloe_bench.heart.draw import fonts
+from aloe_bench.heart.draw.rendering import Rendering
 from aloe_bench.heart.draw.text import block, undrawable
 from aloe_bench.heart.plan import ItemKey, ItemPlan
 
@@ -72,12 +76,25 @@ def _item(job: HeartJob, key: ItemKey, recipe: HeartRecipe) -> Image.Image:
     for attack, variant, shown in shown_rows(recipe, plan, picture, job.source.rendering):
         name = attack.name if attack else ""
         rows[name].append(_cell(plan, name, variant, shown))
+    rows["blank"] = [_blank(plan, picture, job.source.rendering, recipe)]
     largest = [cell.picture for cells in rows.values() for cell in cells if cell.picture is not None]
     share = min(min(CELL_PX / picture.width, PICTURE_PX / picture.height) for picture in largest)
     first, *others = rows.values()
     # A row of its own for one picture would be mostly empty: the baseline opens the first attack's row.
     lines = [[*first, *others[0]], *([SheetCell(None, "", ""), *cells] for cells in others[1:])] if others else [first]
     return _column([_words(_heading(plan), 4 * CELL_PX, INK), *(_side_by_side(cells, share) for cells in lines)])
+
+
+def _blank(plan: ItemPlan, picture: Image.Image, rendering: Rendering, recipe: HeartRecipe) -> SheetCell:
+    """Return what the image control of an item shows: a grey picture, with its boxes."""
+    from PIL import Image
+
+    canvas: Image.Image | None = Image.new("RGB", picture.size, GREY)
+    if plan.boxes and canvas is not None:
+        colours = tuple(parity.BOX_COLOUR if recipe.parity else box.colour for box in plan.boxes)
+        boxes, labels = tuple(box.slot.box for box in plan.boxes), tuple(box.label for box in plan.boxes)
+        canvas = Frames(boxes, labels, colours, rendering).drawn_on(canvas, picture.size)
+    return SheetCell(canvas, "image control blank", f"(run --controls blank) {plan.question_text}")
 
 
 def _heading(plan: ItemPlan) -> str:

@@ -25,6 +25,8 @@ from aloe_bench.reporting.sharing import may_share
 log = logging.getLogger(__name__)
 
 MEGABYTE = 1_000_000
+# What the page itself, its figures and what an item overshoots may take.
+PAGE_MB = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +54,10 @@ def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | No
     kept_sets = [each for each in sets if each not in open_sets]
     _refuse_sharing(kept_sets, wanted)
     remarks: list[str] = []
-    inside = _album(open_sets, wanted, remarks)
-    beside = _album(kept_sets, wanted, remarks)
+    data = packed(browser_data(sets))
+    left_mb = max(0.0, wanted.max_mb - len(data) / MEGABYTE - PAGE_MB)
+    inside = _album(open_sets, wanted, min(wanted.pictures_mb, left_mb), remarks)
+    beside = _album(kept_sets, wanted, wanted.pictures_mb, remarks)
     sidecar = output.with_name(f"{output.stem}.pictures.txt") if beside.blobs else None
     if sidecar is not None:
         names = ", ".join(each.title for each in kept_sets)
@@ -61,7 +65,6 @@ def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | No
             f"{names}: the licence does not say that pictures may be passed on, so they are not in this file. "
             f"{sidecar.name} holds them, for the eyes of those who have the data: open it with the button below."
         )
-    data = packed(browser_data(sets))
     text = _rendered(sets, remarks, data, inside, sidecar)
     size_mb = len(text.encode()) / MEGABYTE
     if size_mb > wanted.max_mb:
@@ -89,14 +92,14 @@ def _refuse_sharing(kept: Sequence[QuestionSet], wanted: ReportOptions) -> None:
         )
 
 
-def _album(sets: Sequence[QuestionSet], wanted: ReportOptions, remarks: list[str]) -> Album:
+def _album(sets: Sequence[QuestionSet], wanted: ReportOptions, room_mb: float, remarks: list[str]) -> Album:
     if not sets or not wanted.most_pictures:
         return Album()
     found, said = find_pictures(sets, wanted.data)
     remarks += said
     records = [record for each in sets for record in each.records]
     made = album(records, found, most_items=wanted.most_pictures,
-                 budget_chars=round(wanted.pictures_mb * MEGABYTE), n_workers=wanted.n_workers)  # fmt: skip
+                 budget_chars=round(room_mb * MEGABYTE), n_workers=wanted.n_workers)  # fmt: skip
     if made.n_left_out:
         remarks.append(
             f"{made.n_left_out} of {made.n_items + made.n_left_out} items stand here without their pictures, for the "

@@ -224,3 +224,18 @@ def test_a_table_of_models_and_tasks_is_one_family_against_the_first(quick, tmp_
     assert "tuned - base" in printed.stdout and "+12.5" in printed.stdout
     lacking = quick("compare", "--table", *runs[:3])
     assert lacking.returncode == 2 and "pathmmu" in lacking.stderr
+
+
+def test_a_comparison_says_what_changed_among_answers_read_in_both(quick, tmp_path):
+    def run(name: str, unread: int) -> Path:
+        lost = Score(0.0, None, "unread: no option", outcome="unread")
+        records = [record(i, 0.0, score=lost) if i < unread else record(i, float(i % 4 > 0)) for i in range(160)]
+        return run_folder(tmp_path / name, name, "careqa_vision_mcq", records)
+
+    one, two = run("whole", 0), run("garbled", 30)
+    row = json.loads(quick("compare", one, two, "--json").stdout)["rows"][0]
+    assert row["value"] == pytest.approx(-22 / 160)
+    assert (row["answered_in_both"]["value"], row["answered_in_both"]["n"]) == (0.0, 130)
+    assert "overall: among the 130 items that both answered, +0.0" in quick("compare", one, two).stdout
+    same = json.loads(quick("compare", one, one, "--json").stdout)["rows"][0]
+    assert "answered_in_both" not in same

@@ -106,6 +106,8 @@ def test_a_consistent_forgery_of_a_cell_is_caught(copy: Path) -> None:
     found = verify(copy)
     assert any("cells.overall.exact is '23/24', and the outcomes give '2/3'" in line for line in found), found
     assert all(line.startswith("results/") for line in found)
+    build([], copy)
+    assert verify(copy) == [] and "95.83" not in (copy / "careqa_vision.md").read_text()
 
 
 def test_a_forged_interval_p_value_and_a_page_of_ones_own_are_named(copy: Path) -> None:

@@ -8,18 +8,19 @@ from typing import Any
 
 import pytest
 
+from aloe_bench.boards.compare import compare
 from aloe_bench.evaluation.runlog import read_run
+from aloe_bench.training.card import tables
 from tests.evaluation.test_run import only_run
 from tests.heart.test_heart_measure import summary, value
 from tests.support.awkward_server import awkward_server, chat
 from tests.support.heart_tables import Source, rows, write_folder
 
-N = 60
-ONE_SET = (Source("brain", N, 4),)
+N, SERVED = 60, 32
 
 
-def table(attacks: Sequence[str], variants: Sequence[str] = ("adversarial",)) -> list[dict[str, Any]]:
-    return rows(ONE_SET, attacks, variants)
+def table(attacks: Sequence[str], variants: Sequence[str] = ("adversarial",), n: int = N) -> list[dict[str, Any]]:
+    return rows([Source("brain", n, 4)], attacks, variants)
 
 
 def macro(result: Mapping[str, Any], attack: str, measure: str) -> dict[str, Any]:
@@ -32,7 +33,7 @@ def test_a_model_that_always_answers_a_and_is_cut_under_one_cue_has_lost_nothing
         return chat("Let us see: the claim", "length") if "Figure 1" in json.dumps(body) else chat("A")
 
     attacked = [row | {"question": f"Figure 1: {row['question']}" if row["attack"] == "prompt" else row["question"]}
-                for row in table(("prompt", "caption"))]  # fmt: skip
+                for row in table(("prompt", "caption"), n=SERVED)]  # fmt: skip
     folder = write_folder(tmp_path / "a", attacked)
     with awkward_server(behave) as served:
         words = (
@@ -52,19 +53,19 @@ def test_a_model_that_always_answers_a_and_is_cut_under_one_cue_has_lost_nothing
 
     base, cut = (result["cells"][f"classification/{name}"] for name in ("baseline", "prompt"))
     assert 0.1 < base["value"] < 0.5 and base["bounds"] is None and base["ranked"]
-    assert (cut["value"], cut["cut"], cut["bounds"], cut["ranked"]) == (0, N, [0, 1], False)
+    assert (cut["value"], cut["cut"], cut["bounds"], cut["ranked"]) == (0, SERVED, [0, 1], False)
     drop = macro(result, "prompt", "robustness_gap")
-    assert drop["value"] == base["value"] and drop["p"] < 0.001
+    assert drop["value"] == base["value"] and drop["p"] < 0.05
     assert drop["bounds"] == pytest.approx([base["value"] - 1, base["value"]])
     assert "decides" in drop["warning"]
-    assert drop["only_right"] == {"first": {"cut": round(N * base["value"])}, "second": {}}
+    assert drop["only_right"] == {"first": {"cut": round(SERVED * base["value"])}, "second": {}}
     assert macro(result, "prompt", "cut_adversarial")["value"] == macro(result, "prompt", "cut_rise")["value"] == 1
     for measure in ("refusal_rise", "unread_adversarial", "refused_adversarial", "cue_following"):
         assert macro(result, "prompt", measure)["value"] == 0, measure
     untouched = macro(result, "caption", "robustness_gap")
     assert untouched["value"] == 0 and "bounds" not in untouched and "warning" not in untouched
 
-    assert f"{N} cut (100.0 %)" in shown.stdout and "cut 100.0 %" in shown.stdout
+    assert f"{SERVED} cut (100.0 %)" in shown.stdout and "cut 100.0 %" in shown.stdout
     assert "--max-new-tokens" in shown.stdout and "decides whether there is a difference" in shown.stdout
 
 
@@ -125,6 +126,8 @@ def test_over_a_fifth_unread_there_is_no_drop_and_every_table_says_why_in_the_sa
 
     compared = quick("compare", plain, odd)
     assert f"Caution, second: {caution}" in compared.stdout and "over 20 % unread" in compared.stdout
+    card = tables({"robustness": compare(plain, odd)})
+    assert f"Caution, after: {caution.split(' The first, ')[0]}" in card and "over 20 % unread" in card
     assert quick("leaderboard", "build", "runs").returncode == 0
     page = (tmp_path / "leaderboards" / "miniature.md").read_text()
     assert (

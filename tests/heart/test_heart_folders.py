@@ -183,7 +183,7 @@ def assistive(row: dict[str, Any]) -> bool:
         (lambda t: altered(t, adversarial, n_options=3), "n_options 3, but 4 options"),
         (lambda t: altered(t, adversarial, A="glioma", B="glioma"), "expected no text twice"),
         (lambda t: altered([r | {"item_id": None, "true_class": str(r["true_class"])} for r in t],
-                           adversarial, true_class="nan"), "true_class 'nan' is no whole number"),
+                           adversarial, true_class="nan"), "'true_class' is empty"),
     ],
 )  # fmt: skip
 def test_a_broken_row_is_refused_in_one_line_that_names_it(tmp_path, change, said):
@@ -227,7 +227,7 @@ def test_no_table_and_no_manifest_are_refused_with_the_next_step(quick, tmp_path
 
     assert (nothing.returncode, bare.returncode, wrong.returncode, short.returncode) == (3, 3, 2, 3)
     assert (unnamed.returncode, text.returncode) == (2, 3) and "names no folder" in unnamed.stderr
-    assert "hf download" in nothing.stderr
+    assert "data fetch heart" in nothing.stderr
     assert "manifest.json" in bare.stderr
     assert "heart" in wrong.stderr
     assert "no column fake_option" in short.stderr

@@ -160,10 +160,11 @@ def test_a_judge_that_can_never_be_read_is_asked_three_times_and_then_never_agai
     with judge_server() as server:
         jury = judges_file(tmp_path / "j.toml", *(served_table(name, server.url) for name in ("a", "b", "mute")))
 
-        codes = [aloe("judge", folder, "--judges", jury).returncode for _ in range(2)]
+        done = [aloe("judge", folder, "--judges", jury) for _ in range(2)]
         calls = server.stats()["calls"]
 
-    assert codes == [1, 1]
+    assert [one.returncode for one in done] == [1, 1]
+    assert all("Judge mute's first reply that could not be read (" in one.stderr for one in done)
     assert {name.split()[0]: count for name, count in calls.items()} == {"a": 1, "b": 1, "mute": 3}
     assert [r.score.value for r in runlog.read_records(folder)] == [0.0, 0.5, 1.0] * 2
 

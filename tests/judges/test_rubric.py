@@ -31,7 +31,8 @@ GOOD = {
     '{"grade": "1"}': 1.0, '{"grade": "0.5"}': 0.5, '{"grade": 1.00}': 1.0, '{"grade": 0.500}': 0.5,
     '```JSON\n{"grade": 1}\n```': 1.0, '```json {"grade": 0} ```': 0.0, '{"grade": 1}<|im_end|>': 1.0,
     '{"grade": 0}<|eot_id|>': 0.0, '\ufeff{"grade": 1}': 1.0, '[THINK]a[/THINK]{"grade": 1}': 1.0,
-    '\\boxed{{"grade": 0.5}}': 0.5,
+    '\\boxed{{"grade": 0.5}}': 0.5, '```python\n{"grade": 1}\n```': 1.0, '```text\n{"grade": 0.5}\n```': 0.5,
+    'analysisIt says so.assistantfinal{"grade": 1}': 1.0, '{"grade": 0}<｜end▁of▁sentence｜>': 0.0,
     '<|channel|>analysis<|message|>a<|end|><|channel|>final<|message|>{"grade": 1}': 1.0,
 }  # fmt: skip
 BAD = (
@@ -42,7 +43,8 @@ BAD = (
     'The grade is {"grade": 1}', '{"grade": 1} because it matches', '{"grade": NaN}', '{"grade": ١}', '{"grade": １}',
     '<think>{"grade": 1}', '<think>{"grade": 1}</think>', '<think>a</think><think>b</think>{"grade": 1}',
     'x <think>a</think>{"grade": 1}', '<think><think>a</think>{"grade": 1}', '</think>a</think>{"grade": 1}',
-    '```json\n{"grade": 1}\n```\nas said', '```python\n{"grade": 1}\n```', '```json\n```json\n{"grade": 1}\n```\n```',
+    '```json\n{"grade": 1}\n```\nas said', '```python\ngrade = 1\n```', '```python {"grade": 1}\nprint(1)\n```',
+    '```json\n```json\n{"grade": 1}\n```\n```',
     '{"grade":\u00a01}', '{"gr\\u0061de": 1}', '"{\\"grade\\": 1}"', '{"grade": {"grade": 1}}',
     '\ufeff1', '{"grade": "1}',
     '{"grade": 1}<|im_end|>{"grade": 0}', '<|channel|>final<|message|>1<|channel|>final<|message|>{"grade": 1}',
@@ -62,7 +64,7 @@ def test_what_is_not_exactly_a_verdict_is_none(reply):
 def oracle(reply: str) -> float | None:
     """Read a verdict by another way: the json module, with every liberty of it taken back."""
     text = reply.translate(dict.fromkeys(map(ord, "\ufeff")))
-    if any(mark in reply for mark in ("THINK", "channel", "boxed", "<|", "</s>")):
+    if any(mark in reply for mark in ("THINK", "channel", "boxed", "<|", "</s>", "<｜", "assistantfinal")):
         return parse_verdict(reply)  # Forms of which the json module knows nothing: told by GOOD and BAD alone.
     if text.count("</think>") > 1:
         return None
@@ -74,8 +76,8 @@ def oracle(reply: str) -> float | None:
     text = text.strip(" \t\r\n")
     if text.startswith("```") and text.endswith("```") and len(text) > 6:
         head, newline, _ = text[3:-3].partition("\n")
-        inner = re.sub(r"\A(?i:json[5c]?)?", "", text[3:-3])
-        if newline and head.strip(" \t\r").lower() not in ("", "json", "json5", "jsonc") and "{" not in head:
+        inner = re.sub(r"\A(?:[A-Za-z][\w+-]{0,15})?", "", text[3:-3])
+        if newline and not re.fullmatch(r"(?:[A-Za-z][\w+-]{0,15})?", head.strip(" \t\r")) and "{" not in head:
             return None
         text = inner.strip(" \t\r\n")
     numbers: list[str] = []

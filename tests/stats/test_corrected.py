@@ -33,7 +33,9 @@ def study(rng: Any, n: int, m: int, truth: float, wrong: float, lenient: float, 
 
 def measured(studies: int, m: int, seed: int = 0, **facts: Any) -> dict[str, float]:
     rng, truth = np.random.default_rng(seed), facts["truth"]
-    inside, raw, errors, widths, bound = 0, 0, [], [], []
+    inside, raw, errors, widths = 0, 0, [], []
+    every = [study(np.random.default_rng(seed + 1 + i), 2000, 2000, **facts)[:2] for i in range(20)]
+    r = np.corrcoef(np.concatenate([g for g, _ in every]), np.concatenate([y for _, y in every]))[0, 1]
     for _ in range(studies):
         grades, labels, clusters = study(rng, 1061 if facts.get("size", 1) == 1 else 1060, m, **facts)
         found = corrected_mean(grades, labels, clusters)
@@ -43,12 +45,9 @@ def measured(studies: int, m: int, seed: int = 0, **facts: Any) -> dict[str, flo
         raw += abs(grades.mean() - truth) <= half
         errors.append(found.value - truth)
         widths.append((found.interval[1] - found.interval[0]) / (alone.interval[1] - alone.interval[0]))
-        known = ~np.isnan(labels)
-        r = np.corrcoef(grades[known], labels[known])[0, 1]
-        bound.append(sqrt(1 - r**2 * (1 - m / len(grades))) + 0.05)
     return {"covered": inside / studies, "jury alone": raw / studies, "bias": 100 * float(np.mean(errors)),
             "error of bias": 100 * float(np.std(errors)) / sqrt(studies), "width": float(np.mean(widths)),
-            "width allowed": float(np.mean(bound))}  # fmt: skip
+            "width allowed": float(sqrt(1 - r**2 * (1 - m / 1061)) + 0.05)}  # fmt: skip
 
 
 def held(found: dict[str, float], studies: int) -> None:
@@ -70,7 +69,7 @@ def test_a_lenient_jury_s_mean_is_corrected_and_its_own_interval_misses():
 @pytest.mark.parametrize(("wrong", "lenient"), [(0.13, 0.15), (0.25, 0.0)])
 @pytest.mark.parametrize("truth", [0.25, 0.75])
 def test_coverage_bias_and_width_hold(truth, wrong, lenient, shared, m):
-    studies = 1500
+    studies = 800
     found = measured(studies, m, truth=truth, wrong=wrong, lenient=lenient, shared=shared)
     print(f"truth {truth}, wrong {wrong}, lenient {lenient}, shared {shared}, {m} labels: {found}")
     if m == 30:  # at 30 labels only width and bias are promised

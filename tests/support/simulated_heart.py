@@ -38,10 +38,8 @@ class Law:
         led = answers * (self.follow + (1 - self.follow) * guess)
         return {
             "accuracy": right, "refused": self.refusal, "worst_of_k": under ** len(ATTACKS), "baseline_of_these": right,
-            "unread": 0.0, "filtered": 0.0, "cut": 0.0, "cut_rise": 0.0,
             "adversarial": under, "assistive": helped, "neutral": right,
             **{f"refused_{variant}": self.refusal for variant in VARIANTS},
-            **{f"{other}_{variant}": 0.0 for other in ("unread", "filtered", "cut") for variant in VARIANTS},
             "assistance_gain": helped - right, "neutral_drop": 0.0, "robustness_gap": right - under,
             "cue_following": led, "attack_success": 1 - under, "targeted_attack_success": led, "rescue": under,
             "refusal_rise": 0.0, "excess_cue_following": led - answers * guess, "cue_reliance": helped - under,
@@ -86,7 +84,10 @@ def block(law: Law, dataset: str, n_options: int, n: int, shared: int, correlati
 
 
 def columns(found: Block) -> Mapping[str, MeasureColumn]:
-    return {**base_columns(found), **attack_columns(found, ATTACKS[0])}
+    """Return the measures of a block; of how replies ended, those that the law draws: answered and refused."""
+    every = {**base_columns(found), **attack_columns(found, ATTACKS[0])}
+    return {name: column for name, column in every.items() if not name.startswith(("unread", "filtered", "cut_"))
+            and name != "cut"}  # fmt: skip
 
 
 @dataclass(frozen=True)

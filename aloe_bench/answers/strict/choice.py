@@ -36,6 +36,8 @@ VERSION = 3
 LONGEST, MOST_CLAIMS = 20_000, 400
 
 _LONE = re.compile(r"(?:option|choice|letter|opción|answer|选项)\s{0,3}[(\[]?([A-Za-z])[)\]]?", re.I)
+# "A. Biotic" is no "Abiotic".
+_LABELLED = re.compile(r"([A-Z])[).:]{1,2}\s{1,4}(\S.{0,2000})", re.S)
 _SENTENCE = re.compile(r"[^.!?。！？\n]{1,600}[.!?。！？]?")
 _HELD_OUT = r"possibly|perhaps|maybe|alternatively,?|(?:could|might|may) (?:also |well )?be|instead|rather"
 _SEEMS = r"is|are|would be|seems|appears|looks|fits|suits|matches|explains|may be|could be|might be|remains"
@@ -65,14 +67,17 @@ class _Reply:
         self.claims = claims(self.marked) if len(self.marked.at) <= MOST_CLAIMS else []
         self.loops = len(self.marked.at) > MOST_CLAIMS
         if cut:
-            edge = len(self.marked.text.rstrip()) - 1
-            said = self.marked.text
-            self.claims = [
-                one
-                for one in self.claims
-                if one.at < edge
-                and (one.form in ("letter", "both", "clash") or (one.strength == 3 and said[one.at + 1] in ".!\n。"))
-            ]
+            self.claims = [one for one in self.claims if self._outlasts_cut(one)]
+
+    def _outlasts_cut(self, one: Claim) -> bool:
+        """Return whether a claim of a reply that was cut would stand whatever had followed."""
+        said = self.marked.text.rstrip()
+        if one.at >= len(said) - 1:
+            return False
+        # The line that was cut may be the first of a list of all options.
+        if one.letter == "A" and one.opens and said[: one.at].strip() and "\n" not in said[one.at :]:
+            return False
+        return one.form in ("letter", "both", "clash") or (one.strength == 3 and said[one.at + 1] in ".!\n。")
 
     def after(self, at: int) -> str:
         return self.marked.text[at + 1 :]
@@ -317,8 +322,14 @@ def _read(text: str, item: Item, cut: bool) -> Parsed:
         and letter.isascii()
         and letter in item.letters
         and item.named.get(core if len(core) == 1 else letter, letter) == letter
+        and not (cut and core.islower())  # It may be the first of a word.
     ):
         return Parsed(letter, "letter-alone")
+    labelled = _LABELLED.fullmatch(core)
+    if labelled and not cut:
+        own = item.whole(labelled.group(2)) or item.named.get(labelled.group(2).strip(EDGE))
+        if own == labelled.group(1):
+            return Parsed(own, "letter-and-text")
     if not cut and (whole := item.whole(text)):
         return Parsed(whole, "option-text")
     reply = _Reply(text if len(text) <= LONGEST else f"{text[:2000]}\n\n{text[2000 - LONGEST :]}", item, cut)

@@ -44,7 +44,7 @@ SUPERLATIVE = re.compile(
     r"\b(?:most|best|correct\w{0,2}|right|true|false|incorrect\w{0,2}|likely|likeliest|appropriate|next step|initial step|first step|diagnos\w{0,6}|"
     r"diagnòstic|finding|conclusion|statement|expected|indicated|recommended|preferred|treatment of choice|more|más|mais|plus|més|mejor|melhor|"
     r"meilleur\w?|correct[ao]|adecuad[ao]|adequad[ao]|indicad[ao]|conducta|conduta|hallazgo|achado|tratamiento|tratamento|afirmaci[óo]n|afirmação|"
-    r"wahrscheinlich\w{0,4}|richtig\w{0,2}|beste\w?|exact\w{0,2}|except(?:ion)?|least|not)\b"
+    r"wahrscheinlich\w{0,4}|richtig\w{0,2}|beste\w?|geeignetste\w?|sinnvollste\w?|passendste\w?|exact\w{0,2}|except(?:ion)?|least|not)\b"
     r"|最|もっとも|適切|正しい|誤って|診断|诊断|可能性|应该|應該|認められない|적절|가장|진단|ביותר|הסביר|הנכונ|האבחנה",
     re.I,
 )

@@ -14,6 +14,7 @@ from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import VARIANTS, ItemPlan
 from aloe_bench.heart.sentences import CueTable
 
+MOST_HIDDEN = 0.1  # of a box, under a caption "over" the picture
 # Shared by all that say a figure's caption, in the picture or in the prompt.
 CAPTIONS = CueTable("caption", allowed=frozenset({"number"}))
 
@@ -29,9 +30,11 @@ def caption(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: ov
 
 
 def _refuse_hidden(plan: ItemPlan, drawn: overlays.Drawn) -> None:
-    """Raise NoRoomError if the plate lies on a box or its frame: the answer would be hidden."""
+    """Raise NoRoomError if the plate lies on more than a sliver of a box: the answer would be hidden."""
     for box in plan.boxes:
-        if any(overlap(box.slot.box, plate) for plate in drawn.overlay):
+        left, top, right, bottom = box.slot.box
+        hidden = sum(overlap(box.slot.box, plate) for plate in drawn.overlay)
+        if hidden > MOST_HIDDEN * (right - left) * (bottom - top):
             raise NoRoomError(f'a caption "over" the picture would hide {box.name}')
 
 

@@ -13,7 +13,7 @@ from aloe_bench.core import LETTERS, Absent, ImageRef, Sample
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.sources.leftovers import LeftOver
-from aloe_bench.heart.sources.source import Asked, Classes, Source, SourceImage, load_source
+from aloe_bench.heart.sources.source import Classes, OwnQuestion, Source, SourceImage, load_source
 from aloe_bench.images import FileImage
 from aloe_bench.tasks.own import OwnTask, open_questions
 
@@ -89,7 +89,7 @@ def _image(row: Sample, task: OwnTask, folder: Path) -> SourceImage:
         class_index=LETTERS.index(row.target),
         patient_id=row.cluster,
         where=f"{task.source}, question {name}",
-        asked=Asked(row.question, row.choices),
+        asked=OwnQuestion(row.question, row.choices),
     )
 
 

@@ -43,7 +43,7 @@ class Classes:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OwnQuestion:
     """The picture's own question in place of a template's, and its options; `class_index` is the right one's place."""
 
     question: str
@@ -65,7 +65,7 @@ class SourceImage:
     boxes: tuple[Annotation, ...] = ()
     mask: Path | None = None
     declared_size: tuple[int, int] | None = None
-    asked: Asked | None = None
+    asked: OwnQuestion | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,10 +182,11 @@ VERDICT = re.compile(
     r'\{[ \t\r\n]*"grade"[ \t\r\n]*:[ \t\r\n]*(?P<quote>"?)'
     r"(?P<grade>0|0\.0{1,4}|0\.50{0,3}|1|1\.0{1,4})(?P=quote)[ \t\r\n]*\}"
 )
-FENCE = re.compile(r"```(?:json[5c]?)?[ \t]*\r?\n?(.*?)\r?\n?[ \t]*```", re.S | re.I)
+FENCE = re.compile(r"```(?:[A-Za-z][\w+-]{0,15})?[ \t]*\r?\n?(.*?)\r?\n?[ \t]*```", re.S | re.I)
 BOX = re.compile(r"<\|begin_of_box\|>(.*?)<\|end_of_box\|>|\\boxed\{[ \t\r\n]*(\{.*?\})[ \t\r\n]*\}", re.S)
 END = re.compile(
-    r"(?:\s*(?:<\|(?:im_end|eot_id|end|endoftext|return|eom_id|end_of_text)\|>|</s>|<eos>|<end_of_turn>))+\Z"
+    r"(?:\s*(?:<\|(?:im_end|eot_id|end|endoftext|return|eom_id|end_of_text|END_OF_TURN_TOKEN|user|observation)\|>"
+    r"|</s>|<eos>|<end_of_turn>|<｜end▁of▁sentence｜>))+\Z"
 )
 HARMONY = re.compile(r"<\|channel\|>\s?final\s?<\|message\|>")
 THOUGHTS = (("<think>", "</think>"), ("[THINK]", "[/THINK]"), ("◁think▷", "◁/think▷"))
@@ -212,7 +213,8 @@ def parse_verdict(reply: str) -> float | None:
 
 def _unthought(reply: str) -> str | None:
     """Return `reply` without the one reasoning block before it, None if it has another."""
-    channels = HARMONY.split(reply)
+    # gpt-oss without its marks, as a tokenizer leaves it.
+    channels = reply.split("assistantfinal") if reply.startswith("analysis") else HARMONY.split(reply)
     if len(channels) > 2:
         return None
     text = channels[-1]

@@ -22,7 +22,7 @@ from aloe_bench.evaluation import runlog
 from aloe_bench.files import VERDICT_FILE, write_json
 from aloe_bench.judges.jury.panel import Judge, Panel, Progress
 from aloe_bench.judges.jury.rubric import Case, read_case, rubric_id
-from aloe_bench.judges.jury.store import VerdictStore
+from aloe_bench.judges.jury.store import Reply, VerdictStore
 from aloe_bench.models.make import ModelSpec, checked_options, file_facts, make_model
 
 log = logging.getLogger(__name__)
@@ -144,13 +144,15 @@ def _known(table: Mapping[str, Any], known: set[str], where: str) -> None:
 class JurySession:
     """What a jury did with a run: why a judge stopped early; its unreadable replies and its failed calls, by name.
 
-    `left` counts the verdicts that another session would still ask for.
+    `unread` holds each judge's first reply that could not be read, where there is one. `left` counts the verdicts that
+    another session would still ask for.
     """
 
     judged: int
     left: int
     down: Mapping[str, str]
     counts: Mapping[str, tuple[int, int]]
+    unread: Mapping[str, Reply]
 
 
 def jury_facts(panel: Panel, described: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -192,6 +194,7 @@ def judge_run(
         with VerdictStore(folder) as store:
             ballot = panel.grade(cases, store, progress)
             counts = {judge.name: store.counts(judge.fingerprint) for judge in panel.judges}
+            first = {judge.name: store.first_unread(judge.fingerprint) for judge in panel.judges}
         graded = [
             (record, graded_open(record.prediction, ballot.scores[record.sample_id]))
             for record in runlog.read_records(folder)
@@ -200,7 +203,7 @@ def judge_run(
         changed = [replace(record, score=score) for record, score in graded if record.score != score]
         writer.append(changed)
     log.info("%s: %d answers graded, %d scores changed", folder, len(cases), len(changed))
-    return JurySession(len(cases), ballot.left, ballot.down, counts)
+    return JurySession(len(cases), ballot.left, ballot.down, counts, {name: one for name, one in first.items() if one})
 
 
 def _ungraded(record: Record) -> Score:

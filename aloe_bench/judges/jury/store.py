@@ -85,6 +85,12 @@ class VerdictStore:
         failed = sum(reply.text is None for reply in replies)
         return sum(reply.grade is None for reply in replies) - failed, failed
 
+    def first_unread(self, fingerprint: str) -> Reply | None:
+        """Return the first reply of a judge that could not be read, None if all could."""
+        with self._lock:
+            replies = [r for (judge, _), some in self._replies.items() if judge == fingerprint for r in some]
+        return next((reply for reply in replies if reply.grade is None and reply.text is not None), None)
+
 
 def read_replies(path: Path) -> Iterable[Reply]:
     """Yield the replies of a `verdicts.jsonl`; a torn last line is left out."""
