@@ -180,7 +180,7 @@ class NewFolder:
     def _remove_leftovers(self) -> None:
         for path in self._output.parent.glob(f"{_escaped(self._mark)}*"):
             found = re.fullmatch(r"(\d+)", path.name.removeprefix(self._mark))
-            if found and not _alive(int(found[1])):
+            if found and not alive(int(found[1])):
                 shutil.rmtree(path, ignore_errors=True)
 
 
@@ -192,7 +192,8 @@ def _escaped(text: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", text)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Return whether a process of this number runs on this machine."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

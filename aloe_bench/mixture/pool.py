@@ -17,13 +17,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aloe_bench.errors import DataError, UsageError
-from aloe_bench.files import write_json
+from aloe_bench.files import alive, write_json
 from aloe_bench.training.data.filters import Reason
 from aloe_bench.training.data.schema import Conversation, from_json
 
@@ -59,6 +60,13 @@ class Pool:
     """The folder of a pool."""
 
     folder: Path
+
+    def sweep(self) -> None:
+        """Remove the half-written files that killed processes left."""
+        for path in self.folder.rglob(".*.tmp"):
+            found = re.search(r"\.(\d+)\.tmp$", path.name)
+            if found and not alive(int(found[1])):
+                path.unlink(missing_ok=True)
 
     def facts(self) -> dict[str, Any]:
         """Return pool.json. Raises DataError if the folder is no pool."""

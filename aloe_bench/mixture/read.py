@@ -92,6 +92,7 @@ def read_sources(
     if len(asked["sources"]) < len(sources):
         raise DataError("two sources have one name; give each mapping its own.")
     _claim(pool, asked)
+    pool.sweep()
     for mapping, root in sources:
         _link(pool.folder / IMAGES / mapping.name, root)
     return pool.step("read", {"sources": text_sha256(asked)}, lambda _: _read(jobs, sources, seed, workers, report))
