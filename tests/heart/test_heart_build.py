@@ -82,7 +82,7 @@ def test_a_third_of_the_items_are_the_same_rows_and_pictures(usual: tuple[Path, 
     part = made(tmp_path / "out", "--source", usual[0], "--limit", 4, "--workers", 1)
     rows = rows_of(part)
     whole = {(row["item_id"], row["attack"], row["variant"]): row for row in rows_of(usual[1])}
-    assert len(rows) == 4 * 10 + 4 * 13
+    assert len(rows) == 4 * 14 + 4 * 17
     assert all(whole[row["item_id"], row["attack"], row["variant"]] == row for row in rows)
     assert (files_of(part / "images").items()) <= files_of(usual[1] / "images").items()
 
@@ -102,7 +102,7 @@ def test_another_dataset_in_the_same_table_changes_no_row(usual: tuple[Path, Pat
     other = write_source(tmp_path / "other", 3, toml=TOML.replace('"tiny"', '"another"'))
     both = made(tmp_path / "out", "--source", usual[0], "--source", other, "--workers", 1)
     assert rows_of(both) == rows_of(usual[1])
-    assert len(rows_of(both, "another")) == 3 * 10 + 4 * 13 - 2 * 13
+    assert len(rows_of(both, "another")) == 3 * 14 + 2 * 17
 
 
 def test_fewer_attacks_give_the_same_rows_of_those_left(usual: tuple[Path, Path], tmp_path: Path) -> None:
@@ -136,7 +136,8 @@ def test_embedded_pictures_are_the_same_and_datasets_decodes_both_forms(
 ) -> None:
     datasets = pytest.importorskip("datasets", reason="the extra train brings it")
     embedded = made(tmp_path / "out", "--source", usual[0], "--embed", "--workers", 1)
-    assert sorted(path.name for path in embedded.iterdir()) == ["dropped.csv", "heart.parquet", "manifest.json"]
+    kept = ["dropped.csv", "heart.parquet", "manifest.json", "places.json"]
+    assert sorted(path.name for path in embedded.iterdir()) == kept
     paths, bytes_ = (
         datasets.load_dataset(
             "parquet",
