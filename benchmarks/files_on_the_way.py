@@ -25,7 +25,7 @@ PACKAGE = Path(aloe_bench.__file__).parent
 MINI = ROOT / "tests" / "data" / "careqa_mini"
 WORDINGS = PACKAGE / "miniature" / "templates" / "training.toml"
 JUDGES = ROOT / "tests" / "data" / "judges_mini.toml"
-# At most, so that the way of an item stays one that can be read. When the rooms were made it was 33, 38, 34 and 41; since
+# At most, so that the way of an item can be read. When the rooms were made it was 33, 38, 34 and 41; since
 # then came how a reply ends, which data are verified, what a picture file is, users' tables, and what boxes give away.
 MOST = {"MCQ item": 39, "attacked item": 48, "open answer": 39, "AR row": 54}
 
