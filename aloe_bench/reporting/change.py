@@ -17,13 +17,14 @@ CHANGES: Mapping[str, str] = {
     "confused": "right without the cue, and turned to another wrong option",
     "wrong before": "wrong without the cue, and wrong with it",
     "wrong": "no cue was shown, and the answer is wrong",
-    "refused": "the model declined, or a filter stopped the question or the reply",
+    "refused": "the model declined to answer",
+    "filtered": "the provider's filter stopped the question or the reply",
     "cut": "the reply ended at the token limit before it named an option",
     "unread": "no option could be read from the reply; it counts as wrong",
     "failed": "the call failed, so there is no answer and no score",
     "not graded": "an open answer that no jury has graded",
 }
-_BY_OUTCOME = {"refused": "refused", "filtered": "refused", "cut": "cut", "unread": "unread", "failed": "failed"}
+_ENDS = ("refused", "filtered", "cut", "unread", "failed")
 
 
 def changes(records: Iterable[Record]) -> list[str]:
@@ -35,8 +36,8 @@ def changes(records: Iterable[Record]) -> list[str]:
 
 def _change(record: Record, base: Record | None) -> str:
     value, outcome = record.score.value, outcome_of(record)
-    if outcome in _BY_OUTCOME:
-        return _BY_OUTCOME[outcome]
+    if outcome in _ENDS:
+        return outcome
     if value is None:
         return "not graded"
     if base is None or base.score.value is None:

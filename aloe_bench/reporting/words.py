@@ -136,7 +136,7 @@ def _warnings(run: ReportedRun) -> list[str]:
     if header.get("absent"):
         found.append(f"{sum(header['absent'].values())} questions that the data name were missing.")
     words = changes(run.records)
-    for word in ("unread", "cut", "refused", "failed"):
+    for word in ("unread", "cut", "refused", "filtered", "failed"):
         count = words.count(word)
         if (word == "failed" and count) or count > UNREAD_TOO_OFTEN * len(words):
             found.append(f"{count} of {len(words)} replies are '{word}': {CHANGES[word]}.")
