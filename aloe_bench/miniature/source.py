@@ -97,8 +97,9 @@ def write_source(
             drawn = picture(modality, kind, (seed, split, number), difficulty)
             image_id = f"{modality}-{split}-{seed}-{number:05d}"
             drawn.image().save(new / "images" / f"{image_id}.png", compress_level=1)
+            noted = "" if drawn.box is None else _yolo(drawn.box)
+            (new / "annotations" / f"{image_id}.txt").write_text(noted, encoding="utf-8")
             if drawn.box is not None:
-                (new / "annotations" / f"{image_id}.txt").write_text(_yolo(drawn.box), encoding="utf-8")
                 mask.save(new / "masks" / f"{image_id}.png")
             rows.writerow((image_id, "" if kind == "boxed" else int(drawn.abnormal), split))
         (new / "labels.csv").write_text(labels.getvalue(), encoding="utf-8")

@@ -54,7 +54,8 @@ def _examples(page: str) -> list[tuple[str, str]]:
 
 
 def _prepared(folder: Path) -> dict[str, str]:
-    shutil.copytree(ROOT / "tests" / "data", folder / "tests" / "data")
+    for part in ("tests/data", "aloe_bench/miniature/templates"):
+        shutil.copytree(ROOT / part, folder / part)
     return {
         **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1", "ALOE_BENCH_ANNOTATE_PORT": "0",  # the page's own port may be taken here

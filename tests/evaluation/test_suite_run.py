@@ -81,6 +81,6 @@ def test_one_command_fills_all_ten_columns_with_the_tiny_checkpoint_and_outlives
         scores = [r.score.value for r in records if r.score.value is not None]
         assert len(scores) == len(records) > 0
         means[folder.parent.name] = 100 * sum(scores) / len(scores)
-    shown = [float(number(value).rstrip("†§")) for value in row[2:12]]
+    shown = [float(number(value).rstrip("†§¶◊°")) for value in row[2:12]]
     assert shown == pytest.approx([means[task] for task in registry.SUITES["medical"]], abs=0.0051)
     assert not [row for row in table_rows(tmp_path / "boards/medical.md") if row[0].startswith("tiny")]

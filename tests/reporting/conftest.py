@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from aloe_bench import ModelSpec, attack, evaluate
+from aloe_bench.miniature.loop import EVALUATION
 from aloe_bench.miniature.source import write_source
 
 
@@ -22,7 +23,7 @@ class Runs(NamedTuple):
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     folder = tmp_path_factory.mktemp("reported")
     source = write_source(folder / "source", "xray", 8)
-    attack(source, folder / "attacked")
+    attack(source, folder / "attacked", templates=str(EVALUATION))
     made = []
     for name, options in (
         ("base", {"accuracy": 0.9, "follow": 0.7}),

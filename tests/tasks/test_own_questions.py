@@ -210,7 +210,7 @@ def test_runs_on_one_s_own_file_have_cells_a_row_and_a_comparison(quick, tmp_pat
     assert quick("leaderboard", "build", "runs", "--output", "out").returncode == 0
 
     page = own_rows(tmp_path / "out/miniature.md")
-    assert "n 12, 6 clusters" in page["m"][2] and page["m"][3].startswith("**100.00**")
+    assert "12/12, 6 clusters" in page["m"][2] and page["m"][3].startswith("**100.00**")
     assert "part †" in page and page["part †"][2].split("<br>")[0].endswith("†")
     runs = [next((tmp_path / "runs" / name / "mcq-q").iterdir()) for name in ("m", "n")]
     compared = quick("compare", *runs)
@@ -221,7 +221,7 @@ def test_runs_on_one_s_own_file_have_cells_a_row_and_a_comparison(quick, tmp_pat
     assert quick("run", "--model", "mock", "--name", "m", "--tasks", "mcq:q.csv").returncode == 0
     assert quick("leaderboard", "build", "runs", "--output", "out").returncode == 0
     text = (tmp_path / "out/miniature.md").read_text()
-    assert text.count("## mcq-q, data ") == 2 and "n 12, 6 clusters" in text
+    assert text.count("## mcq-q, data ") == 2 and "12/12, 6 clusters" in text
 
 
 def test_shards_and_python_give_the_same_run(quick, tmp_path):

@@ -303,11 +303,12 @@ def _images(
     """Return the images of `labels`; `every` are those of other splits too, whose files are nobody's leftovers."""
     known, asked = [label.image_id for label in every], [label.image_id for label in labels]
     pictures = PictureFiles(root / "images", known, "picture", left)
-    masks = PictureFiles(root / "masks", known, "mask", left, asked)
+    notes = read_annotations(root, known, asked, reading, problems, left) if reading else None
+    boxed = [image_id for image_id in asked if notes and notes.boxes.get(image_id)]
+    masks = PictureFiles(root / "masks", known, "mask", left, boxed)
     for fault in (pictures.fault, masks.fault):
         if fault:
             problems.add("labels.csv", fault)
-    notes = read_annotations(root, known, asked, reading, problems, left) if reading else None
     images = []
     for label in labels:
         path = pictures.only(label.image_id, label.where, problems)
