@@ -23,11 +23,12 @@ from aloe_bench.cli.main import main
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(aloe_bench.__file__).parent
 MINI = ROOT / "tests" / "data" / "careqa_mini"
+SHORT = PACKAGE / "miniature" / "templates" / "evaluation.toml"
 WORDINGS = PACKAGE / "miniature" / "templates" / "training.toml"
 JUDGES = ROOT / "tests" / "data" / "judges_mini.toml"
 # At most, so that the way of an item can be read. When the rooms were made it was 33, 38, 34 and 41; since
 # then came how a reply ends, which data are verified, what a picture file is, users' tables, and what boxes give away.
-MOST = {"MCQ item": 39, "attacked item": 48, "open answer": 39, "AR row": 54}
+MOST = {"MCQ item": 40, "attacked item": 50, "open answer": 40, "AR row": 54}
 
 
 def ended(words: Sequence[object]) -> None:
@@ -68,7 +69,7 @@ def ways(folder: Path) -> dict[str, set[str]]:
     from aloe_bench.miniature.source import write_source
 
     write_source(folder / "source", "xray", 4)
-    ended(["attack", "--source", folder / "source", "--output", folder / "heart", "--workers", 1])
+    ended(["attack", "--source", folder / "source", "--output", folder / "heart", "--templates", SHORT, "--workers", 1])
     write_source(folder / "learnt", "xray", 4, 555, split="train")
     run = "run", "--model", "mock", "--allow-partial", "--data-root", MINI
     data = "train-ar", "--data-only", "--source", folder / "learnt", "--templates", WORDINGS, "--held-out", 0

@@ -14,6 +14,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from aloe_bench.evaluation.runlog import read_run
 from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
+from aloe_bench.miniature.loop import EVALUATION
 from aloe_bench.miniature.source import write_source
 from tests.support import suite_data as made
 from tests.support.many_rows import write_many_rows
@@ -279,7 +280,8 @@ def test_a_folder_that_is_no_checkpoint_ends_before_upstream_is_started(vlmeval,
 
 def test_a_heart_folder_goes_through_upstream(vlmeval, tmp_path):
     write_source(tmp_path / "source", "mri", pictures=6, seed=0)
-    assert vlmeval("attack", "--source", "source", "--output", "heart", "--workers", "1").returncode == 0
+    words = ("--templates", EVALUATION, "--output", "heart", "--workers", "1")
+    assert vlmeval("attack", "--source", "source", *words).returncode == 0
     done = vlmeval("vlmeval", "--data", "HEART", "--heart", "heart", "--model", "AlwaysB", "--output", "runs")
 
     assert done.returncode == 0, done.stderr
