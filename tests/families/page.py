@@ -1,0 +1,52 @@
+"""docs/models.md, from the table of tested families and the list of known models: `python -m tests.families.page`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aloe_bench.models.known import KnownModel, known_models
+from tests.families.table import FAMILIES
+
+PAGE = Path(__file__).parents[2] / "docs" / "models.md"
+HERE = {
+    "built-in": "hf, vllm",
+    "remote code": "hf with `--model-args trust_remote_code=true`, after you have read its code",
+    "LLaVA code": "not in this process; serve it with its own code and give `--base-url`",
+    "API": "by `--base-url`",
+}
+_HEAD = """\
+# Which models run where
+
+<!-- Written by `python -m tests.families.page`; do not edit by hand. -->
+
+No full-size model was at hand while aloe-bench was written: the table says how each is expected to load, by the
+classes that its configuration names. `aloe-bench doctor --model FOLDER` says it of the folder that you have, and what
+it needs.
+
+## The paper's models and judges
+
+| model | hub id | runs | note |
+|---|---|---|---|
+"""
+_FAMILIES = """
+## Families that are tested
+
+`make test-families` builds a tiny checkpoint of each with random weights and checks it against transformers' own
+processor and `generate`: prompt ids are equal, greedy replies are equal in every batch, option scores are those of
+forced decoding, the shared prefix changes nothing, and another picture changes the scores.
+
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    rows = "".join(map(_row, known_models()))
+    return f"{_HEAD}{rows}{_FAMILIES}{'; '.join(FAMILIES)}.\n"
+
+
+def _row(model: KnownModel) -> str:
+    return f"| {model.name} | {f'`{model.hub_id}`' if model.hub_id else '-'} | {HERE[model.code]} | {model.note} |\n"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
