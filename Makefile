@@ -20,7 +20,13 @@ $(VENV)/installed: pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,lm-eval,ray,dicom,dev,docs]'
 	touch $@
 
-demo: $(VENV)/installed
+# Less than the tests need: no lm-eval, no Ray, no tools of development.
+$(VENV)/demo: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,report]'
+	touch $@
+
+demo: $(VENV)/demo
 	rm -rf demo-output
 	$(BIN)/aloe-bench demo --output demo-output
 
