@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart.draw import fonts
-from aloe_bench.heart.draw.overlays import Drawn, Rendering, caption, legend, numbered_boxes, undrawable
+from aloe_bench.heart.draw.overlays import Drawn, Rendering, caption, labels_fit, legend, numbered_boxes, undrawable
+from aloe_bench.heart.draw.rendering import rgb
 from aloe_bench.images import open_image
 from aloe_bench.seeds import rng_for
 
@@ -158,21 +159,22 @@ def check_boxes(picture: Image.Image, boxes: list[Box], looks: Rendering) -> boo
     try:
         drawn = numbered_boxes(picture, boxes, names, looks.palette, looks)
     except NoRoomError:
-        assert min(picture.size) < 250
+        # Boxes lie anywhere here, over each other too: then no label may be nearest to its own.
+        assert not labels_fit(picture.size, boxes, names, looks)
         return False
     assert drawn.image.size == picture.size
     check_untouched(picture, drawn)
-    pixels = np.asarray(drawn.image.convert("L"), np.int64)
+    pixels = np.asarray(drawn.image.convert("RGB"))
     px, stroke = drawn.font_px, max(1, round(drawn.font_px / 10))
-    for name, (left, top, right, bottom) in zip(names, drawn.overlay[-4:], strict=True):
+    for name, colour, (left, top, right, bottom) in zip(names, looks.palette, drawn.overlay[-4:], strict=True):
         room = Image.new("L", (right - left + 4 * px, bottom - top + 4 * px), 128)
         pen = ImageDraw.Draw(room)
         pen.text((2 * px, 2 * px), name, 255, type_of(px), stroke_width=stroke, stroke_fill=0)
         ink = np.argwhere(np.asarray(room) != 128)
         (y0, x0), (y1, x1) = ink.min(axis=0), ink.max(axis=0) + 1
         assert x1 - x0 <= right - left and y1 - y0 <= bottom - top
-        white = int((np.asarray(room) == 255).sum())
-        assert (pixels[top:bottom, left:right] == 255).sum() >= white
+        full = int((np.asarray(room) == 255).sum())
+        assert (pixels[top:bottom, left:right] == rgb(colour)).all(axis=-1).sum() >= full  # in its frame's colour
     return True
 
 
