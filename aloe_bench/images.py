@@ -81,6 +81,7 @@ def _opened(data: bytes, name: str, max_pixels: int, window: Window | None) -> t
     try:
         with _pillow_limit_unheard(name, max_pixels):
             deep = deep_colours(image, data, lambda: _header(data, name, max_pixels))
+            # Pillow annotates `load` in some releases and not in others.
             image.load()  # type: ignore[no-untyped-call, unused-ignore]
             shown, ground = to_rgb(image, deep, name, window)
             if frames and is_flat(shown):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ def frames_of(row: HeartRow, manifest: Mapping[str, Any]) -> Frames | None:
     try:
         rendering = Rendering.from_toml({key: v for key, v in settings.items() if key in known}, row.where)
         boxes: dict[str, Any] = json.loads(info)
-        pixels = tuple(tuple(int(side) for side in box["pixels"]) for box in boxes.values())
+        pixels = tuple(_four(box["pixels"]) for box in boxes.values())
         colours = tuple(str(box["colour"]) for box in boxes.values())
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
@@ -61,4 +61,10 @@ def frames_of(row: HeartRow, manifest: Mapping[str, Any]) -> Frames | None:
     labels = ["" if name == by_colour else name for name, by_colour in zip(boxes, named, strict=True)]
     if manifest.get("parity"):
         colours = (parity.BOX_COLOUR,) * len(colours)
-    return Frames(pixels, tuple(labels), colours, rendering)  # type: ignore[arg-type]
+    return Frames(pixels, tuple(labels), colours, rendering)
+
+
+def _four(sides: Iterable[float]) -> tuple[int, int, int, int]:
+    """Return a box's left, top, right and bottom; raises ValueError for any other number of sides."""
+    left, top, right, bottom = map(int, sides)
+    return left, top, right, bottom

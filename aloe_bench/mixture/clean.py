@@ -37,7 +37,7 @@ class Cleaning:
     `pictures` False: they are not at hand, and nothing is asked of them.
     """
 
-    limits: Limits = Limits()  # noqa: RUF009
+    limits: Limits = Limits()  # noqa: RUF009 (a frozen dataclass: shared by all, changed by none)
     processor: Processor | None = None
     pictures: bool = True
 

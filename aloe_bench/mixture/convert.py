@@ -174,6 +174,7 @@ def _listed(row: Mapping[str, Any], mapping: SourceMapping) -> list[Turn]:
         if role is None:
             said = each.get(rule.role) if isinstance(each, dict) else each
             raise DataError(f"turn {number}: {rule.role} {said!r}; the mapping knows {', '.join(roles)}.")
+        # `each` has a role, so it is a dict; and `roles` holds the three that a Turn may have.
         turns.append(Turn(role, tuple(_parts(each.get(rule.text), mapping, number))))  # type: ignore[arg-type]
     return turns
 

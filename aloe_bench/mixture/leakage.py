@@ -93,6 +93,7 @@ def leakage(
         "sets": {each.name: each.digest() for each in sets},
         "decoys": search.decoys.digest() if search.decoys else None,
     }  # fmt: skip
+    # `settings` is typed as JSON; "sets" was made a mapping four lines above.
     if len(settings["sets"]) < len(sets):  # type: ignore[arg-type]
         raise DataError("two evaluation sets have one name; compare with them one after the other.")
     return pool.step("leakage", settings, lambda table: _searched(pool, table, sets, search, report))

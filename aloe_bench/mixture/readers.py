@@ -124,6 +124,7 @@ def _array(path: Path) -> Iterator[Any]:
     decoder, n = json.JSONDecoder(), 0
     with path.open(encoding="utf-8-sig") as file:
         text, at, ended = file.read(_CHUNK), 0, False
+        # _GAP and _COMMA match the empty text too, so that match() is never None here and below.
         at = _GAP.match(text).end()  # type: ignore[union-attr]
         if text[at : at + 1] != "[":
             raise DataError(f"{path}: begins with {text[:10]!r}; expected a list of rows. Name its key as `rows`.")

@@ -64,6 +64,7 @@ def _figure(name: str, title: str, draw: Callable[[Axes], None], lines: float, n
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        # A name may hold letters that the font lacks: they are drawn as boxes, and the number table has them whole.
         warnings.filterwarnings("ignore", message="Glyph")
         figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.24 * lines), layout="constrained")
         FigureCanvasAgg(figure)

@@ -22,6 +22,7 @@ real = pytest.mark.skipif(not REPLIES.is_dir(), reason=f"no real replies in {REP
 
 
 def read(parser: str, reply: str, choices: Sequence[str] = BRAIN, kind: str = "choice") -> Parsed:
+    # A test says its kind as a plain word, which the table has as a literal.
     return shipped_parser(parser).reads[kind](reply, Asked("", choices, "stop"))  # type: ignore[index]
 
 
