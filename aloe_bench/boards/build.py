@@ -27,7 +27,7 @@ from aloe_bench.evaluation.corrected import read_labels
 from aloe_bench.evaluation.outcomes import cautions
 from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
-from aloe_bench.tasks.data.verify import proof_of_run
+from aloe_bench.tasks.data.fetched import proof_of_run
 
 log = logging.getLogger(__name__)
 

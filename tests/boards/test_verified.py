@@ -15,8 +15,7 @@ from aloe_bench.boards.build import build
 from aloe_bench.boards.verify import verify
 from aloe_bench.core import Prediction, Record, Score
 from aloe_bench.evaluation.runlog import merge
-from aloe_bench.tasks.data.fetched import Fetched, FetchedFile, write_fetched
-from aloe_bench.tasks.data.verify import proof_of_run
+from aloe_bench.tasks.data.fetched import Fetched, FetchedFile, proof_of_run, write_fetched
 from tests.boards.test_facts import own_rows
 from tests.boards.test_leaderboard import VERIFIED as FETCHED
 from tests.boards.test_leaderboard import number, record, run_folder
