@@ -77,7 +77,7 @@ def _run(folder: Path, setting: str) -> _Run:
 
 def _dose(folder: Path, setting: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"--dose {setting}: {folder} has {value!r}, which is no number; it cannot be put in order.")
+        raise UsageError(f"--dose {setting}: {folder} has {value!r}, which is not a number; it cannot be put in order.")
     return float(value)
 
 
