@@ -87,7 +87,7 @@ def _run(side: Side, setting: str) -> _Run:
 
 def _dose(folder: Path, setting: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"--dose {setting}: {folder} has {value!r}, which is no number; it cannot be put in order.")
+        raise UsageError(f"--dose {setting}: {folder} has {value!r}, which is not a number; it cannot be put in order.")
     return float(value)
 
 
