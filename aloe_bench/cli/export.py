@@ -25,7 +25,7 @@ def export(
     allow_partial: bool,
     output: Path,
 ) -> None:
-    """Write tasks as TSV files for VLMEvalKit, one base64 a picture.
+    """Write tasks as TSV files for VLMEvalKit, one base64 per picture.
 
     Plain upstream then reads them: `LMUData=OUTPUT python -m vlmeval.run --data CareQA_Vision_MCQ --judge
     exact_matching ...`, with its own prompt and matcher. `aloe-bench vlmeval` runs it with ours.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench.cli.common import same_command
-from aloe_bench.tasks.data.verify import why_unverified
+from aloe_bench.tasks.data.fetched import why_unverified
 
 if TYPE_CHECKING:
     from rich.console import Console

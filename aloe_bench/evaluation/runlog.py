@@ -15,7 +15,7 @@ from typing import Any
 from aloe_bench.core import Cue, Part, Prediction, Record, Score, Verdict
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
-from aloe_bench.tasks.data.verify import why_unverified
+from aloe_bench.tasks.data.fetched import why_unverified
 
 SCHEMA = 2
 JURY_FILE = "judges.json"

@@ -15,9 +15,8 @@ from aloe_bench.boards.build import build
 from aloe_bench.boards.verify import verify
 from aloe_bench.core import Prediction, Record, Score
 from aloe_bench.evaluation.runlog import merge
-from aloe_bench.tasks.data.fetched import Fetched, FetchedFile, write_fetched
+from aloe_bench.tasks.data.fetched import Fetched, FetchedFile, proof_of_run, write_fetched
 from aloe_bench.tasks.data.listing import HUB, Listing, against
-from aloe_bench.tasks.data.verify import proof_of_run
 from tests.boards.test_facts import own_rows
 from tests.boards.test_leaderboard import VERIFIED as FETCHED
 from tests.boards.test_leaderboard import number, record, run_folder
@@ -29,7 +28,7 @@ COPY = {"by": "", "why": "HPAI-BSC/CareQA-Vision is a copy that `data fetch` did
 
 
 def as_a_real_model(folder: Path) -> None:
-    """Let the runs below a folder be those of a model that is no mock, as far as their headers say."""
+    """Let the runs below a folder be those of a model that is not a mock, as far as their headers say."""
     for path in folder.rglob("run.json"):
         header = json.loads(path.read_text())
         header["model"] |= {"miniature": False, "backend": "openai", "size_group": "small", "domain": "medical"}
@@ -161,7 +160,7 @@ def test_a_run_of_when_a_record_was_believed_is_marked_until_it_is_run_again(tmp
             lambda place: manifest_with(place, repo="me/mine"),
             "was fetched from me/mine and not from HPAI-BSC/CareQA-Vision",
         ),
-        (lambda place: manifest_with(place, revision="main"), "was fetched at 'main', which is no commit"),
+        (lambda place: manifest_with(place, revision="main"), "was fetched at 'main', which is not a commit"),
     ],
 )
 def test_what_is_not_known_to_be_the_benchmark_says_why(quick, tmp_path, change, why):
