@@ -26,7 +26,7 @@ def export(form: str, output: Path, run: Path | None, organization: str, **wante
     eee: Every Eval Ever, OUTPUT/data/...: the aggregate, and one line for each reply (`import` reads it back). hf: the
     model-index of a Hugging Face model card, and .eval_results. No path of this machine, no picture is in them.
 
-    vlmeval, without RUN: one base64 a picture. Plain upstream then reads the tasks: `LMUData=OUTPUT python -m
+    vlmeval, without RUN: one base64 per picture. Plain upstream then reads the tasks: `LMUData=OUTPUT python -m
     vlmeval.run --data CareQA_Vision_MCQ --judge exact_matching ...`, with its own prompt and matcher. `aloe-bench
     vlmeval` runs it with ours.
     """

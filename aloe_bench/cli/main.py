@@ -50,7 +50,7 @@ HELP = {
     "leaderboard": "Build leaderboard pages from run folders, and verify those of others.",
     "compare": "Test two runs on the same questions against each other, item by item.",
     "report": "Write runs as one offline page: sentences, figures, and every item to look at.",
-    "rescore": "Read the stored replies of a run anew under other parsers, and say which rules move the score.",
+    "rescore": "Read the stored replies of a run again under other parsers, and say which rules move the score.",
     "plan": "Say how many items a comparison needs, before anything is run.",
     "merge": "Join the shards of one run, with a proof that none is missing.",
     "lm-eval": "Run lm-evaluation-harness with aloe-bench's tasks and model in it.",
@@ -149,7 +149,7 @@ def _defaults(config: Path) -> dict[str, dict[str, object]]:
     for verb, table in tables.items():
         command = cli.get_command(click.Context(cli), verb)
         if command is None or not isinstance(table, dict):
-            raise UsageError(f"{config}: [{verb}] is no command.{did_you_mean(verb, VERBS)}")
+            raise UsageError(f"{config}: [{verb}] is not a command.{did_you_mean(verb, VERBS)}")
         known = {_option_name(p): str(p.name) for p in command.params if p.name != "config"}
         values = {key.replace("-", "_"): value for key, value in table.items()}
         for key in values:
@@ -174,7 +174,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo(f"Interrupted; {same_command()} to go on.", err=True)
+        click.echo(f"Interrupted; {same_command()} to resume.", err=True)
         code = 130
     except click.ClickException as error:
         error.show()
