@@ -39,7 +39,7 @@ def unlike_the_hub(folder: Path, fetched: Fetched) -> str:
     except DataError as error:
         return (
             f"{fetched.repo} was fetched, by the folder's own word alone: the hub could not be asked ({error}) "
-            f"Run again where {HUB} can be reached; what is answered is not asked anew"
+            f"Run again where {HUB} can be reached; what is answered is not asked again"
         )
     return against(listing, folder, fetched)
 
