@@ -62,11 +62,11 @@ class Evidence(NamedTuple):
 
 
 def build(runs: Sequence[Path], output: Path) -> list[Path]:
-    """Write the evidence of `runs` under `output`/results and /items, make every table anew; return what was written.
+    """Write the evidence of `runs` under `output`/results and /items, make every table again; return what was written.
 
     All runs are read before anything is written. Of the runs of one model on one task the one that `preferred` names
     counts. Items that no result names any more are deleted. Without runs the numbers of the results that are there are
-    computed anew.
+    computed again.
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
@@ -116,7 +116,7 @@ def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     except DataError:
         if result["partial"]:
             raise
-        return result  # a complete run mends a broken result
+        return result  # a complete run replaces a broken result
     if result["partial"] and not there["partial"] and (doubt(result) or not doubt(there)):
         raise DataError(
             f"{result['run']}: a partial run, but {path} holds a complete one. "

@@ -80,7 +80,7 @@ class Section:
 
 
 def heart_page(results: Sequence[Result]) -> str:
-    """Return heart.md: Table 4's rows, and those of `results` that are no miniatures."""
+    """Return heart.md: Table 4's rows, and those of `results` that are not miniatures."""
     own = [result for result in results if not is_miniature(result)]
     found = _sections(own)
     if not any(section.paper for section in found):

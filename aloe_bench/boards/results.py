@@ -212,7 +212,7 @@ def read_result(path: Path) -> Mapping[str, Any]:
 def doubt(result: Mapping[str, Any]) -> str:
     """Return why the data of a result are not known to be its benchmark's; "" if they are, or it is of no benchmark.
 
-    A task from outside this package, and an attacked folder, is no benchmark that anybody else was asked.
+    A task from outside this package, and an attacked folder, is not a benchmark that anybody else was asked.
     """
     task = result["task"]
     if task["name"] not in registry.TASKS and not is_published_heart(task):

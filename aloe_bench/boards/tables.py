@@ -296,7 +296,7 @@ def _first_cell(result: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
 
 
 def page(shape: Shape, results: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page: the paper's rows and those of `results` that are no miniatures."""
+    """Return the page: the paper's rows and those of `results` that are not miniatures."""
     rows = paper_rows(shape) + own_rows(shape, [result for result in results if not is_miniature(result)])
     return (
         "\n\n".join([GENERATED, f"# {escape(shape.text.title)}", *shape.text.paragraphs(shape), *tables(shape, rows)])

@@ -26,7 +26,7 @@ def tag(
     pool: Path, model: str, backend: str, base_url: tuple[str, ...], api_key: str, model_args: str,
     batch_size: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Have a model tag the samples of POOL and score them from 1 to 5; run again to go on.
+    """Have a model tag the samples of POOL and score them from 1 to 5; run again to resume.
 
     Replies are kept as they come. One that cannot be read is asked for once more; what is still unread is counted.
     """

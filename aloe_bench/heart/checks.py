@@ -108,7 +108,7 @@ def _check_box_names(source: Source, problems: Problems) -> None:
         if colour.lower() not in COLOURS:
             where = f"{source.root}/dataset.toml"
             known = ", ".join(COLOURS)
-            problems.add(where, f'box_names = "colours" needs a palette of names; {colour!r} is none of {known}')
+            problems.add(where, f'box_names = "colours" needs a palette of names; {colour!r} is not one of {known}')
 
 
 def _drawn_wordings(recipe: HeartRecipe, drawn: list[Attack]) -> Iterator[tuple[str, str]]:

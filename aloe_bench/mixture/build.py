@@ -1,7 +1,7 @@
 """A whole mixture from one TOML file: every step in its order, then the exports, the card and its description.
 
     name = "mine"                seed = 0                workers = 2
-    [[source]]  use = "fracatlas:DIR"                    one a source: FILE.toml, FILE.toml:DIR, or shipped:DIR
+    [[source]]  use = "fracatlas:DIR"                    one per source: FILE.toml, FILE.toml:DIR, or shipped:DIR
     [clean]     model = "CHECKPOINT"  max_pixels = 602112  max_length = 4096  max_pictures = 5  min_side = 50
     [leakage]   against = ["slake", "DIR"]  radius = 0  data_root = "data"  text = "none"  label  view  decoys  variants
     [rebalance] tokens = {...} or shares = {...}, by = "source"  total  spill  upsample
@@ -148,7 +148,7 @@ def _used(base: Path, use: str) -> str:
 
 
 def build(wish: MixtureRecipe, output: Path, report: Report = lambda title: lambda done, total: None) -> dict[str, Any]:
-    """Make the mixture in the folder `output`, going on where an earlier session stopped; return what its card says."""
+    """Make the mixture in the folder `output`, resuming where an earlier session stopped; return what its card says."""
     pool = Pool(output)
     read_sources(pool, [load_source(each.use) for each in wish.source], wish.seed, wish.workers, report("files"))
     ask = wish.clean

@@ -26,7 +26,7 @@ COPY = {"by": "", "why": "HPAI-BSC/CareQA-Vision is a copy that `data fetch` did
 
 
 def as_a_real_model(folder: Path) -> None:
-    """Let the runs below a folder be those of a model that is no mock, as far as their headers say."""
+    """Let the runs below a folder be those of a model that is not a mock, as far as their headers say."""
     for path in folder.rglob("run.json"):
         header = json.loads(path.read_text())
         header["model"] |= {"miniature": False, "backend": "openai", "size_group": "small", "domain": "medical"}
@@ -102,7 +102,7 @@ def test_data_are_verified_if_they_were_fetched_and_every_byte_still_is_as_it_wa
             lambda place: manifest_with(place, repo="me/mine"),
             "was fetched from me/mine and not from HPAI-BSC/CareQA-Vision",
         ),
-        (lambda place: manifest_with(place, revision="main"), "was fetched at 'main', which is no commit"),
+        (lambda place: manifest_with(place, revision="main"), "was fetched at 'main', which is not a commit"),
     ],
 )
 def test_what_is_not_known_to_be_the_benchmark_says_why(quick, tmp_path, change, why):

@@ -18,7 +18,7 @@ from aloe_bench.heart.table.published import COLUMNS, IMAGE_COLUMNS
 from aloe_bench.images import bytes_image, file_image
 from aloe_bench.tables import fold, stream_rows, whole_of
 
-# VLMEvalKit's rule for its `image` column: so few characters are no picture but the index of the row that has it.
+# VLMEvalKit's rule for its `image` column: so few characters are not a picture but the index of the row that has it.
 POINTER_CHARS = 64
 BATCH_ROWS = 64
 
@@ -212,7 +212,7 @@ class TablePictures:
 def boxes_in(row: HeartRow, cluster: str) -> ItemBoxes | None:
     """Return the boxes of `row` by the published columns, the true one first; None where the table does not hold them.
 
-    Raises DataError, naming the row, for a cell that is none of "((x1, y1), (x2, y2))" in thousandths.
+    Raises DataError, naming the row, for a cell that is not one of "((x1, y1), (x2, y2))" in thousandths.
     """
     true, others = row.optional("true_bbox"), row.optional("fake_bboxes")
     if row.optional("task") != "detection" or true is None or others is None:

@@ -44,7 +44,7 @@ class Fetch:
 
 
 def fetch(wanted: Fetch, root: Path, progress: Progress = lambda done, total: None) -> Fetched:
-    """Bring the files and return what was brought; whole files stay, and a broken download goes on where it was.
+    """Bring the files and return what was brought; whole files stay, and a broken download resumes where it stopped.
 
     `progress` hears megabytes come and to come. Raises DataError if the hub cannot be reached or
     refuses, if the folder holds another commit or a file of the user's own (nothing is changed then), or if what came
@@ -135,7 +135,7 @@ def _bring(wanted: Fetch, revision: str, folder: Path, entries: Sequence[Any], p
 
 
 def _bring_one(wanted: Fetch, revision: str, folder: Path, entry: Any, came_in: Callable[[int], None]) -> None:
-    # Named by content, so that what is left of another commit's file is never gone on with.
+    # Named by content, so that what is left of another commit's file is never continued.
     part = folder / PARTS / f"{entry.blob_id}.part"
     download(lambda: _hub(wanted, lambda api: _address(api, wanted, revision, entry.path)), part, entry.size, came_in)
     problem = _differs(part, entry)

@@ -159,7 +159,7 @@ def _not_fetched(data_set: DataSet) -> str:
     if fetched.repo != data_set.hub:
         return f"the folder was fetched from {fetched.repo} and not from {data_set.hub}"
     if len(fetched.revision) != 40:
-        return f"{data_set.hub} was fetched at {fetched.revision!r}, which is no commit"
+        return f"{data_set.hub} was fetched at {fetched.revision!r}, which is not a commit"
     there = {path.relative_to(data_set.folder).as_posix() for path in data_set.folder.rglob("*") if not path.is_dir()}
     more = sorted(name for name in there - fetched.files.keys() if Path(name).name not in IGNORED)
     if more:
