@@ -208,7 +208,7 @@ class Prediction:
     `option_logprobs` are natural logarithms, one per option, in the `logprob` protocol only; `option_greedy` says of
     each whether greedy decoding would begin with it, and is empty where the back end does not know.
     `finish_reason` is the end in the back end's own words, `reasoning` what it returned apart from the answer, `seed`
-    what this reply was sampled from, `extended` how many tokens a reply was given beyond the run's limit; each is
+    what this reply was sampled from, `extended` by how many tokens it was given beyond the run's limit; each is
     None or 0 where there is nothing to say.
     """
 
@@ -272,7 +272,7 @@ class AnswerScorer(Protocol):
 
 @runtime_checkable
 class ReplyExtender(Protocol):
-    """A model that can go on with replies it has given, from their own tokens."""
+    """A model that can continue replies it has given, from their own tokens."""
 
     def extend(
         self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
@@ -349,7 +349,7 @@ class Cell:
     `exact` is the value as a fraction, from which the printed digits come; `unjudged` counts answers that wait for a
     jury; `split` is the share of a jury's grades without a majority. `answered`, `refused`, `filtered`, `cut`, `unread`
     and `failed` add up to `n`; `unread_by` counts the unread by cause. `bounds` are the values that would stand if
-    every filtered, cut and failed reply had been wrong, and right; None if there is none of these.
+    every filtered, cut and failed reply had been wrong, and right; None where there are no such replies.
     """
 
     value: float | None

@@ -51,7 +51,7 @@ def _model(asked: dict[str, Any]) -> Model:
 @asks_a_model
 @JSON
 def tag(pool: Path, as_json: bool, **asked: Any) -> None:
-    """Have a model tag the samples of POOL and score them from 1 to 5; run again to go on.
+    """Have a model tag the samples of POOL and score them from 1 to 5; run again to resume.
 
     Replies are kept as they come. One that cannot be read is asked for once more; what is still unread is counted.
     """
@@ -78,7 +78,7 @@ def tag(pool: Path, as_json: bool, **asked: Any) -> None:
 @asks_a_model
 @JSON
 def perplexity(pool: Path, as_json: bool, **asked: Any) -> None:
-    """Measure how surprised a model is by the answers of POOL, given picture and question; run again to go on.
+    """Measure how surprised a model is by the answers of POOL, given picture and question; run again to resume.
 
     The back ends hf and vllm can; a server's interface says nothing of an answer's tokens.
     """
@@ -103,7 +103,7 @@ def perplexity(pool: Path, as_json: bool, **asked: Any) -> None:
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read pictures.")
 @JSON
 def ocr(pool: Path, workers: int, as_json: bool) -> None:
-    """Read what stands in the pictures of POOL, and say how much of each answer does; run again to go on."""
+    """Read what stands in the pictures of POOL, and say how much of each answer does; run again to resume."""
     from aloe_bench.mixture.ocr import ocr as read
     from aloe_bench.mixture.pool import Pool
 

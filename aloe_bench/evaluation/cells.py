@@ -100,7 +100,7 @@ def _mean_interval(strata: Sequence[Sequence[Record]]) -> Interval | None:
 
 
 def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: str) -> Cell:
-    """Return the mean score by `weights`, one a record; else as `cell`."""
+    """Return the mean score by `weights`, one per record; else as `cell`."""
     plain = cell(records, run)
     if plain.value is None or len(set(weights)) == 1:
         return plain
@@ -126,7 +126,7 @@ def all_right(records: Sequence[Record]) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What stands for a task's cells where these are no means of its records; `section` goes beside them.
+    """What stands for a task's cells where these are not means of its records; `section` goes beside them.
 
     `needs` are the tags that every record must have.
     """

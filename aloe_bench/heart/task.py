@@ -207,7 +207,7 @@ def _whole(row: HeartRow, column: str) -> int:
     except ValueError:
         number = float("nan")
     if not number.is_integer():
-        raise DataError(f"{row.where}: {column} {text!r} is no whole number.")
+        raise DataError(f"{row.where}: {column} {text!r} is not a whole number.")
     return int(number)
 
 
@@ -225,7 +225,7 @@ def _cue_kind(row: HeartRow) -> tuple[str, Variant | None]:
     variant = _one_of(row, "sample_type", (published.BASELINE, *VARIANTS, *MENTIONS))
     if attack is None:
         raise DataError(
-            f"{row.where}: approach {approach!r} is none of baseline_*, {', '.join(published.ATTACK_OF_APPROACH)}."
+            f"{row.where}: approach {approach!r} is not one of baseline_*, {', '.join(published.ATTACK_OF_APPROACH)}."
         )
     if (attack == "") != (variant == published.BASELINE):
         raise DataError(
@@ -295,10 +295,10 @@ def _bases(samples: Sequence[Sample], rows: Sequence[HeartRow]) -> dict[str, tup
 
 
 def _place_in_base(sample: Sample, row: HeartRow, bases: Mapping[str, tuple[Sample, HeartRow]]) -> dict[str, str]:
-    """Return the letter that the cue's option has in the item's baseline, as a tag; "" if it is no option there.
+    """Return the letter that the cue's option has in the item's baseline, as a tag; "" if it is not an option there.
 
-    The published table shuffles options anew for each approach, so the same letter need not be the same option. Its
-    legends number other boxes anew too, and it does not say how: their "Box 2" is no option of the baseline.
+    The published table shuffles options again for each approach, so the same letter need not be the same option. Its
+    legends number other boxes too, and it does not say how: their "Box 2" is not an option of the baseline.
     """
     if sample.cue is None or sample.cue.suggests is None:
         return {}

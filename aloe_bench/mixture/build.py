@@ -1,7 +1,7 @@
 """A whole mixture from one TOML file: every step in its order, then the exports, the card and its description.
 
     name = "mine"                seed = 0                workers = 2
-    [[source]]  use = "fracatlas:DIR"                    one a source: FILE.toml, FILE.toml:DIR, or shipped:DIR
+    [[source]]  use = "fracatlas:DIR"                    one per source: FILE.toml, FILE.toml:DIR, or shipped:DIR
     [clean]     model = "CHECKPOINT"  max_pixels = 602112  max_length = 4096  max_pictures = 5  min_side = 50
     [leakage]   against = ["slake", "DIR"]  radius = 0  data_root = "data"  text = "none"  label  view  decoys  variants
     [tag]       model = "NAME"  base_url = ["http://..."]  backend  batch_size  options = {...}; so [perplexity] too
@@ -185,7 +185,7 @@ def _used(base: Path, use: str) -> str:
 def build(
     wish: MixtureRecipe, output: Path, report: Report = lambda title: lambda done, total: None, api_key: str = "EMPTY"
 ) -> dict[str, Any]:
-    """Make the mixture in the folder `output`, going on where an earlier session stopped; return what its card says.
+    """Make the mixture in the folder `output`, resuming where an earlier session stopped; return what its card says.
 
     `api_key` is for the servers that tag; it is never recorded.
     """

@@ -4,7 +4,7 @@ exp(-mean log-probability) over the tokens of all answers of a sample, each read
 same path that scores options. The tokens that end a turn do not count, pictures stand before the first question.
 Source: Aloe-Vision, section 3: very low where the answer is trivial, very high where it is noisy.
 
-    POOL/perplexity/scores-<model>.jsonl    one line a sample; a killed run goes on behind the last whole chunk
+    POOL/perplexity/scores-<model>.jsonl    one line a sample; a killed run resumes behind the last whole chunk
 """
 
 from __future__ import annotations

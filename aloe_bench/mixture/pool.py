@@ -69,7 +69,7 @@ class Pool:
                 path.unlink(missing_ok=True)
 
     def facts(self) -> dict[str, Any]:
-        """Return pool.json. Raises DataError if the folder is no pool."""
+        """Return pool.json. Raises DataError if the folder is not a pool."""
         try:
             found: dict[str, Any] = json.loads((self.folder / POOL_FILE).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

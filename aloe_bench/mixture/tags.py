@@ -4,7 +4,7 @@ Source: Aloe-Vision, appendix A. The vocabulary is taxonomy.toml. A reply that i
 more; what is still unread is counted as untagged, kept, and never guessed. A word that the vocabulary lacks becomes
 "Other" and is counted.
 
-    POOL/tag/replies-<model and prompt>.jsonl    one line a reply; a killed run goes on behind the last
+    POOL/tag/replies-<model and prompt>.jsonl    one line a reply; a killed run resumes behind the last
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ class HFModel:
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
         """Yield one Prediction a request, with the natural log-probability of each option.
 
-        Where the prompt opens reasoning, that is closed first: an option is no thought.
+        Where the prompt opens reasoning, that is closed first: an option is not a thought.
         """
         tags = [self.opened(request) for request in requests]
         closed = [

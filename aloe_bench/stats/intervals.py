@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # Under this many effective clusters, or with one of more than this weight, the spread itself is shaky.
 FEW_CLUSTERS = 20
 LARGE_CLUSTER = 0.2
-# With fewer clusters than this that hold an event, their spread is no measure of how events go together.
+# With fewer clusters than this that hold an event, their spread is not a measure of how events go together.
 FEW_WITH_EVENT = 8
 # As many clusters more are taken to be alike throughout where nothing else says how events go together.
 ALIKE = 1.0

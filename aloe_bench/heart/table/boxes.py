@@ -13,7 +13,7 @@ from aloe_bench.heart.table.read import HeartRow
 def boxes_in(row: HeartRow, cluster: str) -> ItemBoxes | None:
     """Return the boxes of `row`, the true one first; None where the table does not hold them.
 
-    Raises DataError, naming the row, for a cell that is none of "((x1, y1), (x2, y2))" in thousandths.
+    Raises DataError, naming the row, for a cell that is not one of "((x1, y1), (x2, y2))" in thousandths.
     """
     true, others = row.optional("true_bbox"), row.optional("fake_bboxes")
     if row.optional("task") != "detection" or true is None or others is None:

@@ -16,7 +16,7 @@ from aloe_bench.heart.table.published import COLUMNS, IMAGE_COLUMNS
 from aloe_bench.images import bytes_image, file_image
 from aloe_bench.tables import fold, stream_rows, whole_of
 
-# VLMEvalKit's rule for its `image` column: so few characters are no picture but the index of the row that has it.
+# VLMEvalKit's rule for its `image` column: so few characters are not a picture but the index of the row that has it.
 POINTER_CHARS = 64
 BATCH_ROWS = 64
 
