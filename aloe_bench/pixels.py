@@ -74,7 +74,7 @@ def deep_colours(image: Any, data: bytes, again: Callable[[], Any]) -> Any:
     if mode == "PPM":
         values = np.frombuffer(data, ">u2", width * height * 3, image.tile[0][2])
         return values.reshape(height, width, 3).astype(np.uint16)
-    if mode.startswith("LA"):  # four bytes a pixel: high and low of grey, high and low of alpha
+    if mode.startswith("LA"):  # four bytes per pixel: high and low of grey, high and low of alpha
         found = _bytes_as(again(), "RGBA").astype(np.uint16)
         return found[..., ::2] * 256 + found[..., 1::2]
     low = _bytes_as(again(), mode[:-1] + _LOW_BYTE[mode[-1]])
@@ -94,7 +94,7 @@ def _bytes_as(image: Any, mode: str) -> Any:
 def to_rgb(image: Image.Image, deep: Any, name: str, window: Window | None) -> tuple[Image.Image, str]:
     """Return decoded `image` as RGB, and the ground it is shown on ("" if it is opaque everywhere).
 
-    `deep` are its 16-bit samples, or None. Raises DataError for a mode that is none of a picture.
+    `deep` are its 16-bit samples, or None. Raises DataError for a mode that pictures do not have.
     """
 
     mode = image.mode

@@ -18,14 +18,15 @@ from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation.outcomes import as_if, counts, unread_by
 from aloe_bench.facts import CellSpec, Facts, facts_of
 from aloe_bench.stats.intervals import (
+    DataSetShare,
     Interval,
     clustered_mean,
     clustered_share,
+    macro_interval,
     numbered,
     shared_correlation,
     weighted_mean,
 )
-from aloe_bench.stats.macro import DataSetShare, macro_interval
 
 K = TypeVar("K")
 Cells = dict[str, Cell]
@@ -113,7 +114,7 @@ def _mean_interval(strata: Sequence[Sequence[Record]], within: float | None) -> 
 def weighted_cell(
     records: Sequence[Record], weights: Sequence[Fraction], run: str, within: float | None = None
 ) -> Cell:
-    """Return the mean score by `weights`, one a record; else as `cell`."""
+    """Return the mean score by `weights`, one per record; else as `cell`."""
     plain = cell(records, run, within)
     if plain.value is None or len(set(weights)) == 1:
         return plain
@@ -139,7 +140,7 @@ def all_right(records: Sequence[Record]) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What stands for a task's cells where these are no means of its records; `section` goes beside them.
+    """What stands for a task's cells where these are not means of its records; `section` goes beside them.
 
     `needs` are the tags that every record must have.
     """

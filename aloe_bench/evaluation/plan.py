@@ -93,7 +93,7 @@ class Plan:
 def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     """Return what is to be asked; raises DataError if the row count is none that the task knows.
 
-    `limit` takes whole clusters' worth of base samples by hash, so a limited run is no head of the file.
+    `limit` takes whole clusters' worth of base samples by hash, so a limited run is not a head of the file.
     """
     facts = facts_of(task)
     samples, lacking = _split(task.load(root))
