@@ -16,7 +16,7 @@ from aloe_bench.boards.items import Items, items_of
 from aloe_bench.boards.letters import outcomes_of
 from aloe_bench.boards.prefer import preferred
 from aloe_bench.boards.published import numbers_of, read_all
-from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
+from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, read_result
 from aloe_bench.boards.verify import derived, differences, result_text
 from aloe_bench.checked import checked
 from aloe_bench.core import Record
@@ -125,13 +125,14 @@ def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
         if result["partial"]:
             raise
         return result  # a complete run replaces a broken result
-    if result["partial"] and not there["partial"] and (doubt(result) or not doubt(there)):
+    stored = json.loads(path.read_text(encoding="utf-8"))  # as it stands, not as it was read: it may be written again
+    shown = preferred(stored, result)
+    if result["partial"] and not there["partial"] and shown["run"] == there["run"]:
         raise DataError(
             f"{result['run']}: a partial run, but {path} holds a complete one. "
             "Delete that file first if it is to go, or finish the run; nothing was written."
         )
-    # As it stands in the file, not as it was read: it may be written again.
-    return preferred(json.loads(path.read_text(encoding="utf-8")), result)
+    return shown
 
 
 def evidence(folder: Path) -> Evidence:
