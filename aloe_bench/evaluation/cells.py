@@ -17,8 +17,14 @@ from aloe_bench.core import Cell, Record, Sample, Score
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation.outcomes import as_if, counts, unread_by
 from aloe_bench.facts import CellSpec, Facts, facts_of
-from aloe_bench.stats.intervals import Interval, clustered_mean, clustered_share, weighted_mean
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import (
+    DataSetShare,
+    Interval,
+    clustered_mean,
+    clustered_share,
+    macro_interval,
+    weighted_mean,
+)
 
 K = TypeVar("K")
 Cells = dict[str, Cell]
