@@ -82,6 +82,7 @@ lint: $(VENV)/installed
 	$(BIN)/ruff format --check --quiet aloe_bench studies tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.words
 
 # The site in site/; a broken link is an error.
 docs: $(VENV)/installed

@@ -208,7 +208,7 @@ class Prediction:
     `option_logprobs` are natural logarithms, one per option, in the `logprob` protocol only; `option_greedy` says of
     each whether greedy decoding would begin with it, and is empty where the back end does not know.
     `finish_reason` is the end in the back end's own words, `reasoning` what it returned apart from the answer, `seed`
-    what this reply was sampled from, `extended` how many tokens a reply was given beyond the run's limit; each is
+    what this reply was sampled from, `extended` by how many tokens it was given beyond the run's limit; each is
     None or 0 where there is nothing to say.
     """
 
@@ -250,9 +250,29 @@ class OptionScorer(Protocol):
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerLikelihood:
+    """How likely a model finds an answer: `logprob`, the natural logarithm over all its `tokens`; None if it failed."""
+
+    id: str
+    logprob: float | None
+    tokens: int
+    error: str | None = None
+
+
+@runtime_checkable
+class AnswerScorer(Protocol):
+    """A model that reads a whole answer behind a prompt, however long, and says how likely it is, token by token.
+
+    Each request has one option, the answer.
+    """
+
+    def answer_logprobs(self, requests: Sequence[Request]) -> Iterator[AnswerLikelihood]: ...
+
+
 @runtime_checkable
 class ReplyExtender(Protocol):
-    """A model that can go on with replies it has given, from their own tokens."""
+    """A model that can continue replies it has given, from their own tokens."""
 
     def extend(
         self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
@@ -329,7 +349,7 @@ class Cell:
     `exact` is the value as a fraction, from which the printed digits come; `unjudged` counts answers that wait for a
     jury; `split` is the share of a jury's grades without a majority. `answered`, `refused`, `filtered`, `cut`, `unread`
     and `failed` add up to `n`; `unread_by` counts the unread by cause. `bounds` are the values that would stand if
-    every filtered, cut and failed reply had been wrong, and right; None if there is none of these.
+    every filtered, cut and failed reply had been wrong, and right; None where there are no such replies.
     """
 
     value: float | None

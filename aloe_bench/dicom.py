@@ -6,18 +6,14 @@ import io
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError, DependencyError
-from aloe_bench.pixels import BROKEN, Window, check_size, one_line, windowed
+from aloe_bench.pixels import BROKEN, Window, one_line, windowed
 
 if TYPE_CHECKING:
     from PIL import Image
 
 
-def dicom_size(data: bytes, name: str) -> tuple[int, int]:
-    """Return (width, height) as the header declares it, pixels unread. Raises DataError, DependencyError."""
-    return _size(_dataset(data, name, header_only=True), name)
-
-
-def _dataset(data: bytes, name: str, *, header_only: bool = False) -> Any:
+def read_dicom(data: bytes, name: str, *, header_only: bool = False) -> Any:
+    """Return the data set in `data`, its pixels not decoded, or not read at all. Raises DataError, DependencyError."""
     try:
         import pydicom
     except ImportError as error:
@@ -39,7 +35,8 @@ def _broken() -> tuple[type[BaseException], ...]:
     return (*BROKEN, BytesLengthException, InvalidDicomError)
 
 
-def _size(dataset: Any, name: str) -> tuple[int, int]:
+def dicom_size(dataset: Any, name: str) -> tuple[int, int]:
+    """Return (width, height) as the header declares it. Raises DataError if it declares none."""
     try:
         return int(dataset.Columns), int(dataset.Rows)
     except _broken() as error:
@@ -49,10 +46,8 @@ def _size(dataset: Any, name: str) -> tuple[int, int]:
         ) from error
 
 
-def open_dicom(data: bytes, name: str, max_pixels: int, window: Window | None) -> Image.Image:
-    """Return the first frame of the DICOM file in `data`. Raises DataError, DependencyError."""
-    dataset = _dataset(data, name)
-    check_size(_size(dataset, name), name, max_pixels)
+def dicom_picture(dataset: Any, name: str, window: Window | None) -> Image.Image:
+    """Return the first frame of a DICOM data set, decoded. Raises DataError."""
     import numpy as np
     from PIL import Image
     from pydicom.pixels import apply_color_lut, apply_modality_lut, pixel_array

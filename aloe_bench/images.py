@@ -32,10 +32,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aloe_bench.dicom import dicom_size, open_dicom
+from aloe_bench.dicom import dicom_picture, dicom_size, read_dicom
 from aloe_bench.errors import DataError
-from aloe_bench.modes import deep_colours, is_deep, may_be_transparent, to_rgb
-from aloe_bench.pixels import BROKEN, Window, check_size, is_flat, one_line
+from aloe_bench.pixels import BROKEN, Window, deep_colours, is_deep, is_flat, may_be_transparent, one_line, to_rgb
 from aloe_bench.volumes import what_else
 
 if TYPE_CHECKING:
@@ -69,14 +68,16 @@ def open_image(
     data, name = _read(source, name)
     _check_window(window, name)
     if _is_dicom(data, name):
-        return open_dicom(data, name, max_pixels, window)
+        dataset = read_dicom(data, name)
+        _check_size(dicom_size(dataset, name), name, max_pixels)
+        return dicom_picture(dataset, name, window)
     return _opened(data, name, max_pixels, window)[0]
 
 
 def _opened(data: bytes, name: str, max_pixels: int, window: Window | None) -> tuple[Image.Image, str]:
     """Return the picture, and the ground that it is shown on if it is transparent somewhere ("" if not)."""
     image = _header(data, name, max_pixels)
-    check_size(image.size, name, max_pixels)
+    _check_size(image.size, name, max_pixels)
     turn, frames = _orientation(image, data), getattr(image, "is_animated", False)
     try:
         with _pillow_limit_unheard(name, max_pixels):
@@ -110,10 +111,10 @@ def decoded(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image
     if _is_dicom(data, name):
         return open_image(data, name=name, max_pixels=max_pixels)
     image = _header(data, name, max_pixels)
-    plain = image.mode in ("L", "RGB") and not may_be_transparent(image) and not is_deep(image)
+    plain = _is_opaque(image) and not is_deep(image)
     if not plain or _orientation(image, data) != 1:
         return open_image(data, name=name, max_pixels=max_pixels)
-    check_size(image.size, name, max_pixels)
+    _check_size(image.size, name, max_pixels)
     try:
         with _pillow_limit_unheard(name, max_pixels):
             image.load()  # type: ignore[no-untyped-call, unused-ignore]
@@ -251,22 +252,47 @@ def _read(source: Path | bytes, name: str | None) -> tuple[bytes, str]:
             ) from error
     if not data:
         raise DataError(f"{name}: the file is empty; expected {_EXPECTED}. Fetch or export it again.")
-    if (other := what_else(data, name)) is not None:
+    if not _is_what_it_says(data, name) and (other := what_else(data, name)) is not None:
         raise DataError(f"{name}: not a supported image but {other}. Expected {_EXPECTED}.")
     return data, name
+
+
+# How files begin that are always one picture, by their endings. A TIFF may be a slide.
+_BEGINS = {".png": b"\x89PNG", ".jpg": b"\xff\xd8\xff", ".jpeg": b"\xff\xd8\xff", ".gif": b"GIF8", ".bmp": b"BM"}
+
+
+def _is_what_it_says(data: bytes, name: str) -> bool:
+    """Return whether a file's ending and its first bytes agree on an ordinary kind of picture."""
+    begins = _BEGINS.get(Path(name).suffix.lower())
+    return begins is not None and data.startswith(begins)
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    """Return whether the header of `image` says plain grey or RGB."""
+    return image.mode in ("L", "RGB") and "transparency" not in image.info
+
+
+def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
+    """Raise DataError if a picture of `size`, (width, height), is empty or larger than allowed."""
+    width, height = size
+    if width < 1 or height < 1 or width * height > max_pixels:
+        raise DataError(
+            f"{name}: the header declares {width}x{height} pixels; expected between 1 and {max_pixels}. "
+            "Scale the image down, or raise max_pixels if you trust its source."
+        )
 
 
 def _facts(data: bytes, name: str, max_pixels: int) -> tuple[tuple[int, int], str]:
     """Return (width, height) as shown, and the note on the ground of a transparent picture ("" for others)."""
     if _is_dicom(data, name):
-        width, height = dicom_size(data, name)
-        check_size((width, height), name, max_pixels)
-        return (width, height), ""
+        shown = dicom_size(read_dicom(data, name, header_only=True), name)
+        _check_size(shown, name, max_pixels)
+        return shown, ""
     image = _header(data, name, max_pixels)
     width, height = image.size
-    check_size(image.size, name, max_pixels)
+    _check_size(image.size, name, max_pixels)
     ground = ""
-    if may_be_transparent(image):
+    if not _is_opaque(image) and may_be_transparent(image):
         # What cannot be decoded, or loses its content, is told where it is opened.
         with suppress(DataError):
             ground = _opened(data, name, max_pixels, None)[1]

@@ -78,7 +78,7 @@ def read_table(path: Path, needed: Sequence[str] = (), ids: Sequence[str] = ()) 
     """Return the rows of `path`, whatever its kind; a JSON list may stand for JSON lines.
 
     `needed` columns must be there. In the columns `ids`, whole numbers that a program wrote as floats (1.0, 2.0, in
-    every row) are whole numbers. Raises DataError for a file that is no table; what is wrong with single rows is in
+    every row) are whole numbers. Raises DataError for a file that is not a table; what is wrong with single rows is in
     `faults`, for the caller to add to its own.
     """
     head = _head(path)
@@ -129,7 +129,7 @@ def as_text(cell: Any) -> str:
 def number_of(cell: Any) -> float | None:
     """Return the finite number that a cell holds, with a point or a comma; None if it is none, or could be two.
 
-    "0,5" is a half. "1,500" may be one and a half or fifteen hundred, and is no number.
+    "0,5" is a half. "1,500" may be one and a half or fifteen hundred, and is not a number.
     """
     text = as_text(cell).replace("\u2212", "-")
     if re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", text):
@@ -272,7 +272,7 @@ def _json(path: Path, faults: list[str]) -> tuple[list[str], list[UserRow]]:
     rows = []
     for where, value in found:
         if not isinstance(value, _Pairs):
-            faults.append(f"{where}: {type(value).__name__}; expected an object, one a row")
+            faults.append(f"{where}: {type(value).__name__}; expected an object, one per row")
             continue
         names = [unicodedata.normalize("NFC", name.strip()) for name, _ in value.pairs]
         folded = [fold(name) for name in names]

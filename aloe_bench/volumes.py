@@ -20,7 +20,7 @@ _OTHER = {
 
 
 def what_else(data: bytes, name: str) -> str | None:
-    """Return in words what `data` is and what to do, if it is a known kind of file that is no picture; else None.
+    """Return in words what `data` is and what to do, if it is a known kind of file that is not a picture; else None.
 
     Told by its first bytes, and for volumes and slides by the ending of `name` too.
     """

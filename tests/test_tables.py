@@ -1,4 +1,4 @@
-"""Tables as people have them: the same rows whatever program wrote them, and one clear line for what is no table."""
+"""Tables as people have them: the same rows whatever program wrote them, and one clear line for what is not a table."""
 
 from __future__ import annotations
 

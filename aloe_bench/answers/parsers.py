@@ -1,7 +1,7 @@
 """The shipped parsers: ours, its version 2, and the published rules of others, kept with their faults.
 
-A rule of others is there to reproduce a number or to say why one differs, never to score anew; `says` names whose it
-is. Where such a rule would draw a letter by lot, nothing is read.
+A rule of others is there to reproduce a number or to say why one differs, never to score new runs; `says` names
+whose it is. Where such a rule would draw a letter by lot, nothing is read.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A sample and a model's reply become a score. A failed call is no score; an unreadable reply is wrong."""
+"""A sample and a model's reply become a score. A failed call is not a score; an unreadable reply is wrong."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ def report(
     output: Path | str = "report.html",
     *,
     data: Sequence[Path | str] = (),
+    plots: Path | str | None = None,
     share: bool = False,
     pictures: int = 2000,
     max_mb: float = 40.0,
@@ -20,6 +21,8 @@ def report(
     workers: int = 1,
 ) -> list[Path]:
     """Return the files written: one HTML page of `runs`, and beside it the pictures that must stay here, if any.
+
+    `plots` is a folder into which every figure goes as SVG and PNG.
 
     `runs` are finished runs, or folders that hold some; those on the same questions stand beside each other. `data`
     says where pictures lie now if that is elsewhere; `pictures` is the number of items shown with theirs. Raises
@@ -33,5 +36,7 @@ def report(
     folders = [
         folder for run in given for folder in finished_runs([run.folder if isinstance(run, Run) else Path(run)])[0]
     ]
-    options = ReportOptions(tuple(map(Path, data)), share, pictures, max_mb, pictures_mb, workers)
+    options = ReportOptions(
+        tuple(map(Path, data)), None if plots is None else Path(plots), share, pictures, max_mb, pictures_mb, workers
+    )
     return write_report(list(dict.fromkeys(folders)), Path(output), options)

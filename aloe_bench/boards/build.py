@@ -16,7 +16,7 @@ from aloe_bench.boards.items import Items, items_of
 from aloe_bench.boards.letters import outcomes_of
 from aloe_bench.boards.prefer import preferred
 from aloe_bench.boards.published import numbers_of, read_all
-from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
+from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, read_result
 from aloe_bench.boards.verify import derived, differences, result_text
 from aloe_bench.checked import checked
 from aloe_bench.core import Record
@@ -27,7 +27,7 @@ from aloe_bench.evaluation.corrected import read_labels
 from aloe_bench.evaluation.outcomes import cautions
 from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
-from aloe_bench.tasks.data.verify import proof_of_run
+from aloe_bench.tasks.data.fetched import proof_of_run
 
 log = logging.getLogger(__name__)
 
@@ -62,11 +62,11 @@ class Evidence(NamedTuple):
 
 
 def build(runs: Sequence[Path], output: Path) -> list[Path]:
-    """Write the evidence of `runs` under `output`/results and /items, make every table anew; return what was written.
+    """Write the evidence of `runs` under `output`/results and /items, make every table again; return what was written.
 
     All runs are read before anything is written. Of the runs of one model on one task the one that `preferred` names
     counts. Items that no result names any more are deleted. Without runs the numbers of the results that are there are
-    computed anew.
+    computed again.
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
@@ -116,14 +116,15 @@ def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
     except DataError:
         if result["partial"]:
             raise
-        return result  # a complete run mends a broken result
-    if result["partial"] and not there["partial"] and (doubt(result) or not doubt(there)):
+        return result  # a complete run replaces a broken result
+    stored = json.loads(path.read_text(encoding="utf-8"))  # as it stands, not as it was read: it may be written again
+    shown = preferred(stored, result)
+    if result["partial"] and not there["partial"] and shown["run"] == there["run"]:
         raise DataError(
             f"{result['run']}: a partial run, but {path} holds a complete one. "
             "Delete that file first if it is to go, or finish the run; nothing was written."
         )
-    # As it stands in the file, not as it was read: it may be written again.
-    return preferred(json.loads(path.read_text(encoding="utf-8")), result)
+    return shown
 
 
 def evidence(folder: Path) -> Evidence:

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from aloe_bench.boards.compare import Side, finished
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError, did_you_mean
-from aloe_bench.evaluation import runlog
 from aloe_bench.heart.strength import settings_of
 from aloe_bench.stats.dose import dose_response
+from aloe_bench.stats.intervals import clustered_share
 
 # What `attack --strength` leaves at its usual value is not written into a row.
 USUAL = 1.0
@@ -37,10 +38,15 @@ def dose_rows(runs: Sequence[Path], setting: str) -> dict[str, Any]:
     two runs or twice the same, RunMismatchError unless every run has the same items and cues, of one model asked in one
     way, and all other settings are equal.
     """
+    return doses_of([finished(folder) for folder in runs], setting)
+
+
+def doses_of(runs: Sequence[Side], setting: str) -> dict[str, Any]:
+    """Return what `dose_rows` does, of runs that have been read."""
     known = settings_of()
     if setting not in known:
         raise UsageError(f"--dose {setting}: no setting.{did_you_mean(setting, known)} Known: {', '.join(known)}.")
-    found = sorted((_run(folder, setting) for folder in runs), key=lambda run: run.dose)
+    found = sorted((_run(side, setting) for side in runs), key=lambda run: run.dose)
     for key in found[0].conditions:
         values = list(dict.fromkeys(str(run.conditions[key]) for run in found))
         if len(values) > 1:
@@ -53,10 +59,14 @@ def dose_rows(runs: Sequence[Path], setting: str) -> dict[str, Any]:
     return {"model": found[0].conditions["model"], "setting": setting, "rows": rows}
 
 
-def _run(folder: Path, setting: str) -> _Run:
-    header, records = runlog.read_run(folder)
-    if len(records) != header["n"]:
-        raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then compare.")
+def strengths(records: Sequence[Record]) -> set[str]:
+    """Return the settings that `attack --strength` moved in a run's questions."""
+    written = {record.tags.get("strength") or "{}" for record in records}
+    return {name for text in written for name in json.loads(text)}
+
+
+def _run(side: Side, setting: str) -> _Run:
+    folder, header, records, *_ = side
     items: dict[str, dict[str, Record]] = {}
     doses: set[float] = set()
     others: set[str] = set()
@@ -77,7 +87,7 @@ def _run(folder: Path, setting: str) -> _Run:
 
 def _dose(folder: Path, setting: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise UsageError(f"--dose {setting}: {folder} has {value!r}, which is no number; it cannot be put in order.")
+        raise UsageError(f"--dose {setting}: {folder} has {value!r}, which is not a number; it cannot be put in order.")
     return float(value)
 
 
@@ -100,7 +110,8 @@ def _row(name: str, doses: Sequence[float], runs: Sequence[Mapping[str, Record]]
     clusters = [runs[0][i].cluster for i in ids]
     if len(set(clusters)) < 2:
         raise DataError(f"--dose: all {len(ids)} items of {name} are of one image or patient; expected two or more.")
-    return {"row": name, "failed": 0, **asdict(dose_response(doses, hits, clusters, name))}
+    intervals = [clustered_share(column, np.ones(len(ids)), clusters).interval for column in hits.T]
+    return {"row": name, "failed": 0, "intervals": intervals, **asdict(dose_response(doses, hits, clusters, name))}
 
 
 def _led(record: Record) -> bool:

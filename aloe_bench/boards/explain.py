@@ -14,7 +14,7 @@ from aloe_bench.answers.score import parser_id
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.rescore import read_anew, with_options
+from aloe_bench.evaluation.rescore import read_again, with_options
 
 # What says nothing of how a run was made: its own name, and how the command was typed.
 _NOT_COMPARED = ("run_id", "asked")
@@ -74,8 +74,8 @@ def explain(first: Path, second: Path, data_root: Path | None = None) -> Explana
     read: Logs = stored
     if one["parser"] != two["parser"]:
         read = (
-            read_anew(with_options(first, one, stored[0], data_root), "strict"),
-            read_anew(with_options(second, two, stored[1], data_root), "strict"),
+            read_again(with_options(first, one, stored[0], data_root), "strict"),
+            read_again(with_options(second, two, stored[1], data_root), "strict"),
         )
     means = _mean(a.values()), _mean(b.values())
     rows = (_mean(stored[0]) - means[0]) + (means[1] - _mean(stored[1]))
@@ -111,10 +111,10 @@ def _rows(points: Fraction, only_first: int, only_second: int) -> DifferencePart
 def _parser(stored: Logs, read: Logs, one: str, two: str) -> DifferencePart:
     if one == two:
         return DifferencePart("parser", Fraction(), 0, f"both {one}")
-    shifts = [_mean(log) - _mean(anew) for log, anew in zip(stored, read, strict=True)]
+    shifts = [_mean(log) - _mean(again) for log, again in zip(stored, read, strict=True)]
     moved = [
-        sum(old.score.value != new.score.value for old, new in zip(log, anew, strict=True))
-        for log, anew in zip(stored, read, strict=True)
+        sum(old.score.value != new.score.value for old, new in zip(log, again, strict=True))
+        for log, again in zip(stored, read, strict=True)
     ]
     says = f"{one} and {two}: {moved[0]} and {moved[1]} score otherwise by {parser_id('strict')}"
     return DifferencePart("parser", shifts[1] - shifts[0], sum(moved), says)

@@ -106,7 +106,7 @@ def outcomes_of(items: Items, records: Sequence[Record], facts: Facts, labels: L
 
 
 def letter(record: Record) -> str:
-    """Return the letter of one record; raises DataError for a score that is no grade."""
+    """Return the letter of one record; raises DataError for a score that is not a grade."""
     score = record.score
     if score.value is None:
         return FAILED if outcome_of(record) == "failed" else WAITING
@@ -126,7 +126,7 @@ def _implied(record: Record) -> Outcome:
 
 
 def implied(text: str, is_graded: bool) -> Outcome:
-    """Return the outcome that a letter stands for; a failure of a jury is none of the reply."""
+    """Return the outcome that a letter stands for; a failure of a jury is not the reply's."""
     return "answered" if text not in _OF_LETTER or (text == FAILED and is_graded) else _OF_LETTER[text]
 
 

@@ -14,6 +14,7 @@ from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
 from aloe_bench.facts import CellSpec, Place
 from aloe_bench.heart.table.published import ROWS, SOURCE
+from aloe_bench.tasks.data.fetched import why_unverified
 
 SCHEMA = 2
 AGAIN = "Build it again from its run folder."
@@ -212,13 +213,12 @@ def read_result(path: Path) -> Mapping[str, Any]:
 def doubt(result: Mapping[str, Any]) -> str:
     """Return why the data of a result are not known to be its benchmark's; "" if they are, or it is of no benchmark.
 
-    A task from outside this package, and an attacked folder, is no benchmark that anybody else was asked.
+    A task from outside this package, and an attacked folder, is not a benchmark that anybody else was asked.
     """
     task = result["task"]
     if task["name"] not in registry.TASKS and not is_published_heart(task):
         return ""
-    verified = result.get("verified") or {"by": "", "why": "made before data were verified"}
-    return "" if verified["by"] else str(verified["why"])
+    return why_unverified(result.get("verified"))
 
 
 def is_published_heart(task: Mapping[str, Any]) -> bool:

@@ -1,6 +1,6 @@
 """A leaderboard checked from its published outcomes: every number, mark, page and byte, without model or data.
 
-The rules are in docs/leaderboard.md, in words enough to write such a check anew.
+The rules are in docs/leaderboard.md, in words enough to write such a check.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ FILE = "annotations.sqlite"
 def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
     """Serve the open answers of RUN to experts, each by a link of their own; or export what they said.
 
-    Start it again, with or without --raters, --per-item and --seed, to go on: links and ratings stay in
+    Start it again, with or without --raters, --per-item and --seed, to resume: links and ratings stay in
     RUN/annotations.sqlite.
     """
     from aloe_bench.evaluation.runlog import read_header
@@ -208,7 +208,7 @@ def _serve(store: Store, items: list[RatedItem], host: str, port: int) -> None:
         pass
     finally:
         listener.close()
-    click.echo(f"Stopped; {len(store.ratings())} ratings are in {store.path}. Start again to go on.")
+    click.echo(f"Stopped; {len(store.ratings())} ratings are in {store.path}. Start again to resume.")
 
 
 def _listener(host: str, port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""What commands share: the check of an option, and what a user sees while one goes on."""
+"""What commands share: the check of an option, and what a user sees while one runs."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Report(Protocol):
 
 
 def same_command() -> str:
-    """Return the advice by which an unfinished command goes on; --fresh would begin it anew."""
+    """Return the advice by which an unfinished command is resumed; --fresh would start it over."""
     given = next((word for word in sys.argv if word.replace("_", "-") in ("--fresh", "--fresh-verdicts")), None)
     return "run the same command again" + (f" without {given}" if given else "")
 
@@ -104,7 +104,7 @@ def _lines(title: str) -> Report:
 
 
 def _speed() -> Callable[[int], float]:
-    """Return a function done -> items a second of this session (what an earlier one did does not count)."""
+    """Return a function done -> items per second of this session (what an earlier one did does not count)."""
     started: tuple[float, int] | None = None
 
     def rate(done: int) -> float:

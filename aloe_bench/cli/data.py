@@ -32,7 +32,7 @@ for command in (
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--revision", help="Another commit or branch than the one the task pins.")
 def fetch(tasks: tuple[str, ...], data_root: Path, revision: str | None) -> None:
-    """Fetch the data of TASKS (names or suites) into the data root; run again to go on where it was broken off."""
+    """Fetch the data of TASKS (names or suites) into the data root; run again to resume."""
     from aloe_bench.cli.common import progress_of
     from aloe_bench.tasks.data.fetch import Fetch
     from aloe_bench.tasks.data.fetch import fetch as bring

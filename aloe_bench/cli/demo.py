@@ -38,7 +38,7 @@ def demo(output: Path, seed: int, quick: bool, base: Path | None) -> None:
         pages = _published(done, output)
         shown = _reported(done, output)
     except (KeyboardInterrupt, Stopped) as stop:
-        click.echo(f"Interrupted. What is in {output} is not gone on with: remove it and start again.", err=True)
+        click.echo(f"Interrupted. What is in {output} is not resumed: remove it and start again.", err=True)
         raise click.exceptions.Exit(130) from stop
     page = write_summary(done, output, size, jury, _cost(started))
     click.echo(page.read_text(encoding="utf-8"))
@@ -47,7 +47,7 @@ def demo(output: Path, seed: int, quick: bool, base: Path | None) -> None:
 
 
 class _Lines:
-    """Says what is going on: a line when a step begins, and its length when it ends."""
+    """Says what is happening: a line when a step begins, and its length when it ends."""
 
     def __init__(self) -> None:
         self._title, self._since = "", 0.0

@@ -26,7 +26,9 @@ IMPORTED = {
 
 
 @click.command()
-@click.option("--model", help="A checkpoint folder: its prompt, tokens a picture, memory and commands; nothing is run.")
+@click.option(
+    "--model", help="A checkpoint folder: its prompt, tokens per picture, memory and commands; nothing is run."
+)
 @click.option("--model-args", default="", help="k=v,... as for `run`.")
 @click.option("--gpu-memory", type=FiniteRange(1), default=80.0, show_default=True, help="Of one GPU, in GB.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "--judges", type=click.Path(path_type=Path), help="judges.toml; default: the shipped one, the paper's three."
 )
 @click.option("--max-failed", type=FiniteRange(0, 1), default=0.01, show_default=True, help="Share, for each judge.")
-@click.option("--fresh-verdicts", is_flag=True, help="Set earlier verdicts aside and grade anew.")
+@click.option("--fresh-verdicts", is_flag=True, help="Set earlier verdicts aside and grade again.")
 @click.option(
     "--injections",
     type=click.IntRange(1, 200),

@@ -21,7 +21,7 @@ def leaderboard() -> None:
 def build(runs: tuple[Path, ...], output: Path) -> None:
     """Write results/<model>/<task>.json and the pages from finished RUNS (or folders that hold some).
 
-    Without RUNS, numbers and pages are made anew of the outcomes that are there.
+    Without RUNS, numbers and pages are rebuilt from the outcomes that are there.
     """
     from aloe_bench.boards.build import build as build_pages
     from aloe_bench.boards.collect import finished_runs
@@ -36,7 +36,7 @@ def build(runs: tuple[Path, ...], output: Path) -> None:
 @leaderboard.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("leaderboards"))
 def verify(folder: Path) -> None:
-    """Compute FOLDER (default: leaderboards) anew from its published outcomes: every number, mark and page.
+    """Compute FOLDER (default: leaderboards) again from its published outcomes: every number, mark and page.
 
     Needs neither model nor data. Exit code 4 if anything is not as the outcomes have it; each such file is named.
     """

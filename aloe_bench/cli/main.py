@@ -32,6 +32,7 @@ VERBS = {
     "lm-eval": "aloe_bench.cli.lm_eval:lm_eval",
     "vlmeval": "aloe_bench.cli.vlmeval:vlmeval",
     "export": "aloe_bench.cli.export:export",
+    "import": "aloe_bench.cli.imports:import_run",
     "annotate": "aloe_bench.cli.annotate:annotate",
     "agreement": "aloe_bench.cli.agreement:agreement",
     "alpha": "aloe_bench.cli.agreement:agreement",
@@ -49,12 +50,13 @@ HELP = {
     "leaderboard": "Build leaderboard pages from run folders, and verify those of others.",
     "compare": "Test two runs on the same questions against each other, item by item.",
     "report": "Write runs as one offline page: sentences, figures, and every item to look at.",
-    "rescore": "Read the stored replies of a run anew under other parsers, and say which rules move the score.",
+    "rescore": "Read the stored replies of a run again under other parsers, and say which rules move the score.",
     "plan": "Say how many items a comparison needs, before anything is run.",
     "merge": "Join the shards of one run, with a proof that none is missing.",
     "lm-eval": "Run lm-evaluation-harness with aloe-bench's tasks and model in it.",
     "vlmeval": "Run VLMEvalKit on aloe-bench's tasks, or compare its matcher with ours.",
-    "export": "Write tasks as files that other harnesses read.",
+    "export": "Write runs for Every Eval Ever or the Hugging Face hub, and tasks for other harnesses.",
+    "import": "Make run folders of exported runs.",
     "annotate": "Let experts rate the open answers of a run on a web page.",
     "agreement": "Measure how far experts agree with each other and with the jury (also: alpha).",
     "demo": "Run the whole loop in miniature on a CPU, in minutes.",
@@ -147,7 +149,7 @@ def _defaults(config: Path) -> dict[str, dict[str, object]]:
     for verb, table in tables.items():
         command = cli.get_command(click.Context(cli), verb)
         if command is None or not isinstance(table, dict):
-            raise UsageError(f"{config}: [{verb}] is no command.{did_you_mean(verb, VERBS)}")
+            raise UsageError(f"{config}: [{verb}] is not a command.{did_you_mean(verb, VERBS)}")
         known = {_option_name(p): str(p.name) for p in command.params if p.name != "config"}
         values = {key.replace("-", "_"): value for key, value in table.items()}
         for key in values:
@@ -172,7 +174,7 @@ def main() -> None:
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo(f"Interrupted; {same_command()} to go on.", err=True)
+        click.echo(f"Interrupted; {same_command()} to resume.", err=True)
         code = 130
     except click.ClickException as error:
         error.show()

@@ -98,11 +98,11 @@ def shown(conversation: Conversation) -> str:
 @click.option("--min-side", type=click.IntRange(1), default=50, show_default=True, help="Pixels.")
 @click.option("--without-pictures", is_flag=True, help="The pictures are not at hand: ask nothing of them, and say so.")
 @click.option("--seed", default=0, show_default=True, help="Which rows a mapping's `sample` takes.")
-@click.option("--fresh", is_flag=True, help="Start over instead of going on.")
+@click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
 @WORKERS
 @JSON
 def clean(sources: tuple[str, ...], output: Path, workers: int, as_json: bool, **options: Any) -> None:
-    """Read SOURCES into a pool and drop what cannot be trained on, each sample with one reason; run again to go on.
+    """Read SOURCES into a pool and drop what cannot be trained on, each sample with one reason; run again to resume.
 
     A source is FILE.toml, FILE.toml:FOLDER, or a shipped mapping and a folder, such as fracatlas:FOLDER.
     """
@@ -118,7 +118,7 @@ def clean(sources: tuple[str, ...], output: Path, workers: int, as_json: bool, *
     found = [load_source(source) for source in sources]
     if options["fresh"] and output.is_dir():
         if any(output.iterdir()) and not (output / POOL_FILE).is_file():
-            raise UsageError(f"{output} is no pool, and is not removed. Choose another --output.")
+            raise UsageError(f"{output} is not a pool, and is not removed. Choose another --output.")
         shutil.rmtree(output)
     pool = Pool(output)
     limits = Limits(options["max_length"], options["max_pictures"], options["min_side"])

@@ -19,13 +19,14 @@ PATH = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("recipe", type=PATH)
-@click.option("--output", type=PATH, required=True, help="The mixture's folder; run again to go on.")
-@click.option("--fresh", is_flag=True, help="Start over instead of going on.")
+@click.option("--output", type=PATH, required=True, help="The mixture's folder; run again to resume.")
+@click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON only.")
-def build(recipe: Path, output: Path, fresh: bool, as_json: bool) -> None:
-    """Make the mixture that RECIPE (TOML) describes: read, clean, leakage, rebalance, coverage, exports, card.
+def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) -> None:
+    """Make the mixture that RECIPE (TOML) describes: every step in its order, coverage, exports, card.
 
-    docs/data.md has an example. Killed at any moment, the same command goes on, to the same bytes.
+    docs/data.md has an example. Killed at any moment, the same command resumes, to the same bytes.
     """
     from aloe_bench.mixture.build import build as built
     from aloe_bench.mixture.build import load_recipe
@@ -34,14 +35,14 @@ def build(recipe: Path, output: Path, fresh: bool, as_json: bool) -> None:
     wish = load_recipe(recipe)
     if fresh and output.is_dir():
         if any(output.iterdir()) and not (output / POOL_FILE).is_file():
-            raise UsageError(f"{output} is no mixture's folder, and is not removed. Choose another --output.")
+            raise UsageError(f"{output} is not a mixture's folder, and is not removed. Choose another --output.")
         shutil.rmtree(output)
     with ExitStack() as stack:
 
         def report(title: str) -> Callable[[int, int], None]:
             return stack.enter_context(progress_of(title, quiet=as_json))
 
-        found = built(wish, output, report)
+        found = built(wish, output, report, api_key)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return

@@ -1,4 +1,4 @@
-"""`aloe-bench plan`: how many items a comparison needs, before anything is run."""
+"""`aloe-bench plan`: how many items a comparison needs, and how many labels a study of experts."""
 
 from __future__ import annotations
 
@@ -13,46 +13,60 @@ SHARE = FiniteRange(0, 100, min_open=True)
 
 
 @click.command()
-@click.option("--gap", type=SHARE, required=True, help="Points between the two that should be found, e.g. 5.")
-@click.option("--discordance", type=SHARE, required=True, help="Percent of items on which the two differ, e.g. 15.")
+@click.option("--gap", type=SHARE, help="Points between the two that should be found, e.g. 5.")
+@click.option("--discordance", type=SHARE, help="Percent of items on which the two differ, e.g. 15.")
 @click.option("--attacks", type=click.IntRange(1), default=1, show_default=True, help="Comparisons of one family.")
 @click.option("--power", "wanted", type=FiniteRange(0.01, 0.999), default=0.8, show_default=True)
 @click.option("--items", type=click.IntRange(2), help="Also what so many items would find.")
 @click.option("--clusters", type=click.IntRange(1), help="Also the least p that so many patients or images allow.")
+@click.option("--alpha", type=FiniteRange(0, 1), help="Items to label, if the experts' alpha is about this, e.g. 0.8.")
+@click.option("--raters", type=click.IntRange(2, 12), default=3, show_default=True, help="Experts of each item.")
+@click.option("--answers", type=click.IntRange(2), help="Labels for the corrected score of so many judged answers.")
+@click.option(
+    "--correlation", type=FiniteRange(0, 1), default=0.5, show_default=True, help="Of the jury's grades and the labels."
+)
+@click.option(
+    "--grades", default="30,20,50", show_default=True, metavar="P,P,P", help="Percent that experts grade 0, 0.5 and 1."
+)
+@click.option(
+    "--within", type=FiniteRange(0, 1, min_open=True), default=0.05, show_default=True,
+    help="How far an interval of alpha, or of the corrected score, may reach: .05 is 5 points.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the unrounded numbers as JSON and nothing else.")
 def plan(
-    gap: float, discordance: float, attacks: int, wanted: float, items: int | None, clusters: int | None, as_json: bool
+    gap: float | None,
+    discordance: float | None,
+    attacks: int,
+    wanted: float,
+    items: int | None,
+    clusters: int | None,
+    alpha: float | None,
+    raters: int,
+    answers: int | None,
+    correlation: float,
+    grades: str,
+    within: float,
+    as_json: bool,
 ) -> None:
     """Say how many items show a gap between two runs on the same questions, or between a run with and without a cue.
 
     The power is the exact one of the test that `run` and `compare` make, at the first step of Holm's rule over
-    --attacks comparisons, with one item an image or patient.
+    --attacks comparisons. --alpha and --answers say how many labels of experts an alpha, and a score corrected for the
+    jury, need. One item an image or patient throughout.
     """
-    if gap > discordance:
-        raise click.UsageError(
-            f"--gap {gap:g} is more than --discordance {discordance:g}; a gap is part of what differs."
-        )
-    from aloe_bench.stats.intervals import ALPHA
-    from aloe_bench.stats.tango import critical, detectable, items_needed, power
-
-    alpha, difference, differing = ALPHA / attacks, gap / 100, discordance / 100
-    found: dict[str, Any] = {
-        "gap": difference,
-        "discordance": differing,
-        "attacks": attacks,
-        "power": wanted,
-        "items_needed": items_needed(difference, differing, alpha, wanted),
-    }
-    if items is not None:
-        shown = detectable(float(items), differing, alpha=alpha)
-        found |= {
-            "items": items,
-            "power_of_items": power(items, differing, difference, critical(float("inf"), alpha)),
-            "detectable": shown.difference,
-            "detectable_at": shown.discordance,
-        }
+    if items is not None and gap is None:
+        raise click.UsageError("--items needs --gap and --discordance: what is it that they should find?")
+    if (gap is None) != (discordance is None):
+        raise click.UsageError("--gap and --discordance go together: how far apart two are, and on how many items.")
+    if gap is None and clusters is None and alpha is None and answers is None:
+        raise click.UsageError("nothing is asked; give --gap and --discordance, --clusters, --alpha or --answers.")
+    found: dict[str, Any] = {"attacks": attacks}
+    if gap is not None and discordance is not None:
+        found |= _comparison(gap, discordance, attacks, wanted, items)
     if clusters is not None:
         found |= {"clusters": clusters, "least_p": min(1.0, attacks * 2.0 ** (1 - clusters))}
+    if alpha is not None or answers is not None:
+        found |= _labels(alpha, raters, answers, correlation, _shares(grades), within)
     if as_json:
         click.echo(json.dumps(found, indent=2, allow_nan=False))
         return
@@ -60,20 +74,93 @@ def plan(
         click.echo(line)
 
 
+def _comparison(gap: float, discordance: float, attacks: int, wanted: float, items: int | None) -> dict[str, Any]:
+    if gap > discordance:
+        raise click.UsageError(
+            f"--gap {gap:g} is more than --discordance {discordance:g}; a gap is part of what differs."
+        )
+    from aloe_bench.stats.intervals import ALPHA
+    from aloe_bench.stats.tango import critical, detectable, items_needed, power
+
+    level, difference, differing = ALPHA / attacks, gap / 100, discordance / 100
+    found: dict[str, Any] = {
+        "gap": difference,
+        "discordance": differing,
+        "power": wanted,
+        "items_needed": items_needed(difference, differing, level, wanted),
+    }
+    if items is not None:
+        shown = detectable(float(items), differing, alpha=level)
+        found |= {
+            "items": items,
+            "power_of_items": power(items, differing, difference, critical(float("inf"), level)),
+            "detectable": shown.difference,
+            "detectable_at": shown.discordance,
+        }
+    return found
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    """Return the shares of the grades 0, 0.5 and 1, given in percent."""
+    try:
+        shares = tuple(float(part) / 100 for part in text.split(","))
+    except ValueError:
+        shares = ()
+    if len(shares) != 3 or not all(0 <= share <= 1 for share in shares) or abs(sum(shares) - 1) > 1e-6:
+        raise click.UsageError(f"--grades {text!r}: expected the percent of 0, 0.5 and 1, adding to 100: 30,20,50.")
+    return tuple(share / sum(shares) for share in shares)
+
+
+def _labels(
+    alpha: float | None,
+    raters: int,
+    answers: int | None,
+    correlation: float,
+    shares: tuple[float, ...],
+    within: float,
+) -> dict[str, Any]:
+    from aloe_bench.stats.labels import labels_for_alpha, labels_for_score
+
+    found: dict[str, Any] = {"grades": list(shares), "within": within}
+    if alpha is not None:
+        needed = labels_for_alpha(alpha, raters, shares, within)
+        found |= {"alpha": alpha, "raters": raters, "items_to_label": needed}
+    if answers is not None:
+        needed = labels_for_score(answers, shares, correlation, within)
+        found |= {"answers": answers, "correlation": correlation, "answers_to_label": needed}
+    return found
+
+
 def _lines(found: dict[str, Any]) -> list[str]:
     from aloe_bench.stats.family import mde
 
     family = "" if found["attacks"] == 1 else f", in a family of {found['attacks']}"
-    aim = f"a gap of {100 * found['gap']:g} points with {100 * found['discordance']:g} % differing{family}"
-    needed = found["items_needed"]
-    lines = [
-        f"items needed: over 10 million for {aim}" if needed is None
-        else f"items needed: {needed} for {aim} and a power of {found['power']:g}"
-    ]  # fmt: skip
+    lines = []
+    if "gap" in found:
+        aim = f"a gap of {100 * found['gap']:g} points with {100 * found['discordance']:g} % differing{family}"
+        needed = found["items_needed"]
+        lines.append(
+            f"items needed: over 10 million for {aim}" if needed is None
+            else f"items needed: {needed} for {aim} and a power of {found['power']:g}"
+        )  # fmt: skip
     if "items" in found:
         lines.append(
             f"{found['items']} items: power {found['power_of_items']:.2f}; found with 0.8: {mde(found)} differing"
         )
     if "clusters" in found:
         lines.append(f"{found['clusters']} patients or images: least p of the sign flip {found['least_p']:.2g}{family}")
+    law = "/".join(f"{100 * share:g}" for share in found.get("grades", ()))
+    if "alpha" in found:
+        needed = found["items_to_label"]
+        lines.append(
+            f"items to label: {'over a million' if needed is None else needed}, each by {found['raters']} experts, "
+            f"for an alpha of about {found['alpha']:g} within {found['within']:g}, with {law} % graded 0, 0.5 and 1"
+        )
+    if "answers" in found:
+        needed, points = found["answers_to_label"], 100 * found["within"]
+        many = f"all {found['answers']} are too few" if needed is None else f"{needed} of {found['answers']}"
+        lines.append(
+            f"answers to label: {many} for a corrected score within {points:g} points, if jury and experts correlate "
+            f"by {found['correlation']:g}, with {law} % graded 0, 0.5 and 1"
+        )
     return lines

@@ -18,6 +18,9 @@ from aloe_bench.cli.common import FiniteRange
     type=click.Path(path_type=Path),
     help="Where pictures lie now, if elsewhere than when asked: a data root, or an attacked table.",
 )
+@click.option(
+    "--plots", type=click.Path(path_type=Path), help="Also write every figure into this folder, as SVG and PNG."
+)
 @click.option("--share", is_flag=True, help="Refuse what may not be passed on: pictures whose licence does not say so.")
 @click.option("--pictures", type=click.IntRange(0), default=2000, show_default=True, help="Items shown with pictures.")
 @click.option("--max-mb", type=FiniteRange(0, min_open=True), default=40.0, show_default=True, help="Largest file.")
@@ -29,6 +32,7 @@ def report(
     runs: tuple[Path, ...],
     output: Path,
     data: tuple[Path, ...],
+    plots: Path | None,
     share: bool,
     pictures: int,
     max_mb: float,
@@ -44,7 +48,9 @@ def report(
     from aloe_bench.api.reports import report as write
     from aloe_bench.workers import available
 
-    written = write(runs, output, data=data, share=share, pictures=pictures, max_mb=max_mb, pictures_mb=pictures_mb,
-                    workers=workers or available())  # fmt: skip
+    written = write(
+        runs, output, data=data, plots=plots, share=share, pictures=pictures, max_mb=max_mb, pictures_mb=pictures_mb,
+        workers=workers or available(),
+    )  # fmt: skip
     for path in written:
         click.echo(f"{path}: {path.stat().st_size / 1e6:.1f} MB")

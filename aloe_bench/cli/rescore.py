@@ -36,7 +36,7 @@ OUTCOMES = ("unread", "refused", "cut", "filtered")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the exact numbers as JSON and nothing else.")
 def rescore(run: Path, parsers: str, data_root: Path | None, as_json: bool) -> None:
-    """Read the stored replies in folder RUN anew under other parsers; nothing is asked, nothing is written.
+    """Read the stored replies in folder RUN again under other parsers; nothing is asked, nothing is written.
 
     One row a parser: the mean over the items, what was not read, and the points that it is off the run's own score;
     below, which rule's reading became which, and what that moved. Rules of others are kept with their faults.

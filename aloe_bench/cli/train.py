@@ -29,7 +29,7 @@ _SHARED = (
     click.option("--stop-after", type=FiniteRange(0), help="Save and stop after this many minutes."),
     click.option("--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read rows."),
     click.option("--plan", "only_plan", is_flag=True, help="Print the arithmetic of the recipe and train nothing."),
-    click.option("--fresh", is_flag=True, help="Start over instead of going on from the newest checkpoint."),
+    click.option("--fresh", is_flag=True, help="Start over instead of resuming from the newest checkpoint."),
     click.option("--json", "as_json", is_flag=True, help="Print JSON only."),
 )
 
@@ -75,7 +75,7 @@ def shared(command: _Command) -> _Command:
 @click.option("--cluster", type=click.Choice(CLUSTERS), default=CLUSTERS[0], show_default=True)
 @shared
 def train_sft(**options: Any) -> None:
-    """Fine-tune a checkpoint on conversations; run again to go on."""
+    """Fine-tune a checkpoint on conversations; run again to resume."""
     _train(SftOptions(**options))
 
 
@@ -210,7 +210,7 @@ def show_trained(trained: Trained, as_json: bool, measured: Mapping[str, dict[st
     if as_json:
         click.echo(json.dumps(facts | {"measured": measured or {}}, indent=2))
         return
-    went_on = f", going on from step {trained.resumed_from}" if trained.resumed_from else ""
+    went_on = f", resumed from step {trained.resumed_from}" if trained.resumed_from else ""
     click.echo(
         f"{trained.output}: {trained.plan.steps} steps on {trained.prepared.n} conversations{went_on}; "
         f"loss {trained.losses[0]:.3f} to {trained.losses[-1]:.3f}. The model card is {trained.output / 'README.md'}."

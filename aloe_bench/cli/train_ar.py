@@ -65,7 +65,7 @@ class ArOptions(TrainOptions):
 @click.option("--data-only", is_flag=True, help="Write the conversations to --output and train nothing.")
 @shared
 def train_ar(**options: Any) -> None:
-    """Fine-tune a checkpoint on an attacked source; run again to go on."""
+    """Fine-tune a checkpoint on an attacked source; run again to resume."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise click.UsageError(
             "train-ar prepares data and measures in one process. On a cluster: train-ar --data-only --output DATA, "

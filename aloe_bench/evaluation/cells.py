@@ -17,8 +17,14 @@ from aloe_bench.core import Cell, Record, Sample, Score
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation.outcomes import as_if, counts, unread_by
 from aloe_bench.facts import CellSpec, Facts, facts_of
-from aloe_bench.stats.intervals import Interval, clustered_mean, clustered_share, weighted_mean
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import (
+    DataSetShare,
+    Interval,
+    clustered_mean,
+    clustered_share,
+    macro_interval,
+    weighted_mean,
+)
 
 K = TypeVar("K")
 Cells = dict[str, Cell]
@@ -100,7 +106,7 @@ def _mean_interval(strata: Sequence[Sequence[Record]]) -> Interval | None:
 
 
 def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: str) -> Cell:
-    """Return the mean score by `weights`, one a record; else as `cell`."""
+    """Return the mean score by `weights`, one per record; else as `cell`."""
     plain = cell(records, run)
     if plain.value is None or len(set(weights)) == 1:
         return plain
@@ -126,7 +132,7 @@ def all_right(records: Sequence[Record]) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What stands for a task's cells where these are no means of its records; `section` goes beside them.
+    """What stands for a task's cells where these are not means of its records; `section` goes beside them.
 
     `needs` are the tags that every record must have.
     """

@@ -1,4 +1,4 @@
-"""Cut replies given more room: asked again, from their own tokens where the back end can, else anew."""
+"""Cut replies given more room: asked again, from their own tokens where the back end can, else from the start."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def extend_cut(
     """Give the cut replies of a run `settings.extend_cut` tokens beyond its limit; return how many calls failed.
 
     Header and records say how many were granted; the run's identity keeps the first limit. A run that is being extended
-    has no summary until it is finished anew, and a reply whose call failed stays as it was.
+    has no summary until it is finished again, and a reply whose call failed stays as it was.
     Raises RunMismatchError where more had been granted before.
     """
     more = settings.extend_cut or 0
@@ -71,7 +71,7 @@ def extend_cut(
 
 
 def _longer(cut: Sequence[Record], plan: Plan, model: Model, settings: Settings) -> list[Record]:
-    """Return the records of `cut` with their longer replies, graded anew."""
+    """Return the records of `cut` with their longer replies, graded again."""
     wanted = {record.sample_id: record for record in cut}
     samples = {sample.id: sample for _, sample in plan.asked if sample.id in wanted}
     form = settings.answer
@@ -95,7 +95,7 @@ def _replies(
             for longer in model.extend(alike, replies, replace(settings.decoding, max_new_tokens=more - had)):
                 yield replace(longer, extended=more)
     known = {request.id for request in own}
-    anew = [request for request in requests if request.id not in known]
+    fresh = [request for request in requests if request.id not in known]
     whole = replace(settings.decoding, max_new_tokens=settings.decoding.max_new_tokens + more)
-    for longer in model.generate(anew, whole) if anew else ():
+    for longer in model.generate(fresh, whole) if fresh else ():
         yield replace(longer, extended=more)

@@ -18,7 +18,7 @@ MARKED_CUT, MOST_CUT, MOST_UNREAD = 1, 5, 20
 CUT_REMEDY = "Raise --max-new-tokens, or give these replies more with run --extend-cut N."
 UNREAD_REMEDY = (
     "Look at such replies in records.jsonl. If they answer in the options' words, ask with --answer text; if the model "
-    "was asked in the wrong form, mend its chat template; --protocol logprob reads no reply at all."
+    "was asked in the wrong form, fix its chat template; --protocol logprob reads no reply at all."
 )
 # Options are told apart where a chance this small, adjusted for looking at each of them, would explain it.
 LOPSIDED_P, LEAST_UNREAD = 0.001, 5

@@ -29,7 +29,7 @@ from aloe_bench.evaluation.defence import Defence
 from aloe_bench.evaluation.repeats import repeats_of
 from aloe_bench.facts import facts_of
 from aloe_bench.tasks import formats
-from aloe_bench.tasks.data.verify import Proof, commits, proof_of_data
+from aloe_bench.tasks.data.fetched import Proof, commits, proof_of_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Plan:
 def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
     """Return what is to be asked; raises DataError if the row count is none that the task knows.
 
-    `limit` takes whole clusters' worth of base samples by hash, so a limited run is no head of the file.
+    `limit` takes whole clusters' worth of base samples by hash, so a limited run is not a head of the file.
     """
     facts = facts_of(task)
     samples, lacking = _split(task.load(root))
@@ -139,7 +139,7 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         proof_of_data(task.name, data_sets, samples) if data_sets else None,
         controls_of(task, samples, chosen, settings.controls) if settings.controls else Controls(),
         task.told() if isinstance(task, Telling) else {},
-        repeats_of(task.name, chosen, settings),
+        repeats_of(task.name, chosen, settings) if settings.repeats > 1 else (),
     )
 
 

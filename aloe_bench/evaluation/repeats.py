@@ -27,10 +27,8 @@ def repeats_of(name: str, chosen: Sequence[tuple[int, Sample]], settings: Settin
 
     Raises UsageError where replies would not be drawn, or somebody else has to grade them.
     """
-    if settings.repeats < 2:
-        return ()
     if settings.decoding.temperature == 0 or settings.protocol != "generate":
-        raise UsageError(f"{name}: --repeats draws replies anew; it needs --temperature above 0 and generated replies.")
+        raise UsageError(f"{name}: --repeats draws new replies; it needs --temperature above 0 and generated replies.")
     if settings.shard is not None:
         raise UsageError(f"{name}: --repeats does not go with --shard; run the task whole.")
     if any(sample.kind == "open" for _, sample in chosen):

@@ -1,4 +1,4 @@
-"""The stored replies of a run read anew under other parsers: what each would have scored, and by which rules."""
+"""The stored replies of a run read again under other parsers: what each would have scored, and by which rules."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def rescore(folder: Path, parsers: Sequence[str] | None = None, data_root: Path 
     """
     header, records = runlog.read_run(folder)
     if header["protocol"] == "logprob":
-        raise DataError(f"{folder}: options were scored by log-probability; there is no reply to read anew.")
+        raise DataError(f"{folder}: options were scored by log-probability; there is no reply to read again.")
     answered = [r for r in with_options(folder, header, records, data_root) if r.score.value is not None]
     if not answered:
         raise DataError(f"{folder}: no item has a score yet; resume the run, or judge its open answers, then rescore.")
@@ -88,10 +88,10 @@ def _under(header: Mapping[str, Any], records: Sequence[Record], name: str, comp
     if not {record.kind for record in records} & set(parser.reads):
         kinds = ", ".join(sorted({record.kind for record in records}))
         raise UsageError(f"parser {name} reads {', '.join(parser.reads)} questions; this run has {kinds} ones alone.")
-    return _row(header, records, read_anew(records, name), parser.id, parser.says, complete)
+    return _row(header, records, read_again(records, name), parser.id, parser.says, complete)
 
 
-def read_anew(records: Sequence[Record], parser: str) -> list[Record]:
+def read_again(records: Sequence[Record], parser: str) -> list[Record]:
     """Return the records with the score that `parser` gives their replies; those it cannot read stay as they are."""
     reads = shipped_parser(parser).reads
     return [

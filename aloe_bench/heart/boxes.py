@@ -67,7 +67,7 @@ def distractors(
     """Return `n` boxes inside `image`, clear of `true_box`, of `annotated` (all others with a finding) and each other.
 
     `elsewhere` tells where true boxes lie in other pictures; None is an even spread. `mask` is of the picture's size;
-    where it is not 0 a box may lie (the organ, say). `fits` says of the wrong boxes whether
+    a box may lie where it is not 0 (the organ, say). `fits` says of the wrong boxes whether
     they can be shown. The same picture, boxes and `rng` give the same result.
     Raises NoRoomError, saying why, if there are not `n` such places; DataError for a box outside the picture.
     """

@@ -104,7 +104,7 @@ def item_keys(source: Source, image: SourceImage) -> list[ItemKey]:
 
 
 def unfit(image: SourceImage) -> str | None:
-    """Return why `image`, which has boxes, is no detection item, or None, without its pixels."""
+    """Return why `image`, which has boxes, is not a detection item, or None, without its pixels."""
     size = (10_000, 10_000)
     return refusal([(box.class_index, box.pixels(size)) for box in image.boxes], size)
 

@@ -24,7 +24,7 @@ Annotated = tuple[int, PixelBox]  # (class, box), in file order
 
 
 def refusal(annotated: Sequence[Annotated], size: tuple[int, int]) -> str | None:
-    """Return why a picture of `size` with these boxes is no detection item, or None."""
+    """Return why a picture of `size` with these boxes is not a detection item, or None."""
     whole = size[0] * size[1]
     boxes = [box for _, box in annotated]
     largest = max((box[2] - box[0]) * (box[3] - box[1]) for box in boxes) / whole

@@ -142,7 +142,7 @@ def _sampled(keys: Iterable[ItemKey]) -> bool:
 
 
 def _limited(keys: Sequence[ItemKey], seed: int, limit: int | None) -> frozenset[ItemKey]:
-    """Return at most `limit` items a task, by lot, the classes in turn: a larger limit keeps those of a smaller one."""
+    """Return at most `limit` items per task, by lot, classes in turn: a larger limit keeps those of a smaller one."""
     if limit is None:
         return frozenset(keys)
     by_class: dict[tuple[str, int], list[ItemKey]] = defaultdict(list)

@@ -58,7 +58,7 @@ def public_distractors(
     """Return `n` boxes of about the size and grey levels of the boxes with a finding, clear of them and each other.
 
     `annotated` are all other boxes with a finding (or already used): none is touched. `mask` is of the picture's size;
-    where it is not 0 a box may lie (the organ, say). The same picture, boxes and `rng` give the same result.
+    a box may lie where it is not 0 (the organ, say). The same picture, boxes and `rng` give the same result.
     Raises NoRoomError, saying why, if there are not `n` such places; DataError for a box outside the picture.
     """
     for box in (true_box, *annotated):
@@ -105,7 +105,7 @@ class _Search:
         models = self.avoid
         self.model_size = tuple(sum(box[i + 2] - box[i] for box in models) / len(models) for i in (0, 1))
         looks = [self._look_at(box) for box in models]
-        # One grey level at least: a share of nothing is no threshold.
+        # One grey level at least: a share of nothing is not a threshold.
         self.mean = max(1.0, float(np.mean([look.mean for look in looks])))
         self.std = max(1.0, float(np.mean([look.std for look in looks])))
         self.cell = _cell(image.size, min(self.model_size))

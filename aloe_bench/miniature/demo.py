@@ -1,4 +1,4 @@
-"""The paper's headline result on a laptop: a base falls for misleading cues, AR on one modality mends the others."""
+"""The paper's headline result on a laptop: a base falls for misleading cues, AR on one modality repairs the others."""
 
 from __future__ import annotations
 

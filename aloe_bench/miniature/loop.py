@@ -83,7 +83,7 @@ class Lesson:
 def train_robust(
     base: Path, lesson: Lesson, folder: Path, evaluation: Sequence[Path], report: Report = lambda a, b, note: None
 ) -> Path:
-    """Return the checkpoint that learnt `lesson` from `base`, trained below `folder`; it goes on where it stopped.
+    """Return the checkpoint that learnt `lesson` from `base`, trained below `folder`; it resumes where it stopped.
 
     The AR pictures, their cues and the order of rows all depend on the lesson's seed. Raises DataError if a picture
     or a wording of `evaluation` is among them.

@@ -123,7 +123,7 @@ class Converter:
             try:
                 return int(value_at(row, rule.width)), int(value_at(row, rule.height))
             except (TypeError, ValueError) as error:
-                raise DataError(f"{rule.width} and {rule.height} are no picture size ({error}).") from error
+                raise DataError(f"{rule.width} and {rule.height} are not a picture's size ({error}).") from error
         if len(pictures) != 1:
             raise DataError(f"boxes in pixels and {len(pictures)} pictures; expected one, or width and height.")
         return file_image(self.root / PurePosixPath(pictures[0]).relative_to(f"{IMAGES}/{self.mapping.name}")).size

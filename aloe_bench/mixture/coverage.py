@@ -60,7 +60,7 @@ def _known(dimension: str) -> dict[str, str]:
 
 
 def tag_of(dimension: str, text: str) -> str:
-    """Return a tag as Table 5 writes it; a word that is none of its tags stays as it is."""
+    """Return a tag as Table 5 writes it; a word that is not one of its tags stays as it is."""
     return _known(dimension).get(text.strip().casefold(), text.strip())
 
 

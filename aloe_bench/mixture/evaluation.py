@@ -75,7 +75,7 @@ def evaluation_set(
 ) -> EvaluationSet:  # fmt: skip
     """Return the set that `given` names: a task, heart:FOLDER, a pool's folder, or a folder of pictures.
 
-    `cache` is a folder for hashes, by the hash of each picture's file. Raises UsageError for a name that is none of
+    `cache` is a folder for hashes, by the hash of each picture's file. Raises UsageError for a name that is not one of
     these, DataError for a set without pictures and questions.
     """
     folder = Path(given)

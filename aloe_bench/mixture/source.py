@@ -144,7 +144,7 @@ def load_source(given: str) -> tuple[SourceMapping, Path]:
     mapping = read_mapping(file)
     root = Path(folder) if folder else file.parent / mapping.root
     if not root.is_dir():
-        raise DataError(f"source {mapping.name}: {root} is no folder. Give the folder that its files lie in.")
+        raise DataError(f"source {mapping.name}: {root} is not a folder. Give the folder that its files lie in.")
     return mapping, root
 
 
@@ -190,7 +190,7 @@ def _fault(mapping: SourceMapping) -> str | None:
         try:
             groups = re.compile(mapping.boxes.pattern).groups if mapping.boxes.pattern else 4
         except re.error as error:
-            return f"[boxes] pattern is no regular expression ({error})."
+            return f"[boxes] pattern is not a regular expression ({error})."
         if groups != 4:
             return f"[boxes] pattern has {groups} groups; expected 4, the numbers of a box."
     return None

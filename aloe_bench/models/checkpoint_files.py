@@ -187,7 +187,7 @@ def _with_base(folder: Path) -> CheckpointFiles:
     base = base or _cached(written)
     if base is None:
         raise ModelError(
-            f"{folder}: an adapter of {written!r}, which is no folder here and not in the hub's cache. Fetch it "
+            f"{folder}: an adapter of {written!r}, which is not a folder here and not in the hub's cache. Fetch it "
             f"(hf download {written}), or write its folder into adapter_config.json as base_model_name_or_path."
         )
     found = checkpoint_files(base)

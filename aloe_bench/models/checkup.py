@@ -1,4 +1,4 @@
-"""What a checkpoint folder would do here, told without its weights: prompt, tokens a picture, memory, commands."""
+"""What a checkpoint folder would do here, told without its weights: prompt, tokens per picture, memory, commands."""
 
 from __future__ import annotations
 

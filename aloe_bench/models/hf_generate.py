@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Opened = Sequence[tuple[Request, list[Any]]]
 Reply = tuple[int, list[int]]
-# Replies that go on from what they are, by the id of their request.
+# Replies that continue from what they are, by the id of their request.
 Begun = Mapping[str, Prediction]
 NOTHING: Begun = {}
 
@@ -38,7 +38,7 @@ class _Prompt:
 def answer_batch(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun = NOTHING) -> list[Prediction]:
     """Return one Prediction a request, in order; requests agree in `chat` and in having images.
 
-    Replies that have `begun` hold as many tokens each, and go on.
+    Replies that have `begun` hold as many tokens each, and continue.
     """
     started = time.perf_counter()
     replies = _replies(model, opened, decoding, begun)
@@ -131,7 +131,7 @@ def _shared(model: HFModel, opened: Opened, max_new_tokens: int) -> list[Reply]:
 
 
 def _greedy(model: HFModel, cache: Any, inputs: tuple[Any, Any, Any], max_new_tokens: int) -> list[list[int]]:
-    """Return up to `max_new_tokens` likeliest tokens a row, going on from `cache`."""
+    """Return up to `max_new_tokens` likeliest tokens per row, continuing from `cache`."""
     import torch
 
     ids, places, mask = inputs

@@ -78,7 +78,7 @@ def probe(model: HFModel) -> str:
         ) from error
     if not bool(torch.isfinite(logits.float()).all()):
         raise ModelError(
-            f"{model.folder}: its first step gives scores that are no numbers in {str(model.network.dtype)[6:]}. "
+            f"{model.folder}: its first step gives scores that are not numbers in {str(model.network.dtype)[6:]}. "
             "Try --model-args dtype=float32 or bfloat16; else the weights are broken."
         )
     return text

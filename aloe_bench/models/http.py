@@ -137,7 +137,7 @@ class OpenAIModel:
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
         """Yield one Prediction a request: the log-probability of each option as the first token of the reply.
 
-        A server names its 20 likeliest first tokens; a request with an option that is none of these fails.
+        A server names its 20 likeliest first tokens; a request with an option that is not one of these fails.
         """
         return self._ask(requests, Decoding(temperature=0.0, max_new_tokens=1), scored=True)
 
@@ -377,7 +377,7 @@ class _AttemptError(Exception):
 
 
 def _words(error: APIStatusError) -> str:
-    """Return what the server said; the client's message leaves out bodies that are no JSON objects."""
+    """Return what the server said; the client's message leaves out bodies that are not JSON objects."""
     if error.message.strip() != f"Error code: {error.status_code}":
         return error.message
     return re.sub(r"<[^>]*>", " ", error.response.text) or error.message

@@ -52,7 +52,7 @@ def data_uri(image: ImageRef, limits: PixelLimits = PixelLimits()) -> str:
 
     try:
         size = limits.fitted(image.size)
-        picture = image.open()  # whatever is sent: a picture that does not open here is no picture for the server
+        picture = image.open()  # whatever is sent: a picture that does not open here is not a picture for the server
         own = sendable(image) if size == image.size else None
         if own is not None:
             return _uri(*own)

@@ -42,7 +42,7 @@ def _model(role: Role, entry: Mapping[str, Any]) -> KnownModel:
 
 
 def known_model(place: str) -> KnownModel | None:
-    """Return the model that a hub id, a checkpoint folder or a served name stands for; None if it is none of them.
+    """Return the model that a hub id, a checkpoint folder or a served name stands for; None if it is not one of them.
 
     The last part of the path has to be its name, or a part of it the hub cache's models--ORG--NAME; case is free.
     """

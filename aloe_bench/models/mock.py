@@ -19,7 +19,7 @@ AnswerKey = Mapping[str, tuple[str, str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """Shares in [0, 1], drawn per sample id; `latency` in seconds a request, `decode` opens every image.
+    """Shares in [0, 1], drawn per sample id; `latency` in seconds per request, `decode` opens every image.
 
     `partial` is the share of open questions that get the first half of the answer's words. `blank` is the accuracy over
     a grey picture, `stay` how often the answer over another picture is that of the asked one. Of what does not fail,

@@ -35,7 +35,7 @@ MALFORMED = (
 class JudgeBehaviour:
     """Shares in [0, 1], drawn per case from the seed and the judge's name.
 
-    `malformed` is the share of replies that cannot be read, drawn anew when asked again; `mute`, of cases to which
+    `malformed` is the share of replies that cannot be read, drawn again when asked again; `mute`, of cases to which
     every reply is so; `failure`, of calls that fail. `leniency` is the share of grades moved one level up (down if
     negative), `length_bias` that of long answers moved up. `latency` is in seconds a case. `down` is an endpoint
     that never answers, `down_after` one that dies after so many replies.

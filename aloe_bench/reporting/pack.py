@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aloe_bench.core import Record
-from aloe_bench.reporting.change import CHANGES, changes
+from aloe_bench.reporting.change import CHANGES
 from aloe_bench.reporting.pictures import hashes
 from aloe_bench.reporting.read import QuestionSet, ReportedRun
 
@@ -73,7 +73,7 @@ def _replies(run: ReportedRun) -> Columns:
         "reasoning": _some(records, lambda r: r.prediction.reasoning),
         "parsed": [record.score.parsed for record in records],
         "rule": [record.score.rule for record in records],
-        "change": changes(records),
+        "change": run.changes,
         "value": [record.score.value for record in records],
         "verdicts": _some(records, lambda r: [[v.judge, v.grade, v.reply] for v in r.score.verdicts]),
         "end": _some(

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.errors import DataError, UsageError, need
-from aloe_bench.files import write_atomic
+from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.judges.agreement.tables import visible
 from aloe_bench.reporting import words
-from aloe_bench.reporting.figures import ReportFigure, figures
+from aloe_bench.reporting.charts import PaperForm, ReportFigure
+from aloe_bench.reporting.figures import figures
 from aloe_bench.reporting.pack import browser_data, packed
 from aloe_bench.reporting.pictures import Album, album
 from aloe_bench.reporting.places import find_pictures
+from aloe_bench.reporting.probes import doses
 from aloe_bench.reporting.read import QuestionSet, question_sets
 from aloe_bench.reporting.sharing import may_share
 
@@ -27,13 +29,15 @@ log = logging.getLogger(__name__)
 MEGABYTE = 1_000_000
 # What the page itself, its figures and what an item overshoots may take.
 PAGE_MB = 1.0
+FORMS: tuple[PaperForm, ...] = ("svg", "png")
 
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What a user may set of a report; `data` are places to look for pictures in."""
+    """What a user may set of a report; `data` are places to look for pictures in, `plots` a folder for the figures."""
 
     data: tuple[Path, ...] = ()
+    plots: Path | None = None
     share: bool = False
     most_pictures: int = 2000
     max_mb: float = 40.0
@@ -41,8 +45,20 @@ class ReportOptions:
     n_workers: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class PageSection:
+    """What a page says of one task's questions: who was asked and how, three answers, figures."""
+
+    title: str
+    asked: str
+    models: Sequence[Mapping[str, str]] = ()
+    sentences: Sequence[tuple[str, Sequence[str]]] = ()
+    daggers: bool = False
+    figures: Sequence[ReportFigure] = ()
+
+
 def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | None = None) -> list[Path]:
-    """Write the report of `runs` to `output`; return the files written: it, and pictures that must stay local.
+    """Write the report of `runs` to `output`; return the files written: it, pictures that must stay local, figures.
 
     Raises UsageError where `share` is asked and a task's pictures may not be passed on, DataError where the file would
     be larger than `max_mb`.
@@ -65,7 +81,9 @@ def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | No
             f"{names}: the licence does not say that pictures may be passed on, so they are not in this file. "
             f"{sidecar.name} holds them, for the eyes of those who have the data: open it with the button below."
         )
-    text = _rendered(sets, remarks, data, inside, sidecar)
+    sections, said = _sections(sets)
+    remarks += said
+    text = _rendered(sets, sections, remarks, data, inside, sidecar)
     size_mb = len(text.encode()) / MEGABYTE
     if size_mb > wanted.max_mb:
         raise DataError(
@@ -78,7 +96,8 @@ def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | No
     write_atomic(output, text)
     if sidecar is not None:
         write_atomic(sidecar, beside.text())
-    return [output] if sidecar is None else [output, sidecar]
+    drawn = [] if wanted.plots is None else _write_figures(sections, wanted.plots)
+    return [output, *([] if sidecar is None else [sidecar]), *drawn]
 
 
 def _refuse_sharing(kept: Sequence[QuestionSet], wanted: ReportOptions) -> None:
@@ -108,8 +127,25 @@ def _album(sets: Sequence[QuestionSet], wanted: ReportOptions, room_mb: float, r
     return made
 
 
+def _write_figures(sections: Sequence[PageSection], folder: Path) -> list[Path]:
+    """Write every figure as SVG and PNG into `folder`, each named by its questions; return the files."""
+    written = []
+    for section in sections:
+        for figure in section.figures:
+            for form in FORMS:
+                path = folder / f"{safe_name(f'{section.title} {figure.name}'.replace(' ', '_'))}.{form}"
+                write_atomic(path, figure.on_paper(form))
+                written.append(path)
+    return written
+
+
 def _rendered(
-    sets: Sequence[QuestionSet], remarks: Sequence[str], data: str, inside: Album, sidecar: Path | None
+    sets: Sequence[QuestionSet],
+    sections: Sequence[PageSection],
+    remarks: Sequence[str],
+    data: str,
+    inside: Album,
+    sidecar: Path | None,
 ) -> str:
     from jinja2 import Environment, StrictUndefined
 
@@ -124,7 +160,7 @@ def _rendered(
         policy=f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'",
         style=assets["page.css"],
         script=script,
-        sections=[_section(each) for each in sets],
+        sections=sections,
         warnings=[*words.warnings(sets), *remarks],
         limits=words.not_to_conclude(sets),
         sidecar=sidecar.name if sidecar else None,
@@ -145,16 +181,25 @@ def _title(sets: Sequence[QuestionSet]) -> str:
     return f"{' against '.join(models)}: {', '.join(each.title for each in sets)}"
 
 
-def _section(each: QuestionSet) -> dict[str, Any]:
-    drawn: list[ReportFigure] = figures(each)
-    return {
-        "title": each.title,
-        "asked": words.asked(each),
-        "models": [_model(run.header) | {"label": run.label} for run in each.runs],
-        "sentences": words.sentences(each),
-        "daggers": any(run.name != run.label for run in each.runs),
-        "figures": drawn,
-    }
+def _sections(sets: Sequence[QuestionSet]) -> tuple[list[PageSection], list[str]]:
+    """Return the sections of a page, and what must be said beside them."""
+    made = [_section(each) for each in sets]
+    curves, remarks = doses(sets)
+    if curves:
+        said = "One model on tables that differ in the strength of one cue; the line is the best rising curve."
+        made.append(PageSection("Across strengths", said, figures=curves))
+    return made, remarks
+
+
+def _section(each: QuestionSet) -> PageSection:
+    return PageSection(
+        each.title,
+        words.asked(each),
+        [_model(run.header) | {"label": run.label} for run in each.runs],
+        words.sentences(each),
+        any(run.name != run.label for run in each.runs),
+        figures(each),
+    )
 
 
 def _model(header: Mapping[str, Any]) -> dict[str, str]:

@@ -30,7 +30,7 @@ OTHER_PICTURE = 0.6
 SAMPLED = 12
 # In base64, with how it is composed, and a tenth to spare.
 CHARS_A_BYTE = 1.5
-# Bytes a pixel above which a crop is no drawing but a photograph, which is smaller with loss.
+# Bytes per pixel above which a crop is not a drawing but a photograph, which is smaller with loss.
 PHOTOGRAPH = 0.25
 GREY_LEVELS, COLOUR_LEVELS = 4, 8
 Box = tuple[int, int, int, int]

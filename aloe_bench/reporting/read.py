@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.boards.compare import compare
+from aloe_bench.boards.compare import Side, compared
 from aloe_bench.boards.tables import is_miniature, protocol_label
 from aloe_bench.core import Cell, Record
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import is_attacked, task_cells, task_sections
+from aloe_bench.evaluation.corrected import Labels, read_labels
+from aloe_bench.evaluation.reliance import controls_section
+from aloe_bench.reporting.change import changes
 
 MADE_UP = " (miniature, random or mock)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ReportedRun:
-    """A finished run; `cells` and `section` are what its summary holds.
+    """A finished run, read once; `cells` and `section` are what its summary holds, `side` what is compared.
 
     `label` is what the page calls it, with what sets it apart in words; `name` is short, for charts, with a dagger for
     such words. Two runs of one name are told apart by their times.
@@ -29,10 +33,31 @@ class ReportedRun:
     folder: Path
     name: str
     label: str
-    header: runlog.Header
-    records: tuple[Record, ...]
+    side: Side
     cells: Mapping[str, Cell]
     section: Mapping[str, Any]
+    labels: Labels | None = None
+
+    @property
+    def header(self) -> Mapping[str, Any]:
+        """How it was asked."""
+        return self.side.header
+
+    @property
+    def records(self) -> Sequence[Record]:
+        """The replies to the task's own samples, in its order."""
+        return self.side.records
+
+    @cached_property
+    def changes(self) -> list[str]:
+        """What became of each of the `records`, in one word."""
+        return changes(self.records)
+
+    @cached_property
+    def reliance(self) -> Mapping[str, Any]:
+        """What its image controls say, by group; empty without any."""
+        found: Mapping[str, Any] = controls_section(self.records, self.side.controls).get("controls", {})
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +70,7 @@ class QuestionSet:
     pairs: tuple[Mapping[str, Any], ...]
 
     @property
-    def records(self) -> tuple[Record, ...]:
+    def records(self) -> Sequence[Record]:
         """The questions, as the first run has them."""
         return self.runs[0].records
 
@@ -78,15 +103,17 @@ def question_sets(folders: Sequence[Path]) -> list[QuestionSet]:
 
 
 def _read(folder: Path) -> ReportedRun:
-    header, records = runlog.read_run(folder)
+    header, every = runlog.read_header(folder), runlog.read_lines(folder)
+    records = [record for record in every if not record.arm and not record.repeat]
     if not records or len(records) < header["n"]:
         raise DataError(f"{folder}: {len(records)} records, expected {header['n']}. Resume the run, then report.")
+    side = Side(folder, header, records, [r for r in every if r.arm], [r for r in every if r.repeat])
     marks = " (partial)" if header.get("partial") or header.get("limit") is not None else ""
     marks += MADE_UP if is_miniature(header) else ""
     name = f"{header['model']['name']}{protocol_label(header)}"
     return ReportedRun(
-        folder, name + ("†" if marks else ""), name + marks, header, tuple(records), task_cells(header, records),
-        task_sections(header, records),
+        folder, name + ("†" if marks else ""), name + marks, side, task_cells(header, records),
+        task_sections(header, records), read_labels(folder),
     )  # fmt: skip
 
 
@@ -108,5 +135,5 @@ def _question_set(title: str, runs: Sequence[ReportedRun]) -> QuestionSet:
                 f"{runs[0].folder} and {run.folder}: not the same items of one task (a limit or a shard). "
                 "Report them apart."
             )
-    pairs = tuple(compare(one.folder, two.folder) for one, two in pairwise(runs))
+    pairs = tuple(compared(one.side, two.side) for one, two in pairwise(runs))
     return QuestionSet(title, is_attacked(runs[0].records), tuple(runs), pairs)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aloe_bench.core import Cell
-from aloe_bench.reporting.change import CHANGES, changes
+from aloe_bench.reporting.change import CHANGES
 from aloe_bench.reporting.read import MADE_UP, QuestionSet, ReportedRun
 from aloe_bench.stats.intervals import ALPHA, Interval, clustered_share
+from aloe_bench.tasks.data.fetched import why_unverified
 
 UNREAD_TOO_OFTEN = 0.2
 
@@ -77,7 +78,7 @@ def _misled(each: QuestionSet, run: ReportedRun) -> str:
     bases = {record.sample_id: record for record in run.records if record.cue is None}
     false = [
         (record, change)
-        for record, change in zip(run.records, changes(run.records), strict=True)
+        for record, change in zip(run.records, run.changes, strict=True)
         if record.cue is not None and record.cue.variant == "adversarial" and bases[record.cue.base_id].score.value == 1
     ]
     if not false:
@@ -129,13 +130,13 @@ def _warnings(run: ReportedRun) -> list[str]:
     if header.get("partial"):
         found.append("the data were not the whole task.")
     verified = header["task"].get("verified")
-    if verified and not verified["by"]:
-        found.append(f"data not verified: {verified['why']}.")
+    if verified and (why := why_unverified(verified)):
+        found.append(f"data not verified: {why}.")
     if header.get("limit") is not None:
         found.append(f"limited to {header['limit']} items.")
     if header.get("absent"):
         found.append(f"{sum(header['absent'].values())} questions that the data name were missing.")
-    words = changes(run.records)
+    words = run.changes
     for word in ("unread", "cut", "refused", "filtered", "failed"):
         count = words.count(word)
         if (word == "failed" and count) or count > UNREAD_TOO_OFTEN * len(words):

@@ -158,20 +158,26 @@ def _least_interval(value: float, items: Matrix, draws: Resamples) -> Interval:
     1 - alpha is the share of them times what one costs on average, and that share has Clopper and Pearson's interval.
     Where none disagrees, one costs what it does at the nominal level. So perfect agreement has an interval too.
     """
-    from scipy.special import betaincinv
-
     by_cluster = _by_cluster(items, draws)
     by_cluster = by_cluster[by_cluster.sum(axis=(1, 2)) > 0]
     n = len(by_cluster)
     apart = int((by_cluster.sum(axis=(1, 2)) - np.trace(by_cluster, axis1=1, axis2=2) > NO_WIDTH).sum())
-    low = float(betaincinv(apart, n - apart + 1, ALPHA / 2)) if apart else 0.0
-    high = float(betaincinv(apart + 1, n - apart, 1 - ALPHA / 2)) if apart < n else 1.0
+    low, high = least_ends(apart, n)
     if apart:
         cost = (1 - value) * n / apart
     else:
         shares = by_cluster.sum(axis=(0, 1)) / by_cluster.sum()
         cost = 1 / float(1 - (shares**2).sum())
     return 1 - cost * high, 1 - cost * low
+
+
+def least_ends(apart: float, n: float) -> Interval:
+    """Return Clopper and Pearson's interval of the share of `n` items, `apart` of them, with any disagreement."""
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(apart, n - apart + 1, ALPHA / 2)) if apart else 0.0
+    high = float(betaincinv(apart + 1, n - apart, 1 - ALPHA / 2)) if apart < n else 1.0
+    return low, high
 
 
 def _no_nearer(interval: Interval | None, least: Interval | None) -> Interval | None:

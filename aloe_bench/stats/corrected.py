@@ -20,6 +20,8 @@ from aloe_bench.stats.intervals import Interval, effective_clusters, numbered, q
 LEAST_LABELS = 30
 FOLDS = 10
 LEAST_RATERS = 3
+# A good jury errs on few of few labels, and errors that were not seen are not none: one more, of half credit.
+ONE_MORE = 0.5
 Floats = NDArray[np.float64]
 
 
@@ -42,15 +44,20 @@ class CorrectedMean:
 
 
 def corrected_mean(
-    grades: ArrayLike, labels: ArrayLike, clusters: ArrayLike, weight: float | None = None
+    grades: ArrayLike,
+    labels: ArrayLike,
+    clusters: ArrayLike,
+    weight: float | None = None,
+    one_more: float = ONE_MORE,
 ) -> CorrectedMean:
     """Return the mean of what experts would say of all answers, one entry an answer.
 
     `grades` are the jury's, in [0, 1]; `labels` the experts', nan where there is none; those labelled are a random
     part. With the grades of U unlabelled and m labelled answers it is w mean_U(grades) + mean(labels - w grades), its
-    variance w^2 var_U(grades) + var(labels - w grades), both over cluster sums, and t has one less than the effective
-    clusters with a label. w is fitted in tenths of the clusters on the other nine (`weight` fixes it), from 30 labels
-    on; below, and without an unlabelled answer, the labels stand alone. Raises ValueError without a label.
+    variance w^2 var_U(grades) + var(labels - w grades), both over cluster sums, the latter as if an error of `one_more`
+    had been seen besides; t has one less than the effective clusters with a label. w is fitted in tenths of the
+    clusters on the other nine (`weight` fixes it), from 30 labels on; below, and without an unlabelled answer, the
+    labels stand alone. Raises ValueError without a label.
     """
     f, y = np.asarray(grades, dtype=float), np.asarray(labels, dtype=float)
     codes, known = numbered(clusters), ~np.isnan(y)
@@ -69,11 +76,12 @@ def corrected_mean(
     value = mean_weight * unlabelled + float(kept.sum() / m)
     parts = np.where(known, (kept - kept.sum() / m) / m, 0.0)
     others = np.where(known, 0.0, mean_weight * (f - unlabelled) / max(rest, 1))
-    variance = _variance(parts, others, codes, known)
+    further = (one_more / m) ** 2
+    variance = _variance(parts, others, codes, known) + further
     # Of the difference to the jury's own mean, which all grades enter.
     size = len(f)
     own = (f - f.mean()) / size
-    apart = _variance(np.where(known, own - parts, 0.0), np.where(known, 0.0, own - others), codes, known)
+    apart = _variance(np.where(known, own - parts, 0.0), np.where(known, 0.0, own - others), codes, known) + further
     sizes = np.bincount(codes[known])
     freedom = effective_clusters(sizes[sizes > 0]) - 1
     bias = float(f.mean()) - value

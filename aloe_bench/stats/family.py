@@ -60,7 +60,7 @@ def settle(entries: Sequence[dict[str, Any]], *, exploratory: bool = False) -> N
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Return Holm's adjusted p-values, in order; None stays None and is no member of the family."""
+    """Return Holm's adjusted p-values, in order; None stays None and is not a member of the family."""
     return _adjusted(p_values, _holm)
 
 

@@ -18,17 +18,19 @@ from aloe_bench.stats.intervals import (
     ALPHA,
     FEW_WITH_EVENT,
     ZERO_SE,
+    DataSetShare,
     Interval,
     caution,
     design_effect,
     effective_clusters,
+    freedom_of,
     guarded,
     is_shaky,
     loads_of,
+    macro_interval,
     numbered,
     quantile,
 )
-from aloe_bench.stats.macro import DataSetShare, freedom_of, macro_interval
 from aloe_bench.stats.tango import Detectable, Pairs, detectable
 
 Floats = NDArray[np.float64]
@@ -191,7 +193,7 @@ def _effective(
 
 
 def sign_flip(sums: ArrayLike, *seed: object) -> tuple[float, str]:
-    """Return the two-sided p of the sum of `sums` (one a cluster) if each sign were a coin flip, and the test's name.
+    """Return the two-sided p of the sum of `sums` (one per cluster) if each sign were a coin flip, and the test's name.
 
     Exact where the sums are multiples of one half, as sums of score differences are, whatever their number: equal
     sums flip as one binomial, and the binomials are convolved. Sums weighted otherwise (a macro mean) are drawn

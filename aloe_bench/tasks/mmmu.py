@@ -107,10 +107,10 @@ def _listed(row: Mapping[str, Any], key: str, where: str) -> list[str]:
         try:
             value = ast.literal_eval(value.strip())
         except (ValueError, SyntaxError) as error:
-            raise DataError(f"{where}: field {key!r} is no list of texts: {value!r}.") from error
+            raise DataError(f"{where}: field {key!r} is not a list of texts: {value!r}.") from error
     listed = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str | int | float) for item in listed):
-        raise DataError(f"{where}: field {key!r} is no list of texts: {value!r}.")
+        raise DataError(f"{where}: field {key!r} is not a list of texts: {value!r}.")
     return [str(item) for item in listed]
 
 

@@ -63,7 +63,7 @@ def _target(answer: str, options: list[str], where: str) -> str:
     marks = [mark.group(1) if (mark := _MARK.match(option)) else LETTERS[i] for i, option in enumerate(options)]
     if bare and marks.count(bare.group(1)) == 1:
         return LETTERS[marks.index(bare.group(1))]
-    raise DataError(f"{where}: answer {answer!r} is none of the options {options}. Correct the row.")
+    raise DataError(f"{where}: answer {answer!r} is not one of the options {options}. Correct the row.")
 
 
 def _refuse(folder: Path) -> Rows:

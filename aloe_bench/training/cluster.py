@@ -79,7 +79,7 @@ def accelerate_yaml(planned: TrainingPlan, cluster: Cluster, zero3_path: Path) -
 
 
 def sbatch(planned: TrainingPlan, cluster: Cluster, accelerate_path: Path, command: Sequence[str]) -> str:
-    """Return the job script; submitting it again goes on from the newest checkpoint."""
+    """Return the job script; submitting it again resumes from the newest checkpoint."""
     stop = f"{_HOURS * 60 - _SPARE_MINUTES}"
     words = " ".join(map(shlex.quote, (*command, "--stop-after", stop)))
     launch = (

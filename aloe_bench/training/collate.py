@@ -96,7 +96,7 @@ class Encoder:
         return [piece for piece in [*cut, (whole[at:], False)] if piece[0]]
 
     def image_tokens(self, size: tuple[int, int]) -> int:
-        """Return how many tokens a picture of `size` (width, height) in pixels becomes."""
+        """Return the tokens of a picture of `size` (width, height) in pixels."""
         patches = self.processor.image_processor.get_number_of_image_patches(size[1], size[0], {})
         return int(patches) // self.merge**2
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from aloe_bench.training.sft import Trained
 
 _FINAL = "final.incomplete"
-# A folder without it is no checkpoint to anyone: it comes last.
+# A folder without it is not a checkpoint to anyone: it comes last.
 _LAST = "config.json"
 
 

@@ -8,7 +8,7 @@ Figshare article 22363012, CC BY 4.0. Layout of the published archive:
 
 Its known defects, and what is done about each: the class is dataset.csv's, never the folder's (two files lie in both);
 orientation tags are applied before boxes are used (`images.open_image` does); truncated JPEGs are decoded as far as
-they go and written anew; of byte- or pixel-equal files the first is kept, and all of them are left out where their
+they go and written again; of byte- or pixel-equal files the first is kept, and all of them are left out where their
 labels differ. There is one detection class and no patient id. Counts are never assumed: the paper's 717 fractured
 images are 719 in the archive's seventh version.
 """
@@ -54,7 +54,7 @@ classes = ["Fracture"]
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was taken over: images by class, boxes, and what was left out or mended, by reason."""
+    """What was taken over: images by class, boxes, and what was left out or repaired, by reason."""
 
     fractured: int
     intact: int
@@ -74,7 +74,7 @@ class _Picture:
 def import_fracatlas(archive: Path, output: Path) -> Imported:
     """Write the images and boxes of the unpacked `archive` as a HEART source to the new folder `output`.
 
-    import.csv in it lists every file that was left out or mended. Raises DataError naming what is missing or broken.
+    import.csv in it lists every file that was left out or repaired. Raises DataError naming what is missing or broken.
     """
     labels = _labels(archive / "dataset.csv")
     notes: list[tuple[str, str]] = []

@@ -93,14 +93,14 @@ def check_wordings(templates: TemplateSet, evaluation: Sequence[Path]) -> None:
         if templates.label in _distinct(place, "template_set"):
             raise DataError(
                 f"{place}: made with the template set {templates.label}, which is to be trained on too. Give other "
-                "sentences with --templates, so that a gain is no memory of a sentence."
+                "sentences with --templates, so that a gain is not a memory of a sentence."
             )
         for text in sorted(_distinct(place, "caption") | _distinct(place, "syco_trigger")):
             for sentence, pattern in patterns.items():
                 if pattern.fullmatch(_one_line(text)):
                     raise DataError(
                         f"{place}: says {text!r}, which is {sentence!r} of the template set {templates.label} that is "
-                        "to be trained on. Give other sentences with --templates, so that a gain is no memory of a "
+                        "to be trained on. Give other sentences with --templates, so that a gain is not a memory of a "
                         "sentence."
                     )
 

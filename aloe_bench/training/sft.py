@@ -4,7 +4,7 @@
     OUTPUT/tensorboard/      loss, learning rate, gradient norm, a step
     OUTPUT/.training/        run.json (what was asked), rows/, checkpoints/, summary.json once finished
 
-The same command goes on from the newest checkpoint, to the same weights, bit for bit on one machine.
+The same command resumes from the newest checkpoint, to the same weights, bit for bit on one machine.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class _Ready:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What came of a job; `losses` are one a step. `resumed_from` is the step it went on from, or 0."""
+    """What came of a job; `losses` are one per step. `resumed_from` is the step it resumed from, or 0."""
 
     output: Path
     plan: TrainingPlan
@@ -91,7 +91,7 @@ class Trained:
 
 
 class Stopped(Exception):  # noqa: N818
-    """Training was asked to stop and has saved its state; `step` is where it will go on."""
+    """Training was asked to stop and has saved its state; `step` is where it will resume."""
 
     def __init__(self, step: int, steps: int, folder: Path) -> None:
         super().__init__(f"stopped at step {step} of {steps}; saved in {folder}")
@@ -99,9 +99,9 @@ class Stopped(Exception):  # noqa: N818
 
 
 def train(job: TrainingJob, report: Report = lambda done, total, note: None) -> Trained:
-    """Train `job` to its end and return what came of it, going on from the newest checkpoint if there is one.
+    """Train `job` to its end and return what came of it, resuming from the newest checkpoint if there is one.
 
-    Raises Stopped after SIGINT, SIGTERM or `stop_after`, with the state saved; AloeError for what the user can mend.
+    Raises Stopped after SIGINT, SIGTERM or `stop_after`, with the state saved; AloeError for what the user can fix.
     """
     encoder = check_before(job, world=None)
     arguments = _arguments(job)
@@ -273,7 +273,7 @@ def _arguments(job: TrainingJob) -> Any:
         dataloader_num_workers=job.workers,
         dataloader_pin_memory=on_gpu,
         logging_steps=1,
-        # A loss that is no number must be seen, not replaced by the mean of the earlier ones.
+        # A loss that is not a number must be seen, not replaced by the mean of the earlier ones.
         logging_nan_inf_filter=False,
         # `watch` saves in between; this saves at the end.
         save_strategy="steps",

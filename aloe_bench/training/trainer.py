@@ -5,7 +5,7 @@ What is changed, and why, each with its test in tests/test_training_sft.py or te
 * Resuming loads the weights strictly. The stock trainer loads a Qwen2-VL checkpoint non-strictly into
   modules of other names, keeps what the process happened to hold, and only warns (QwenLM/Qwen3-VL#1763).
 * A checkpoint is written aside, flushed to disk and renamed, so that a folder of that name is whole.
-* A loss that is no number ends the run; the stock trainer replaces it by the mean of the earlier ones.
+* A loss that is not a number ends the run; the stock trainer replaces it by the mean of the earlier ones.
 * No telemetry leaves the machine, and no model card in TRL's words is written.
 """
 
@@ -47,7 +47,7 @@ class StrictTrainer(SFTTrainer):  # type: ignore[misc]
             load_strictly(target, Path(resume_from_checkpoint))
         except ModelError as error:
             raise ModelError(
-                f"{error} Remove this folder and run the same command again: it goes on from the checkpoint before."
+                f"{error} Remove this folder and run the same command again: it resumes from the checkpoint before."
             ) from error
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -56,7 +56,7 @@ class StrictTrainer(SFTTrainer):  # type: ignore[misc]
         except (OSError, EOFError, RuntimeError, KeyError, ValueError, UnpicklingError) as error:
             raise ModelError(
                 f"{checkpoint}: the optimizer's state cannot be loaded ({str(error).splitlines()[0]}). Remove this "
-                "folder and run the same command again: it goes on from the checkpoint before."
+                "folder and run the same command again: it resumes from the checkpoint before."
             ) from error
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
@@ -79,7 +79,7 @@ class StrictTrainer(SFTTrainer):  # type: ignore[misc]
             kept = f"{last[-1].name} is whole" if last else "there was none before"
             raise DataError(
                 f"{parent}: no room to save step {self.state.global_step}; what was written of it is removed, and "
-                f"{kept}. Free space and run the same command again to go on from there."
+                f"{kept}. Free space and run the same command again to resume from there."
             ) from error
 
     def _get_output_dir(self, trial: Any) -> str:

@@ -65,7 +65,7 @@ def _board(folder: Path) -> Any:
 class _Saver(TrainerCallback):  # type: ignore[misc]
     """Saves every so many steps, and saves and stops once a stop is asked for, on every rank at the same step.
 
-    Not left to the trainer: a resumed one would keep the interval of the run it goes on with.
+    Not left to the trainer: a resumed one would keep the interval of the run it resumes.
     """
 
     def __init__(self, stop: StopRequest, save_every: int, accelerator: Any) -> None:
@@ -92,7 +92,7 @@ class _Saver(TrainerCallback):  # type: ignore[misc]
 
 
 class _Reporter(TrainerCallback):  # type: ignore[misc]
-    """Passes on each step with its loss and the tokens a second of this session."""
+    """Passes on each step with its loss and the tokens per second of this session."""
 
     def __init__(self, report: Report) -> None:
         self._report = report

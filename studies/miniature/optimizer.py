@@ -1,7 +1,7 @@
 """Muon for matrices and AdamW for the rest, in float32: what lets the miniature learn in minutes.
 
 Muon: Keller Jordan, "Muon: An optimizer for hidden layers" (2024). torch.optim.Muon works in bfloat16 and takes
-matrices one by one: 20 ms a step more here, where matrices of one shape are orthogonalised together.
+matrices one by one: 20 ms per step more here, where matrices of one shape are orthogonalised together.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Three bases, three AR seeds each, and the controls: `python -m studies.miniature.study FOLDER`.
 
-Every arm leaves <arm>.json, item by item, and is not done again; killed, it goes on where it was.
+Every arm leaves <arm>.json, item by item, and is not done again; killed, it resumes where it was.
 `--render` makes the page of what is there. Nothing is picked: all arms begun are shown.
 """
 
@@ -26,7 +26,7 @@ from studies.miniature.base import train_base
 
 log = logging.getLogger(__name__)
 
-# 7 modalities x 88 pictures, half of each kind of question: 308 items a cell.
+# 7 modalities x 88 pictures, half of each kind of question: 308 items per cell.
 TEST_PICTURES = 88
 AR_PICTURES = 640
 # Items whose options are scored one by one, which takes fifteen times as long as asking.

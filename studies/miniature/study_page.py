@@ -34,8 +34,8 @@ def study_page(results: Results) -> str:
         "# The miniature study",
         ANALOGUE,
         f"{len(results)} of {PLANNED} arms are done: {', '.join(results)}. An arm that is missing was not reached, "
-        "not left out: `make miniature-study` goes on from here.",
-        "AR learnt from X-ray-like pictures alone; all figures are of seven other modalities, 308 items a cell, "
+        "not left out: `make miniature-study` resumes from here.",
+        "AR learnt from X-ray-like pictures alone; all figures are of seven other modalities, 308 items per cell, "
         "accuracy in % with its 95 % interval over pictures. Cues are adversarial, in wordings that AR never saw "
         "unless said otherwise.",
     ]

@@ -63,7 +63,7 @@ def ward(folder: Path, facts: str = "", name: str = "ward") -> str:
 
 
 def run_and_build(quick, place: str, folder: Path, model: str = "m", accuracy: str = "1") -> str:
-    """Run the task with a model that is no miniature as far as its header says, build, and return what was printed."""
+    """Run the task with a model that is not a miniature by its header, build, and return what was printed."""
     done = quick("run", "--model", "mock", "--model-args", f"accuracy={accuracy}", "--name", model, "--tasks", place)
     assert done.returncode == 0, done.stderr
     for header in folder.glob(f"runs/{model}/*/*/run.json"):

@@ -121,7 +121,7 @@ def test_200_rows_get_the_same_prompt_reply_and_token_ids_in_lmeval_and_natively
     samples = by_id(in_lmeval(bridged, "careqa_vision_mcq", gen_kwargs={"max_gen_toks": NEW_TOKENS}))
 
     assert set(samples) == set(records) and len(records) == ROWS
-    assert len({record.prediction.text for record in records.values()}) > ROWS / 4  # the model is no constant
+    assert len({record.prediction.text for record in records.values()}) > ROWS / 4  # the model is not a constant
     for key, record in records.items():
         ours, theirs = native.asked[key], bridged.asked[key]
         assert replace(ours, images=()) == replace(theirs, images=())

@@ -69,7 +69,7 @@ def test_a_finished_run_is_not_asked_again_and_fresh_asks_it(quick, tmp_path):
     assert runs[0] == runs[1] and len(set(runs)) == 3
     assert f"Already finished, and not asked again: {runs[0]}. --fresh starts another run." in second.stderr
     assert json.loads(second.stdout)[0]["already_finished"] and "lready finished" not in first.stderr + fresh.stderr
-    # An interrupted run of other settings is no hindrance.
+    # An interrupted run of other settings is not a hindrance.
     (tmp_path / runs[3] / "summary.json").unlink()
     assert json.loads(quick(*words).stdout)[0]["run"] in (runs[0], runs[2])
 

@@ -106,7 +106,7 @@ CHANGES: dict[str, tuple[str, Callable[[Path], str]]] = {
         in_coco(lambda w: w["categories"].append({"id": 0, "name": "background"}), "background"),
     ),
     "a group region": ("coco", in_coco(lambda w: w["annotations"][1].update(iscrowd=1), "im001")),
-    "a file that is no picture": (
+    "a file that is not a picture": (
         "yolo",
         lambda root: ((root / "images" / "notes.docx").write_text("x"), "notes.docx")[1],
     ),
@@ -245,7 +245,7 @@ def test_a_group_region_is_one_however_it_is_marked(mark: dict[str, Any], tmp_pa
         ("0 0.99 0.5 0.06 0.2", "sticks out by 2.0%"),
         ("0 0.5 0.5 0 0.2", "no width or no height"),
         ("0 0.5 0.5 -0.1 0.2", "negative width"),
-        ("7 0.5 0.5 0.1 0.2", "class '7' is none of [detection] classes, 0 to 1"),
+        ("7 0.5 0.5 0.1 0.2", "class '7' is not one of [detection] classes, 0 to 1"),
     ],
 )
 def test_a_box_that_is_none_is_named_for_what_it_is(line: str, told: str, tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_dicom_bomb_and_text_named_dcm(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="128x128"):
         open_image(dicom("CT_small.dcm"), max_pixels=1000)
     text = tmp_path / "note.dcm"
-    text.write_text("hello, this is no DICOM at all")
+    text.write_text("hello, this is not a DICOM at all")
     with pytest.raises(DataError, match=r"note\.dcm"):
         open_image(text)
 

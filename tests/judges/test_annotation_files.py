@@ -115,7 +115,7 @@ BROKEN: dict[str, tuple[str | bytes, str]] = {
     "a label that is none": ("item_id,rater,label\nq1,a,correct\nq2,a,corect\n", ":3: label 'corect'"),
     "did you mean": ("item_id,rater,label\nq1,a,corect\n", "Did you mean correct?"),
     "a number off the scale": ("item_id,rater,label\nq1,a,0.7\n", ":2: label '0.7'"),
-    "inf is no label": ("item_id,rater,label\nq1,a,inf\n", ":2: label 'inf'"),
+    "inf is not a label": ("item_id,rater,label\nq1,a,inf\n", ":2: label 'inf'"),
     "two items that differ in case": ("item_id,a,b\nq3,1,1\nQ3,0,1\n", "item_ids 'q3' and 'Q3' differ in case alone"),
     "two raters that differ in case": ("item_id,rater,label\nq3,Ana,1\nq3,ana,0\n", "raters 'Ana' and 'ana' differ"),
     "a cluster left empty": ("item_id,cluster,a,b\nq1,p1,1,1\nq2,,0,1\n", ":3: no cluster of 'q2'"),

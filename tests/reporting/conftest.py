@@ -29,6 +29,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         ("base", {"accuracy": 0.9, "follow": 0.7}),
         ("robust", {"accuracy": 0.9, "follow": 0.1, "refusal": 0.1, "verbose": True}),
     ):
-        task = f"heart:{folder / 'attacked'}"
-        made.append(evaluate(ModelSpec("mock", options=options), task, name=name, output=folder / "runs").folder)
+        task, output = f"heart:{folder / 'attacked'}", folder / "runs"
+        controls = ("blank", "swap") if name == "base" else ()
+        made.append(
+            evaluate(ModelSpec("mock", options=options), task, name=name, output=output, controls=controls).folder
+        )
     return Runs(folder, folder / "attacked", *made)

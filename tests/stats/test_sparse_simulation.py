@@ -10,8 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from aloe_bench.stats.intervals import clustered_share, correlation
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import DataSetShare, clustered_share, correlation, macro_interval
 from aloe_bench.stats.margins import non_inferiority
 from aloe_bench.stats.paired import Difference, paired_difference
 

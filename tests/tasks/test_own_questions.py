@@ -124,7 +124,7 @@ BAD = {
     "no answer": ("mcq", HEAD + "q,a,b,\n", "q.csv:2: answer is empty"),
     "no answer column": ("mcq", "question,A,B,anwser\nq,a,b,A\n", "no column 'answer'. Did you mean anwser?"),
     "no question": ("open", "question,answer\n ,x\n", "q.csv:2: question is empty"),
-    "a letter too far": ("mcq", HEAD + "q,a,b,C\n", "answer 'C' is none of A to B, nor the text of an option"),
+    "a letter too far": ("mcq", HEAD + "q,a,b,C\n", "answer 'C' is not one of A to B, nor the text of an option"),
     "two meanings": ("mcq", HEAD + "q,B,x,B\n", "answer 'B' is a letter, and the text of option A"),
     "same options": ("mcq", HEAD + "q,a,a,A\n", "options A and B are both 'a'"),
     "case only": ("mcq", HEAD + "q,Liver,liver,A\n", "options A and B ('Liver', 'liver') differ in case alone"),

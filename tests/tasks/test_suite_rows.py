@@ -33,7 +33,7 @@ def test_pathmmu_takes_a_whole_option_or_a_bare_letter_for_the_answer(tmp_path):
     assert pathmmu_one(tmp_path, options=["B) Beta", "A) Alpha"], answer="A").target == "B"
     made.pathmmu(tmp_path, made.pathmmu_data({}) | {
         "PubMed": {"test_tiny": [made.pathmmu_row(0, options=options, answer="Delta")]}})  # fmt: skip
-    assert "answer 'Delta' is none of the options" in refusal("pathmmu", tmp_path)
+    assert "answer 'Delta' is not one of the options" in refusal("pathmmu", tmp_path)
 
 
 def test_pathmmu_cuts_only_the_leading_mark_of_an_option(tmp_path):
@@ -339,7 +339,7 @@ def test_an_mmmu_question_whose_image_is_not_there_is_absent(tmp_path):
     ("changed", "said"),
     [
         ({"answer": "E"}, "answer 'E' names none of the 4 options"),
-        ({"options": "['a', __import__('os')]"}, "is no list of texts"),
+        ({"options": "['a', __import__('os')]"}, "is not a list of texts"),
         ({"question_type": "essay"}, "neither multiple-choice nor open"),
         ({"id": "test_Art_1"}, "expected validation_<Subject>_<number>"),
     ],

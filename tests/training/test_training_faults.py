@@ -118,7 +118,7 @@ def test_ctrl_c_saves_says_so_and_ends_in_130(tiny: Path, data: Path, uninterrup
 
     assert process.returncode == 130, said
     assert "stopped at step" in said
-    assert "run the same command again to go on" in said
+    assert "run the same command again to resume" in said
     assert "Traceback" not in said
     assert same_end(train(TrainingJob(tiny, data, output, recipe())), uninterrupted)
 

@@ -8,7 +8,7 @@ BOTH = "yes and no"
 
 
 def parse_yes_no_probmed(reply: str) -> Parsed:
-    """Return what ProbMed's eval/calculate_score.py accepts: compat, never to score anew.
+    """Return what ProbMed's eval/calculate_score.py accepts: compat, never to score new runs.
 
     Its faults are kept: "Yes" and "No" count inside words ("Normal", "None" and "Not" say no), a reply with both is
     right whatever the answer (`letter` is BOTH), and a lower-case "yes" or "no" with more than a full stop is unread.

@@ -16,7 +16,7 @@ _VLMEVAL_REFUSALS = (
 
 
 def parse_choice_vlmeval(reply: str, choices: Sequence[str]) -> Parsed:
-    """Return what VLMEvalKit's `can_infer` reads: compat, to reproduce published numbers, never to score anew.
+    """Return what VLMEvalKit's `can_infer` reads: compat, to reproduce published numbers, never to score new runs.
 
     Its faults are kept: the article in "the answer is a ..." is letter A, reasoning is not cut, lower case is unread,
     option text matches inside words. Its letter Z (refusal) is `None` here. Rule: one option letter, upper case, among

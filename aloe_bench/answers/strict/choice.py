@@ -9,11 +9,19 @@ containers, then what is called the answer, then what the reply opens with, then
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from aloe_bench.answers.strict.claims import Claim, claims
-from aloe_bench.answers.strict.cleaning import own_turn, plain_text, without_reasoning
-from aloe_bench.answers.strict.containers import answer_text, opened
+from aloe_bench.answers.strict.cleaning import (
+    answer_text,
+    clean,
+    lone_letter,
+    opened,
+    own_turn,
+    plain_text,
+    without_reasoning,
+)
 from aloe_bench.answers.strict.phrases import (
     DISCLAIMER,
     DOUBT,
@@ -27,7 +35,7 @@ from aloe_bench.answers.strict.phrases import (
     WRONG_ANSWER_IS,
 )
 from aloe_bench.answers.strict.reading import Parsed
-from aloe_bench.answers.strict.references import ANY, STRONG, Item, Marked, letter_of
+from aloe_bench.answers.strict.references import ANY, LETTERS, STRONG, Item, Marked, letter_of
 from aloe_bench.answers.strict.wording import only_option_said
 from aloe_bench.answers.strict.yes_no import parse_yes_no
 
@@ -334,22 +342,27 @@ def _only(reply: _Reply, listed: bool) -> Parsed | None:
     return Parsed(None, "letter-in-passing")
 
 
-def _read(text: str, item: Item, cut: bool) -> Parsed:
-    """Return what plain `text` says."""
+def _lone(core: str, choices: Sequence[str], cut: bool) -> Parsed | None:
+    """Return the letter that is all of `core`; None if it is other text, or what an option elsewhere is called."""
+    lone = _LONE.fullmatch(core)
+    letter = (lone.group(1) if lone else core).upper()
+    if len(letter) != 1 or not letter.isascii() or letter not in LETTERS[: len(choices)]:
+        return None
+    if cut and core.islower():  # It may be the first of a word.
+        return None
+    named = {called: own for own, text in zip(LETTERS, choices, strict=False) if (called := lone_letter(clean(text)))}
+    return Parsed(letter, "letter-alone") if named.get(core if len(core) == 1 else letter, letter) == letter else None
+
+
+def _read(text: str, choices: Sequence[str], words_of: Callable[[], Item], cut: bool) -> Parsed:
+    """Return what plain `text` says; the options' words are looked into where it is more than a letter."""
     text = _without_disclaimer(text)
     core = text.strip(EDGE)
     if not core:
         return Parsed(None, "empty")
-    lone = _LONE.fullmatch(core)
-    letter = (lone.group(1) if lone else core).upper()
-    if (
-        len(letter) == 1
-        and letter.isascii()
-        and letter in item.letters
-        and item.named.get(core if len(core) == 1 else letter, letter) == letter
-        and not (cut and core.islower())  # It may be the first of a word.
-    ):
-        return Parsed(letter, "letter-alone")
+    if lone := _lone(core, choices, cut):
+        return lone
+    item = words_of()
     labelled = _LABELLED.fullmatch(core)
     if labelled and not cut:
         own = item.whole(labelled.group(2)) or item.named.get(labelled.group(2).strip(EDGE))
@@ -390,6 +403,6 @@ def parse_choice(reply: str, choices: Sequence[str], *, finish: str = "stop") ->
 
     `finish` is "length" where the reply ended at the token limit: its last words are then not read.
     """
-    item = Item(choices)
+    words_of = cache(lambda: Item(choices))
     cut = finish == "length"
-    return opened(reply, lambda raw, whole: _read(plain_text(own_turn(raw)), item, cut and whole), cut)
+    return opened(reply, lambda raw, whole: _read(plain_text(own_turn(raw)), choices, words_of, cut and whole), cut)

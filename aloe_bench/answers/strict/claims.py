@@ -89,7 +89,7 @@ class Claim:
 
 
 class Sentences:
-    """Where each sentence of a marked text begins and ends; a line that announces an option goes on to it."""
+    """Where each sentence of a marked text begins and ends; a line that announces an option continues to it."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -159,7 +159,7 @@ def _claim(marked: Marked, sentences: Sentences, at: int, wrong_asked: bool) -> 
 
 
 def _heads_list(text: str, at: int) -> bool:
-    """Return whether the option at `at` is but the first of a list, one a line."""
+    """Return whether the option at `at` is but the first of a list, one per line."""
     line_end = text.find("\n", at, at + 700)
     if line_end < 0:
         return False

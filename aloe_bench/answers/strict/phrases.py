@@ -14,7 +14,7 @@ JSON = re.compile(
     re.I,
 )
 
-# What a letter is where it is no option's: "vitamin C", "figure (B)".
+# What a letter is where it is not an option's: "vitamin C", "figure (B)".
 TERM = re.compile(
     r"\b(?:vitamin\w?|hepatitis|type|types|grade|stage|class|group|fig(?:ure)?s?\.?|panels?|images?|factor|influenza|protein|tipo|grado|"
     r"estadio|hepatite|vitamina|points?|angles?|lines?|segment|sides?|arc|triangle|vertex|circle|square|plane|set|event|node|section|"

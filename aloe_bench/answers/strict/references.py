@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aloe_bench.answers.strict.cleaning import clean
+from aloe_bench.answers.strict.cleaning import clean, lone_letter
 from aloe_bench.answers.strict.phrases import AND_VERBS, COPULA_CJK, FIGURE, I_SAYS, TERM
 from aloe_bench.answers.strict.words import CJK, Words, option_words
 
@@ -64,8 +64,8 @@ class Item:
         self.named: dict[str, str] = {}
         self.options: dict[str, Words] = {}
         for letter, text, one in zip(self.letters, texts, words, strict=False):
-            if re.fullmatch(r"[(\[]?[A-Za-z][)\].]{0,2}", text):
-                self.named[next(c for c in text if c.isalpha())] = letter
+            if called := lone_letter(text):
+                self.named[called] = letter
             elif one.joined and often[one.joined] == 1:
                 self.options[letter] = one
         self.without_unit = _without_unit(self.options)

@@ -96,7 +96,7 @@ class Words:
         return count
 
     def _whole(self, first: int, last: int, opening: str) -> bool:
-        """Return whether the words from `first` to `last` are no part of a longer term or number."""
+        """Return whether the words from `first` to `last` are not part of a longer term or number."""
         if self.forms[first] in ("a", "an") and first != last and opening != self.forms[first]:
             return False
         (start, _), (_, end) = self.spans[first], self.spans[last]

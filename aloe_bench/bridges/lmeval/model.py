@@ -85,7 +85,7 @@ class AloeLM(LM):  # type: ignore[misc]
         self._on_predictions = on_predictions
 
     def loglikelihood(self, requests: Sequence[Any]) -> list[tuple[float, bool]]:
-        """Return (natural log-probability, whether greedy decoding would say it), one a request."""
+        """Return (natural log-probability, whether greedy decoding would say it), one per request."""
         groups: dict[tuple[object, ...], list[int]] = {}
         for place, request in enumerate(requests):
             groups.setdefault((request.task_name, request.doc_id, str(request.args[0])), []).append(place)

@@ -91,7 +91,7 @@ def _raw_rows(path: Path) -> Iterator[dict[str, Any]]:
     if isinstance(value, dict):  # ori_pqal.json: PubMed id -> row
         value = [{"pubid": key, **row} for key, row in value.items() if isinstance(row, dict)]
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
-        raise DataError(f"{path}: expected a list of objects, one a question.")
+        raise DataError(f"{path}: expected a list of objects, one per question.")
     yield from value
 
 
@@ -168,7 +168,7 @@ def _pubmedqa(row: Fields, where: str) -> TextRow:
     question = _text(row, "QUESTION" if "QUESTION" in row else "question", where)
     decision = _text(row, "final_decision", where)
     if decision not in DECISIONS:
-        raise DataError(f"{where}: final_decision {decision!r} is none of {', '.join(DECISIONS)}.")
+        raise DataError(f"{where}: final_decision {decision!r} is not one of {', '.join(DECISIONS)}.")
     doc = {"CONTEXTS": context, "QUESTION": question, "final_decision": decision}
     return TextRow(f"pubmedqa/{row['pubid']}", doc, DECISIONS, DECISIONS.index(decision))
 

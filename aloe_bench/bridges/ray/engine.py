@@ -143,7 +143,7 @@ def remote_model(cluster: RayCluster, make: Callable[[], Model]) -> RemoteModel:
 def ray_engine(cluster: RayCluster, make: Callable[[], Model]) -> Engine:
     """Return what `run_plan` is handed to have replicas made by `make` answer on the cluster.
 
-    A replica that dies is made anew and its batch is asked again; every batch is written as it arrives.
+    A replica that dies is replaced and its batch is asked again; every batch is written as it arrives.
     """
     ray = connect(cluster)
 

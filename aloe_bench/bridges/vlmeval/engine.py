@@ -147,7 +147,7 @@ def _launch(work: Path) -> None:
 def child_environment(work: Path) -> dict[str, str]:
     """Return what a child is given of this process's environment: no key, no proxy, no switch of upstream's.
 
-    Its home is `work`, so the hub's cache of weights is named to it: it would fetch them anew into each `work`.
+    Its home is `work`, so the hub's cache of weights is named to it: it would fetch them again into each `work`.
     """
     from huggingface_hub.constants import HF_HUB_CACHE
 

@@ -109,7 +109,7 @@ def _dataset_class(table: TsvTable, judge: Judge | None) -> Any:
         def load_data(self, dataset: str) -> Any:
             import pandas
 
-            # Not through upstream's reader, for which an option "None" or "NA" is no option.
+            # Not through upstream's reader, for which an option "None" or "NA" is not an option.
             return pandas.DataFrame(rows)
 
         def build_prompt(self, line: Any) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ NO_MATCH = ("", "Z")  # upstream's two ways to say that no option was read
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One reply as both read it; None is no option."""
+    """One reply as both read it; None is not an option."""
 
     sample_id: str
     target: str

@@ -178,7 +178,7 @@ def _check_palette(value: object) -> None:
     for colour in value:
         _check_colour("palette", colour)
     if len(value) < 4 or len({rgb(colour) for colour in value}) < len(value):
-        raise DataError(f"palette is {list(value)}; expected four different colours or more, one a box.")
+        raise DataError(f"palette is {list(value)}; expected four different colours or more, one per box.")
 
 
 def _check_colour(name: str, colour: str) -> None:

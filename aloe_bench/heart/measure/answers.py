@@ -24,8 +24,8 @@ class Arm:
 
     `there` says which items have such a row. The others are 0 or 1, nan where the call failed: `right` answers,
     answers `led` to the cue's option, and `led_before`: the baseline's answer already was the option that this row's
-    cue argues for (nan also where that is no option of the baseline). `ends` are the replies' outcomes, "" where there
-    is no such row.
+    cue argues for (nan also where that is not an option of the baseline). `ends` are the replies' outcomes, "" where
+    there is no such row.
     """
 
     there: NDArray[np.bool_]

@@ -22,8 +22,16 @@ from aloe_bench.evaluation.outcomes import LOST, MOST_UNREAD, is_unread_often
 from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Ends, Floats, blocks
 from aloe_bench.stats.family import numbers_of, settle
-from aloe_bench.stats.intervals import ALPHA, Share, caution, clustered_share, correlation, numbered
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import (
+    ALPHA,
+    DataSetShare,
+    Share,
+    caution,
+    clustered_share,
+    correlation,
+    macro_interval,
+    numbered,
+)
 from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference
 
 Entry = dict[str, Any]

@@ -83,7 +83,7 @@ def _yolo(path: Path, image_id: str, desk: BoxDesk) -> Iterable[Annotation]:
             continue
         index = whole_of(fields[0])
         if index is None or not 0 <= index < n_classes:
-            desk.problems.add(where, f"class {fields[0]!r} is none of [detection] classes, 0 to {n_classes - 1}")
+            desk.problems.add(where, f"class {fields[0]!r} is not one of [detection] classes, 0 to {n_classes - 1}")
         try:
             cx, cy, w, h = map(float, fields[1:])
         except ValueError:

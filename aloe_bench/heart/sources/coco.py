@@ -58,7 +58,7 @@ class CocoFile:
         for position, entry in enumerate(whole["annotations"]):
             place = f"annotations[{position}]"
             if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in images:
-                self._add(place, entry, "image_id is none of the file's images")
+                self._add(place, entry, "image_id is not one of the file's images")
                 continue
             name, size = images[entry["image_id"]]
             image_id = joined.pairs.get(name)
@@ -84,7 +84,7 @@ class CocoFile:
         for category, (position, entry) in self._unknown.items():
             if category in self._used:
                 near = did_you_mean(entry["name"], self._classes)
-                known = "is none of [detection] classes"
+                known = "is not one of [detection] classes"
                 self._add(f"categories[{position}]", entry, f"name {entry['name']!r} {known}, and boxes have it.{near}")
             else:
                 self._left.add("category", entry["name"], f"of {self._path.name}, and no box has it", task="detection")
@@ -184,7 +184,7 @@ class CocoFile:
             self._used.add(category)
             return
         if not _is_id(category) or category not in categories:
-            self._add(place, entry, f"category_id {category!r} is none of the usable categories")
+            self._add(place, entry, f"category_id {category!r} is not one of the usable categories")
             return
         if _is_group(entry) and not self._desk.reading.keep_crowd:
             crowded[image_id] = crowded.get(image_id, 0) + 1
@@ -219,7 +219,7 @@ def _outline(entry: Mapping[str, Any]) -> str:
 
 
 def _is_group(entry: Mapping[str, Any]) -> bool:
-    """Return whether an annotation says that it is no single finding."""
+    """Return whether an annotation says that it is not a single finding."""
     marks = [value for key, value in entry.items() if key.lower() in _GROUP_KEYS]
     return any(str(mark).strip().lower() not in ("", "none", "0", "0.0", "false", "no") for mark in marks)
 

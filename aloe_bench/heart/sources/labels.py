@@ -102,7 +102,9 @@ def _class_index(cell: object, n_classes: int, where: str, problems: Problems) -
         return None
     index, text = whole_of(cell), as_text(cell)
     if index is None or index < 0:
-        problems.add(where, f"class {text!r} is no class index; expected 0 to {n_classes - 1}, or nothing if unknown")
+        problems.add(
+            where, f"class {text!r} is not a class index; expected 0 to {n_classes - 1}, or nothing if unknown"
+        )
         return None
     if n_classes == 0:
         problems.add(where, f"class {text}, but dataset.toml has no [classification]; add it or leave class empty")

@@ -233,7 +233,7 @@ class _Facts:
         known = [name for classes in tasks if classes for name in classes.names]
         for name in forms:
             if known and name not in known:
-                self._add("prompt_forms", name, f"[prompt_forms] {name!r} is no class.{did_you_mean(name, known)}")
+                self._add("prompt_forms", name, f"[prompt_forms] {name!r} is not a class.{did_you_mean(name, known)}")
         for classes in filter(None, tasks):
             said: dict[str, str] = {}
             for name, form in zip(classes.names, classes.forms, strict=True):

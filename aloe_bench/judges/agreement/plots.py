@@ -30,7 +30,7 @@ STYLE: dict[str, Any] = {
     "ytick.color": INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    # A rater named "$x" is no formula.
+    # A rater named "$x" is not a formula.
     "text.parse_math": False,
     # The same study gives the same bytes.
     "svg.hashsalt": "aloe-bench",

@@ -123,7 +123,9 @@ def _on_scale(grade: float | None, annotations: ExpertAnnotations, item: str) ->
         return float("nan")
     if grade not in annotations.values:
         scale = ", ".join(f"{value:g}" for value in annotations.values)
-        raise DataError(f"item {item!r}: a judge's grade {grade:g} is none of {scale}; not the scale of the experts.")
+        raise DataError(
+            f"item {item!r}: a judge's grade {grade:g} is not one of {scale}; not the scale of the experts."
+        )
     return grade
 
 

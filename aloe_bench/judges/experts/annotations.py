@@ -118,7 +118,7 @@ def read_annotations(
 def _bad_label(cell: _Cell, scale: tuple[float, ...]) -> str:
     numbers = ", ".join(f"{value:g}" for value in scale)
     return (
-        f"label {cell.label!r} of rater {cell.rater!r} for item {cell.item!r} is none of "
+        f"label {cell.label!r} of rater {cell.rater!r} for item {cell.item!r} is not one of "
         f"{', '.join((*WORDS, AMBIGUOUS))}, {numbers}.{did_you_mean(cell.label, (*WORDS, AMBIGUOUS))} Correct the row, "
         "or name the raters with --raters."
     )

@@ -56,7 +56,7 @@ def recorded_draw(folder: Path, ids: Sequence[str], size: int | None, seed: int 
     if known is not None and known != wanted:
         raise UsageError(
             f"--sample {size}: {folder / FILE} records a draw of {len(known.items)} with seed {known.seed}. Leave "
-            "--sample out to go on with it, or move the file and annotations.sqlite away to begin another study."
+            "--sample out to continue with it, or move the file and annotations.sqlite away to begin another study."
         )
     if known is None:
         write_json(folder / FILE, asdict(wanted))

@@ -177,7 +177,7 @@ def rubric_id() -> str:
     return f"{VERSION}-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
 
-# Digits as a judge would write them, quoted or not; a list, so that 1e0, -0, true and 0.50001 are no grades.
+# Digits as a judge would write them, quoted or not; a list, so that 1e0, -0, true and 0.50001 are not grades.
 VERDICT = re.compile(
     r'\{[ \t\r\n]*"grade"[ \t\r\n]*:[ \t\r\n]*(?P<quote>"?)'
     r"(?P<grade>0|0\.0{1,4}|0\.50{0,3}|1|1\.0{1,4})(?P=quote)[ \t\r\n]*\}"

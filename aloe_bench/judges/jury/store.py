@@ -107,5 +107,7 @@ def read_replies(path: Path) -> Iterable[Reply]:
                     f"{path}:{number}: not a verdict ({error}); start again with --fresh-verdicts."
                 ) from error
             if reply.grade is not None and reply.grade not in GRADES:
-                raise DataError(f"{path}:{number}: grade {reply.grade!r} is none of 0, 0.5, 1; use --fresh-verdicts.")
+                raise DataError(
+                    f"{path}:{number}: grade {reply.grade!r} is not one of 0, 0.5, 1; use --fresh-verdicts."
+                )
             yield reply

@@ -1,4 +1,4 @@
-"""One large file over HTTP, which goes on where an earlier attempt, or an earlier process, was broken off.
+"""One large file over HTTP, which resumes where an earlier attempt, or an earlier process, was broken off.
 
 huggingface_hub 2 drops a partial file when its process ends; losing 10 GB of 10.7 is what this avoids.
 """
@@ -21,7 +21,7 @@ BLOCK = 1 << 18
 TIMEOUT_S = 60
 ATTEMPTS = 5
 
-# Where the bytes are now, and what to send there; asked anew for each attempt, as signed addresses run out.
+# Where the bytes are now, and what to send there; asked again for each attempt, as signed addresses run out.
 Address = Callable[[], tuple[str, Mapping[str, str]]]
 
 
@@ -43,7 +43,7 @@ def download(address: Address, part: Path, size: int, came_in: Callable[[int], N
             if failures == ATTEMPTS or _is_final(error):
                 raise DataError(
                     f"{part.name}: {part.stat().st_size if part.is_file() else 0} of {size} bytes came, then: {error}. "
-                    "Run the same command again: it goes on from there."
+                    "Run the same command again: it resumes there."
                 ) from error
             log.info("%s: %s; again from byte %d", part.name, error, held)
             time.sleep(pause_s * 2**failures)

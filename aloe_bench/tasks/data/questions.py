@@ -54,7 +54,7 @@ class Questions:
 
 
 def read_questions(path: Path, kind: Kind, prefix: str) -> Questions:
-    """Return the questions of `path`, ids of samples beginning with `prefix`; raises DataError for what is no table."""
+    """Return the questions of `path`, ids of samples beginning with `prefix`; raises DataError if it is not a table."""
     table = read_table(path, needed=("question", "answer"), ids=("id",))
     found = Questions(path, faults=list(table.faults), notes=list(table.notes))
     reader = _QuestionReader(table, kind, prefix, found)
@@ -213,7 +213,7 @@ class _QuestionReader:
             )
         elif len(choices):
             last = _letter(len(choices) - 1)
-            self._fault(row.where, f"answer {_short(answer)} is none of A to {last}, nor the text of an option")
+            self._fault(row.where, f"answer {_short(answer)} is not one of A to {last}, nor the text of an option")
         return ""
 
     def _images(self, row: UserRow) -> tuple[tuple[ImageRef, ...], str]:

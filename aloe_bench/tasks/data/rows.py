@@ -37,7 +37,7 @@ def read_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}). Download the file again.") from error
     if not parsed or not all(isinstance(row, dict) for row in parsed):
-        raise DataError(f"{path}: expected a non-empty list of objects, one a question.")
+        raise DataError(f"{path}: expected a non-empty list of objects, one per question.")
     return [(f"{path}: row {number}", row) for number, row in enumerate(parsed, 1)]
 
 
@@ -90,7 +90,7 @@ def images_of(row: dict[str, Any], where: str, folder: Path) -> tuple[ImageRef, 
 def image_of(value: object, where: str, folder: Path) -> ImageRef:
     """Return one picture: a path below `folder`, base64, a data URI, bytes, or {bytes, path}.
 
-    Raises NoImageError for a path where there is none, DataError, naming `where`, for what is no picture.
+    Raises NoImageError for a path where there is none, DataError, naming `where`, for what is not a picture.
     """
     if isinstance(value, bytes):
         return _decoded(value, where)
@@ -104,7 +104,9 @@ def image_of(value: object, where: str, folder: Path) -> ImageRef:
         return _from_path(value, where, folder)
     if isinstance(value, str):
         return _decoded(value, where)
-    raise DataError(f"{where}: {type(value).__name__} is no image; expected a path, base64 text or {{bytes, path}}.")
+    raise DataError(
+        f"{where}: {type(value).__name__} is not an image; expected a path, base64 text or {{bytes, path}}."
+    )
 
 
 def _decoded(value: object, where: str) -> ImageRef:

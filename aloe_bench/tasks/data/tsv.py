@@ -61,7 +61,7 @@ def read_table(path: Path, needed: tuple[str, ...]) -> list[TableRow]:
             offset, length = span
             pictures[cells["index"]] = stored_image(Base64Span(where, path, offset, length), where)
     if not rows:
-        raise DataError(f"{path}: no rows; expected one a question. Fetch the file again.")
+        raise DataError(f"{path}: no rows; expected one per question. Fetch the file again.")
     return [TableRow(where, cells, _picture(where, cells, pictures)) for where, cells in rows]
 
 

@@ -182,7 +182,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def read_folder(folder: Path) -> Iterator[Conversation]:
     """Yield the conversations of `folder` in file order.
 
-    Raises DataError for a line that is no conversation, an id seen before, or a picture outside the folder.
+    Raises DataError for a line that is not a conversation, an id seen before, or a picture outside the folder.
     Whether the pictures are there is asked by `filters.keep_or_drop`.
     """
     path = folder / CONVERSATIONS
