@@ -101,11 +101,8 @@ class Item:
 def _without_unit(options: dict[str, Words]) -> dict[str, str]:
     """Return the options' words but for the unit in which all of them end; nothing if they do not."""
     units = {one.forms[-1] for one in options.values()}
-    if (
-        len(units) != 1
-        or not units.pop().isalpha()
-        or not all("0" <= one.joined[:1] <= "9" for one in options.values())
-    ):
+    numbers = all(one.joined[:1] in "0123456789√" for one in options.values())
+    if not numbers or len(units) != 1 or not units.pop().isalpha():
         return {}
     return {letter: Words(one.text[: one.spans[-1][0]]).joined for letter, one in options.items()}
 
