@@ -117,11 +117,12 @@ class Within:
 
     @classmethod
     def pooled(cls, columns: Sequence[MeasureColumn]) -> Within:
-        """Return the correlations over those of `columns` without a failure."""
+        """Return the correlations over those of `columns` without a failure; None of a kind with fewer than two."""
         whole = [column for column in columns if not column.failed and len(column.first)]
         shares = [(c.first[c.second > 0], numbered(c.clusters[c.second > 0])) for c in whole if not c.contrast]
         contrasts = [changes_and_clusters(c.first, c.second, c.clusters) for c in whole if c.contrast]
-        return cls(correlation(shares), correlation(contrasts))
+        # One column alone is reckoned with by its own, which is guarded against events being few.
+        return cls(*(correlation(kind) if len(kind) > 1 else None for kind in (shares, contrasts)))
 
     def of(self, column: MeasureColumn) -> float | None:
         """Return the correlation of this kind of column."""
