@@ -98,6 +98,25 @@ def correlation(columns: Iterable[tuple[Any, Any]]) -> float | None:
     return min(1.0, max(0.0, together / apart)) if apart else None
 
 
+def shared_correlation(columns: Sequence[tuple[Any, Any]], whole: tuple[Any, Any]) -> float | None:
+    """Return the correlation to reckon with in each of `columns` of one task, pooled over them.
+
+    As if one cluster more were alike throughout, as in `guarded`, where as many hold an event as in `whole`: every item
+    of the task once. None where no cluster repeats, or where even there under 8 hold an event.
+    """
+    import numpy as np
+
+    values, codes = np.asarray(whole[0], dtype=float), whole[1]
+    pooled = correlation(columns)
+    if pooled is None or not values.size:
+        return None
+    rarer = min((np.bincount(codes, weights=part) for part in (values, 1 - values)), key=effective_clusters)
+    if int((rarer > ZERO_SE).sum()) < FEW_WITH_EVENT:
+        return None
+    events = effective_clusters(rarer)
+    return (pooled * events + ALIKE) / (events + ALIKE)
+
+
 def guarded(values: Any, codes: Any, events: float, pooled: float | None) -> float:
     """Return the correlation to reckon with: the `pooled` one, or this column's own as if one cluster more were alike.
 
