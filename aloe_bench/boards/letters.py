@@ -25,8 +25,8 @@ BASELINE = "baseline"
 ABSENT, WAITING, FAILED = ".", "?", "x"
 GRADES = {1.0: "1", 0.5: "h", 0.0: "0"}
 LED = "l"
-# The control over a picture that has a truth of its own.
-SWAP = "swap"
+# The image controls: over no picture, and over one that has a truth of its own.
+BLANK, SWAP = "blank", "swap"
 # Replies in which no answer was read: wrong, each for its own reason.
 UNREAD: dict[Outcome, str] = {"refused": "r", "filtered": "f", "cut": "c", "unread": "u"}
 ENDED: dict[Outcome, str] = {"answered": "a", **UNREAD, "failed": FAILED}
@@ -45,7 +45,7 @@ class Outcomes(TypedDict):
     `before`: of a cue's arm, whether the baseline's answer already was the option that the cue argues for. `ended`: how
     replies ended, where their letter does not say it. `grades`: arm -> judge -> grades. `regraded`: rule of a cell ->
     what it makes of the baseline. `labels`: expert -> grades of the answers to baselines. `options`: how many
-    each question had, of a run with image controls.
+    each question had, of a run that asked some over a blank picture.
     """
 
     items: str
@@ -108,7 +108,7 @@ def outcomes_of(items: Items, records: Sequence[Record], facts: Facts, labels: L
         for i, of in enumerate(experts, 1)
     }
     parts = {"before": before, "ended": ended, "grades": grades, "regraded": regraded, "labels": said}
-    if any(record.arm for record in records):
+    if any(record.arm == BLANK for record in records):
         made["options"] = string({place[name]: COUNTS[len(base.options)] for name, base in bases.items()})
     return cast("Outcomes", made | {name: part for name, part in parts.items() if part})
 

@@ -36,15 +36,14 @@ def numbers_of(run: str, task: str, facts: Facts, items: Items, outcomes: Outcom
 
     These are of an attacked table, of image controls and of repeats.
     """
-    every = records_of(items, outcomes)
-    records, controls, repeats = first_of(every)
+    records, controls, repeats = first_of(records_of(items, outcomes))
     header = {"run_id": run, "task": {"name": task, "facts": facts}}
     rules = rules_of(items, outcomes)
     cells = {name: asdict(cell) for name, cell in task_cells(header, records, rules).items()}
     for name, found in corrected_cells(header, records, labels_of(items, outcomes), rules).items():
         cells[name]["corrected"] = found
     beside = controls_section(records, controls) | repeats_section(records, repeats)
-    return {"cells": cells} | task_sections(header, records) | beside
+    return {"cells": cells} | task_sections(header, records, controls) | beside
 
 
 @dataclass(frozen=True)
