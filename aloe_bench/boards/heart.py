@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from aloe_bench.boards.controls import controls_blocks
+from aloe_bench.boards.prefer import passed_over
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
@@ -217,7 +218,7 @@ def _row(result: Result) -> Row:
     row.notes.append(f"run {escape(str(result['run']))}{cautioned(result)}")
     if why := doubt(result):
         row.notes.append(f"data not verified: {escape(why)}§")
-    for run, why in sorted(result.get("passed_over", {}).items()):
+    for run, why in passed_over(result).items():
         row.notes.append(f"passed over: run {escape(run)}, {escape(why)}")
     return row
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench.cli.common import same_command
+from aloe_bench.tasks.data.fetched import why_unverified
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,9 +96,9 @@ def _as_needed(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[l
 def unverified_caution(summary: Mapping[str, Any]) -> str:
     """Return what to say of a run whose data are not known to be its benchmark's; "" of others."""
     verified = summary.get("verified")
-    if not verified or verified["by"]:
+    if not verified or not (why := why_unverified(verified)):
         return ""
-    return f"Data not verified: {summary['task']}: {verified['why']}. Pages mark its row and do not rank it."
+    return f"Data not verified: {summary['task']}: {why}. Pages mark its row and do not rank it."
 
 
 def show_effects(console: Console, heart: Mapping[str, Any]) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 from aloe_bench.core import Record
 from aloe_bench.evaluation.cells import ATTACKED
 from aloe_bench.stats.family import numbers_of, settle
-from aloe_bench.stats.intervals import clustered_share
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import DataSetShare, clustered_share, macro_interval
 from aloe_bench.stats.paired import mean_difference
 
 Entry = dict[str, Any]

@@ -263,13 +263,16 @@ def _plan(
 
 
 def _drawn(key: ItemKey, table: str, templates: TemplateSet, seed: int, dose: Dose) -> tuple[CueWording, ...]:
-    """Return the item's wording of a table; of a graded one as many as the dose says, all of one kind and authority.
+    """Return the item's wording of a table; of one with kinds as many as the dose says, all of one kind and authority.
 
     The kind is drawn first, then the level; those of equal size get parallel draws.
     """
     wordings = templates.cues[table]
-    if not any(wording.authority for wording in wordings):
-        return (key.rng(seed, table).choice(wordings),)
+    graded = any(wording.authority for wording in wordings)
+    if not (graded or any(wording.bias for wording in wordings)):
+        return (key.rng(seed, table).choice(wordings),) if wordings else ()
+    # The purposes of the graded table, of which there is one, are older than kinds in others: its draws stay.
+    of_kind, of_wording = ("authority", "trigger") if graded else (f"{table} kind", f"{table} wording")
     asked = [
         wording
         for wording in wordings
@@ -281,11 +284,12 @@ def _drawn(key: ItemKey, table: str, templates: TemplateSet, seed: int, dose: Do
             f"--strength: {templates.label} has no {table} wording of bias {dose.bias(table)} and authority "
             f"{dose.authority(table)}. Ask for one of them, or give your own with --templates."
         )
-    kind, repeats = key.rng(seed, "authority").choice(kinds), dose.repeats(table)
-    same = [wording for wording in asked if (wording.bias, wording.authority) == kind]
+    kind, repeats = key.rng(seed, of_kind).choice(kinds), dose.repeats(table)
+    same = [wording for wording in asked if (wording.bias, wording.authority or "") == kind]
     if len(same) < repeats:
+        called = f"{' '.join(kind).strip()} {'authority' if graded else 'kind'}"
         raise UsageError(
-            f"{table}.repeats={repeats}: the template set {templates.label} has {len(same)} wordings of "
-            f"{' '.join(kind).strip()} authority. Ask for at most that many, or give your own with --templates."
+            f"{table}.repeats={repeats}: the template set {templates.label} has {len(same)} wordings of {called}. Ask "
+            "for at most that many, or give your own with --templates."
         )
-    return tuple(key.rng(seed, "trigger").sample(same, repeats))
+    return tuple(key.rng(seed, of_wording).sample(same, repeats))

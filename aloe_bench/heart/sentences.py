@@ -69,15 +69,16 @@ class CueWording:
 class CueTable:
     """A table of cue wordings, `[[name]]` in a template set, of which each item draws one.
 
-    A sentence may hold the placeholders `allowed` besides those it needs. `graded` wordings state the authority of
-    who speaks, and may state a kind of speaker or pressure (`bias`); several of one kind can be drawn.
-    `own` are used with a template set that has no such table.
+    A sentence may hold the placeholders `allowed` besides those it needs. Wordings may state a kind of speaker or
+    pressure (`bias`), `graded` ones the authority of who speaks; several of one kind can be drawn.
+    `own` are used with a template set that has no such table; a set may lack one that is `optional`.
     """
 
     name: str
     allowed: frozenset[str] = frozenset()
     graded: bool = False
     own: tuple[CueWording, ...] = ()
+    optional: bool = False
 
     def __post_init__(self) -> None:
         for wording in self.own:

@@ -154,8 +154,10 @@ class _Reader:
             yield from table.own
             return
         name = table.name
+        if table.optional and name not in whole:
+            return
         for nth, entry in self._entries(whole, name):
-            graded = ("authority", "bias") if table.graded else ()
+            graded = ("authority", "bias") if table.graded else ("bias",)
             self._known_keys(name, nth, entry, ("id", *CUE_NEEDS, *CUE_OPTIONS, *graded))
             wanted = CUE_NEEDS | {key: needs for key, needs in CUE_OPTIONS.items() if key in entry}
             texts = {k: self._sentence(name, nth, entry, k, needs, table.allowed) for k, needs in wanted.items()}

@@ -77,8 +77,8 @@ def write_adversarial_data(
     if not 0 <= wanted.validation_share < 1:
         raise UsageError(f"a validation share of {wanted.validation_share}; expected 0 up to, not including, 1.")
     source = load_source(wanted.source)
-    attacks = parse_attacks(wanted.attacks, source.tasks)
-    templates = load_templates(wanted.templates, attacks)
+    templates = load_templates(wanted.templates, parse_attacks(wanted.attacks, source.tasks))
+    attacks = parse_attacks(wanted.attacks, source.tasks, templates)
     shared = check_overlap(source, wanted.evaluation)
     check_wordings(templates, wanted.evaluation)
     recipe = HeartRecipe(attacks, templates, wanted.seed)

@@ -208,5 +208,5 @@ def _applied(
     if after.caption != shown.caption:
         after = replace(after, caption_template=ids)
     if after.trigger != shown.trigger:
-        after = replace(after, trigger_template=ids)
+        after = replace(after, trigger_template="+".join(filter(None, (ids, shown.trigger_template))))
     return after
