@@ -15,8 +15,8 @@ from aloe_bench.registry import ATTACKS
 if TYPE_CHECKING:
     from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.make import Work
-    from aloe_bench.heart.pictures import SeenPictures
     from aloe_bench.heart.sources.source import Source
+    from aloe_bench.heart.survey import SeenPictures
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
 def _caution_sources(sources: list[Source], asked: str, recipe: HeartRecipe) -> None:
     """Say what the sources hold that is not used, or not as it stands, and which attacks fit none of them."""
     from aloe_bench.heart.attacks import unfit, unworded
-    from aloe_bench.heart.sources.leftovers import sentences
+    from aloe_bench.heart.problems import sentences
 
     for source in sources:
         for sentence in (*sentences(source.left_over), *source.notes):
