@@ -22,7 +22,7 @@ from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import header_facts, task_cells
+from aloe_bench.evaluation.cells import header_facts, readings, task_cells
 from aloe_bench.evaluation.corrected import read_labels
 from aloe_bench.evaluation.outcomes import cautions
 from aloe_bench.evaluation.reliance import controls_section
@@ -155,7 +155,7 @@ def evidence(folder: Path) -> Evidence:
     if told := header["task"].get("told"):
         task["told"] = told
     items = items_of(header["task"], records)
-    outcomes = outcomes_of(items, records, facts, read_labels(folder))
+    outcomes = outcomes_of(items, [*records, *readings(controls)], facts, read_labels(folder))
     switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
     result = {

@@ -140,13 +140,14 @@ def all_right(records: Sequence[Record]) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What stands for a task's cells where these are not means of its records; `section` goes beside them.
+    """What stands for a task's cells where these are not means of its records.
 
-    `needs` are the tags that every record must have.
+    `section` goes beside them; it is given the records, and what was asked beside them of the drawn cues. `needs` are
+    the tags that every record must have.
     """
 
     cells: Callable[[Mapping[str, Any], Sequence[Record]], Cells]
-    section: Callable[[Sequence[Record]], dict[str, Any]]
+    section: Callable[[Sequence[Record], Sequence[Record]], dict[str, Any]]
     needs: frozenset[str]
 
 
@@ -208,10 +209,20 @@ def cell_units(
     return made
 
 
-def task_sections(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
-    """Return what a run's summary holds beside its cells, by name; empty for most tasks."""
+def task_sections(
+    header: Mapping[str, Any], records: Sequence[Record], beside: Sequence[Record] = ()
+) -> dict[str, Any]:
+    """Return what a run's summary holds beside its cells, by name; empty for most tasks.
+
+    `beside` are records of what was asked beside the samples, of which the readings of drawn cues count here.
+    """
     facts = header_facts(header, records)
-    return _measure(facts.measure).section(records) if facts.measure else {}
+    return _measure(facts.measure).section(records, readings(beside)) if facts.measure else {}
+
+
+def readings(beside: Sequence[Record]) -> list[Record]:
+    """Return those of the records beside a run that say whether a drawn cue was read."""
+    return [record for record in beside if record.arm == "read"]
 
 
 def refuse_unmeasurable(name: str, facts: Facts, samples: Sequence[Sample]) -> None:

@@ -19,6 +19,7 @@ from aloe_bench.facts import Facts
 from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
 from aloe_bench.heart.blank import frames_of
+from aloe_bench.heart.legibility import reading_sample
 from aloe_bench.heart.measure.geometry import ItemBoxes, boxes_alone
 from aloe_bench.heart.plan import MENTIONS, VARIANTS
 from aloe_bench.heart.table import published
@@ -96,6 +97,10 @@ class HeartTask:
             return canvas
         frames = frames_of(self.bases[sample.id], self.manifest)
         return frames.drawn_on(canvas, sample.images[0].size) if frames else None
+
+    def reading(self, sample: Sample) -> Sample | None:
+        """Return the question which option the drawn, adversarial cue of `sample` names; None of any other."""
+        return reading_sample(sample) if sample.cue and sample.cue.variant == "adversarial" else None
 
 
 @dataclass(frozen=True, slots=True)

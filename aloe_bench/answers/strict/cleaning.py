@@ -40,8 +40,9 @@ _NEXT_TURN = re.compile(
     re.I,
 )
 
-# NFKC leaves these as they are.
+# NFKC leaves these as they are; the last five are not seen at all.
 _ONE_FORM = {ord(one): other for one, other in zip("’‘“”【】−", ("'", "'", '"', '"', " ", ": ", "-"), strict=True)}
+_ONE_FORM |= dict.fromkeys((0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF), "")
 
 
 def without_reasoning(reply: str) -> str | None:

@@ -200,6 +200,15 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
         columns["excess_cue_following"] = MeasureColumn(
             misled.led[same], misled.led_before[same], block.clusters[same], True
         )
+    if misled.read is not None:
+        share("cue_read", misled, misled.read)
+        share("cue_following_if_read", misled, misled.led, misled.read)
+        # Those without a known reading stay in, and leave the measure without a value: they might have been read.
+        inside, unknown = misled.there & base.there & (misled.read != 0), np.isnan(misled.read)
+        if inside.any():
+            first = np.where(unknown, np.nan, base.right)[inside], base.ends[inside]
+            second = misled.right[inside], misled.ends[inside]
+            columns["robustness_gap_if_read"] = change_column(first, second, block.clusters[inside], drop=True)
     if assistive:
         drop("cue_reliance", assistive, misled)
     if neutral:
@@ -243,9 +252,12 @@ def _mean_share(found: Sequence[Share]) -> Share:
     return Share(value, macro_interval(parts), n, groups, caution=caution(loads))
 
 
-def section(records: Sequence[Record]) -> dict[str, Any]:
-    """Return "heart" -> task -> {chance, columns}; columns is attack -> measure -> {macro, micro, datasets}."""
-    found = blocks(records)
+def section(records: Sequence[Record], readings: Sequence[Record] = ()) -> dict[str, Any]:
+    """Return "heart" -> task -> {chance, columns}; columns is attack -> measure -> {macro, micro, datasets}.
+
+    `readings` are the answers to what drawn cues say.
+    """
+    found = blocks(records, readings)
     result = {
         task: _task_section([block for block in found if block.task == task])
         for task in dict.fromkeys(block.task for block in found)
