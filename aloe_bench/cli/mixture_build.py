@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,37 @@ def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) 
 
 
 @click.command()
+@click.argument("recipe", type=PATH)
+@click.option("--output", type=PATH, required=True, help="Folder of the variants; run again to resume.")
+@click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="Passes over the full mixture.")
+@click.option("--batch", type=click.IntRange(1), default=1024, show_default=True, help="Rows of an update.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def ablate(recipe: Path, output: Path, epochs: int, batch: int, api_key: str, as_json: bool) -> None:
+    """Build the mixture of RECIPE and its variants: without a modality or domain, with leakage, unfiltered, unbalanced.
+
+    Each gets as many epochs as it takes to have the full mixture's updates. docs/data.md says how to compare them.
+    """
+    from aloe_bench.mixture.ablate import ablate as ablated
+    from aloe_bench.mixture.build import load_recipe
+
+    with ExitStack() as stack:
+
+        def report(title: str) -> Callable[[int, int], None]:
+            return stack.enter_context(progress_of(title, quiet=as_json))
+
+        found = ablated(load_recipe(recipe), output, epochs, batch, report, api_key)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    for each in found:
+        click.echo(
+            f"{each.name} ({each.what} left out): {each.rows} rows, {each.epochs} epochs, {each.updates} updates"
+        )
+    click.echo(f"Train each: aloe-bench train-sft --data {output}/NAME/mixture --set epochs=EPOCHS ...")
+
+
+@click.command()
 @click.argument("pool", type=PATH)
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
@@ -90,4 +122,4 @@ def explain(pool: Path, name: str, as_json: bool) -> None:
         click.echo(shown(said))
 
 
-COMMANDS = (build, explain)
+COMMANDS = (build, ablate, explain)
