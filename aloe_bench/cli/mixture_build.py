@@ -92,6 +92,41 @@ def ablate(recipe: Path, output: Path, epochs: int, batch: int, api_key: str, as
 
 @click.command()
 @click.argument("pool", type=PATH)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.option("--radius", type=click.Choice(("0", "2", "4")), default="0", show_default=True, help="Bits of a hit.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def leaked(pool: Path, runs: tuple[Path, ...], radius: str, as_json: bool) -> None:
+    """Say what each RUN scored on items whose picture is in POOL, against the rest of the run.
+
+    `data leakage` has to have compared POOL with the run's task; whether it dropped the hits does not matter.
+    """
+    from aloe_bench.cli.compare import points
+    from aloe_bench.mixture.leaked import leaked_scores
+    from aloe_bench.mixture.pool import Pool
+
+    found = [leaked_scores(Pool(pool), run, int(radius)) for run in runs]
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    for each in found:
+        click.echo(f"{each.model} on {each.task}, pictures within {each.radius} bits of one of {pool}:")
+        for name, part in (("leaked", each.leaked), ("rest", each.rest)):
+            within = f" [{points(part.interval[0])}, {points(part.interval[1])}]" if part.interval else ""
+            waiting = f"; {part.unscored} without a score" if part.unscored else ""
+            click.echo(
+                f"  {name}: {points(part.value)} %{within} of {part.n} items, {part.n_clusters} clusters{waiting}"
+            )
+        if each.difference is not None:
+            within = (
+                f" [{100 * each.interval[0]:+.1f}, {100 * each.interval[1]:+.1f}]"
+                if each.interval
+                else ", too few clusters or too alike for an interval"
+            )
+            click.echo(f"  leaked - rest: {100 * each.difference:+.1f} points{within}")
+
+
+@click.command()
+@click.argument("pool", type=PATH)
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def explain(pool: Path, name: str, as_json: bool) -> None:
@@ -122,4 +157,4 @@ def explain(pool: Path, name: str, as_json: bool) -> None:
         click.echo(shown(said))
 
 
-COMMANDS = (build, ablate, explain)
+COMMANDS = (build, ablate, leaked, explain)

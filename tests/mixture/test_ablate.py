@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import pytest
+from PIL import Image
+
+from aloe_bench.evaluation.runlog import read_records
 from aloe_bench.mixture.ablate import as_toml, variants
 from aloe_bench.mixture.build import build, load_recipe
 from aloe_bench.mixture.pool import Pool
+from aloe_bench.seeds import rng_for
 from aloe_bench.training.data.schema import read_folder
 from tests.conftest import Run
+from tests.mixture import sources
 from tests.mixture.test_build import GRADER, MEASURED, content, made
+from tests.mixture.test_sources import pool_of
 
 
 def ids(folder: Path) -> set[str]:
@@ -73,3 +81,38 @@ def test_a_mixture_with_nothing_to_leave_out_is_refused(tmp_path: Path, quick: R
     recipe.write_text('name = "one"\n[[source]]\nuse = "llava/mapping.toml"\n')
     done = quick("data", "ablate", recipe, "--output", tmp_path / "out")
     assert done.returncode == 2 and "nothing to leave out" in done.stderr
+
+
+def test_scores_on_leaked_items_stand_against_the_rest_of_a_run(tmp_path: Path, quick: Run) -> None:
+    pool = pool_of(tmp_path, sources.llava(tmp_path))
+    (tmp_path / "own").mkdir()
+    rows = []
+    for i in range(24):
+        if i < 12:  # a picture that the pool shows, each of six twice
+            name = sources.NAMES[(0, 1, 2, 4, 5, 6)[i % 6]]
+            shutil.copy(sources.PICTURES / name, tmp_path / "own" / name)
+        else:
+            name = f"new{i}.png"
+            noise = rng_for("leaked", i).randbytes(64 * 64)
+            Image.frombytes("L", (64, 64), noise).resize((128, 128)).save(tmp_path / "own" / name)
+        rows.append({"id": f"q{i}", "image": name, "question": "Is it there?", "answer": "yes"})
+    (tmp_path / "own" / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = f"yesno:{tmp_path / 'own' / 'own.jsonl'}"
+    ran = quick("run", "--model", "mock", "--model-args", "accuracy=0.6", "--tasks", task, "--output", "runs")
+    assert ran.returncode == 0, ran.stderr
+    (folder,) = (path.parent for path in (tmp_path / "runs").rglob("summary.json"))
+
+    early = quick("data", "leaked", pool.folder, folder)
+    assert early.returncode == 2 and "Run `data leakage` first" in early.stderr
+    assert quick("data", "leakage", pool.folder, "--against", task).returncode == 0
+    (found,) = json.loads(quick("data", "leaked", pool.folder, folder, "--json").stdout)
+
+    right = {record.sample_id.split("/")[-1]: record.score.value for record in read_records(folder)}
+    means = [sum(right[f"q{i}"] for i in part) / 12 for part in (range(12), range(12, 24))]
+    assert found["leaked"]["n"] == found["rest"]["n"] == 12 and found["leaked"]["n_clusters"] == 6
+    assert [found["leaked"]["value"], found["rest"]["value"]] == pytest.approx(means)
+    assert found["difference"] == pytest.approx(means[0] - means[1])
+    low, high = found["interval"]
+    assert low < found["difference"] < high and high - low > 0.3  # six pictures say little
+    shown = quick("data", "leaked", pool.folder, folder).stdout
+    assert "of 12 items, 6 clusters" in shown and "leaked - rest:" in shown
