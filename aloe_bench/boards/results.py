@@ -181,6 +181,7 @@ class Result(TypedDict):
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
     extended: NotRequired[int]
+    submitted: NotRequired[bool]
     partial: bool
     verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]

@@ -42,6 +42,7 @@ NEAR = (
 )
 RANKED = "Only complete runs on verified data are ranked."
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
+SUBMITTED = "; submitted: its letters are its maker's word"
 FOOTNOTES = {
     "†": "† A limited or partial run: not the whole task, and not ranked.",
     "§": (
@@ -285,8 +286,9 @@ def _corrected_text(found: Mapping[str, Any] | None) -> str:
 
 
 def cautioned(result: Mapping[str, Any]) -> str:
-    """Return the cautions of a run, each on a line of its own within a cell of a table."""
-    return "".join(f"<br>Caution: {escape(text, MAX_CAUTION_CHARS)}" for text in result.get("cautions", ()))
+    """Return the cautions of a run, each on a line of its own within a cell of a table, and who ran it if not we."""
+    said = SUBMITTED if result.get("submitted") else ""
+    return said + "".join(f"<br>Caution: {escape(text, MAX_CAUTION_CHARS)}" for text in result.get("cautions", ()))
 
 
 def _first_cell(result: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

@@ -13,12 +13,19 @@ from typing import Any
 import click
 
 from aloe_bench.cli.common import progress_of
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import UsageError
 
 PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data build mixture.toml --output mixture",
+        "aloe-bench data build mixture.toml --output mixture --json",
+    ),
+)
 @click.argument("recipe", type=PATH)
 @click.option("--output", type=PATH, required=True, help="The mixture's folder; run again to resume.")
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
@@ -59,7 +66,13 @@ def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) 
     click.echo(f"{output / 'card.md'}")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data ablate mixture.toml --output variants",
+        "aloe-bench data ablate mixture.toml --output variants --epochs 2 --batch 256",
+    ),
+)
 @click.argument("recipe", type=PATH)
 @click.option("--output", type=PATH, required=True, help="Folder of the variants; run again to resume.")
 @click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="Passes over the full mixture.")
@@ -90,7 +103,13 @@ def ablate(recipe: Path, output: Path, epochs: int, batch: int, api_key: str, as
     click.echo(f"Train each: aloe-bench train-sft --data {output}/NAME/mixture --set epochs=EPOCHS ...")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data leaked pool runs/MODEL/careqa_vision_mcq",
+        "aloe-bench data leaked pool runs/MODEL/slake runs/OTHER/slake --radius 2",
+    ),
+)
 @click.argument("pool", type=PATH)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
 @click.option("--radius", type=click.Choice(("0", "2", "4")), default="0", show_default=True, help="Bits of a hit.")
@@ -125,7 +144,13 @@ def leaked(pool: Path, runs: tuple[Path, ...], radius: str, as_json: bool) -> No
             click.echo(f"  leaked - rest: {100 * each.difference:+.1f} points{within}")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data explain pool SAMPLE",
+        "aloe-bench data explain mixture SAMPLE --json",
+    ),
+)
 @click.argument("pool", type=PATH)
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
