@@ -16,7 +16,7 @@ from aloe_bench.tasks import formats
 
 log = logging.getLogger(__name__)
 
-# What a header and summary.json say longer replies began with; a call whose tokens are unknown starts from the prompt in any case.
+# What a header and summary.json say longer replies began with.
 OWN_TOKENS, ASKED_AGAIN = "own tokens", "prompt"
 
 
