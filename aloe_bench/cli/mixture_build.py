@@ -12,12 +12,19 @@ from typing import Any
 import click
 
 from aloe_bench.cli.common import progress_of
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import UsageError
 
 PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data build mixture.toml --output mixture",
+        "aloe-bench data build mixture.toml --output mixture --json",
+    ),
+)
 @click.argument("recipe", type=PATH)
 @click.option("--output", type=PATH, required=True, help="The mixture's folder; run again to resume.")
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
@@ -58,7 +65,13 @@ def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) 
     click.echo(f"{output / 'card.md'}")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data explain pool SAMPLE",
+        "aloe-bench data explain mixture SAMPLE --json",
+    ),
+)
 @click.argument("pool", type=PATH)
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")

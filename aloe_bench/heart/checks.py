@@ -11,8 +11,8 @@ from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.draw.overlays import undrawable
 from aloe_bench.heart.draw.rendering import COLOURS, plain_name
 from aloe_bench.heart.problems import Problems, toml_line
-from aloe_bench.heart.sentences import AUTHORITIES, CUE_NEEDS, CueTable
 from aloe_bench.heart.sources.source import Classes, Source
+from aloe_bench.heart.wordings import AUTHORITIES, CUE_NEEDS, CueTable
 
 
 def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:

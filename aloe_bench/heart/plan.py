@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw.overlays import PixelBox
-from aloe_bench.heart.draw.rendering import plain_name
-from aloe_bench.heart.sentences import CueWording, Question, TemplateSet, fill
+from aloe_bench.heart.draw.rendering import Rendering, plain_name
 from aloe_bench.heart.sources.source import Classes, OwnQuestion, TaskKind
+from aloe_bench.heart.wordings import CueWording, Question, TemplateSet, fill
 from aloe_bench.seeds import rng_for
+
+if TYPE_CHECKING:
+    from aloe_bench.heart.attacks.attack import Combination
 
 BoxKind = Literal["annotated", "generated"]
 VARIANTS: tuple[Variant, ...] = ("assistive", "adversarial", "neutral")
@@ -163,6 +167,36 @@ class Dose:
     def repeats(self, table: str) -> int:
         """Return how many wordings of a graded table are said one after another."""
         return int(self.settings.get(f"{table}.repeats", 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """The settings given by the user ("caption.size" -> 2.0), and the looks that they change ("font_scale" -> 2.0).
+
+    Empty means the usual strength.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    looks: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dose(self) -> Dose:
+        """How wordings are drawn."""
+        return Dose(self.settings)
+
+    def rendering(self, usual: Rendering) -> Rendering:
+        """Return `usual` with the looks: its numbers times those given, so that 1 is `usual` itself.
+
+        Raises DataError if a product is out of its range.
+        """
+        numbers = {key: getattr(usual, key) * value for key, value in self.looks.items() if not isinstance(value, str)}
+        return replace(usual, **{**self.looks, **numbers})
+
+    def of(self, attack: Combination | None) -> str:
+        """Return as JSON the settings that touch the rows of `attack` (None is the baseline, which none does)."""
+        parts = [part.name for part in attack.parts] if attack else []
+        touching = {key: value for key, value in self.settings.items() if key.partition(".")[0] in parts}
+        return json.dumps(touching, sort_keys=True)
 
 
 def plan_classification(

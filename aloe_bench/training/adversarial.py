@@ -243,7 +243,7 @@ def _counts(rows: Sequence[Sample], available: int) -> dict[str, Any]:
 
 def _facts(wanted: ArDataConfig, source: Any, templates: Any, shared: dict[str, Any]) -> dict[str, Any]:
     """Return what the manifest says of how the data was made."""
-    from aloe_bench.heart.sources.leftovers import sentences
+    from aloe_bench.heart.problems import sentences
 
     return {
         "made_by": "aloe-bench train-ar",

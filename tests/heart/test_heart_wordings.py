@@ -17,8 +17,7 @@ from click.testing import CliRunner
 
 from aloe_bench.cli.main import cli
 from aloe_bench.errors import AloeError
-from aloe_bench.heart.sentences import fill
-from aloe_bench.heart.wordings import load_templates
+from aloe_bench.heart.wordings import fill, load_templates
 from aloe_bench.images import open_image
 from tests.support.heart_source import write_source
 

@@ -9,7 +9,7 @@ from functools import cache
 from aloe_bench import registry
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.heart.attacks.attack import Attack, Combination
-from aloe_bench.heart.sentences import CueTable, TemplateSet
+from aloe_bench.heart.wordings import CueTable, TemplateSet
 
 
 @cache

@@ -11,7 +11,7 @@ from aloe_bench.core import Variant
 from aloe_bench.heart.attacks.attack import Attack, RenderedItem, Setting
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
-from aloe_bench.heart.sentences import CueTable
+from aloe_bench.heart.wordings import CueTable
 
 # Whose report it is, or of when; kinds of the shipped wordings.
 KINDS = ("other-patient", "other-date")
