@@ -165,6 +165,16 @@ class Controlled(TypedDict):
     same_patient: NotRequired[bool]
 
 
+class Repeated(TypedDict):
+    """Several replies to each question: their mean, and what of its variance is the items' and what the replies'."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    n: int
+    n_replies: int
+    failed: int
+
+
 class DefenceFacts(TypedDict):
     name: str
     sha256: str
@@ -197,6 +207,7 @@ class Result(TypedDict):
     outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
     controls: NotRequired[dict[str, Controlled]]
+    repeats: NotRequired[dict[str, Repeated]]
 
 
 def read_result(path: Path) -> Mapping[str, Any]:
