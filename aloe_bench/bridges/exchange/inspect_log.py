@@ -85,7 +85,8 @@ def export_inspect(folder: Path, output: Path, data: Sequence[Path] = ()) -> Ins
     digits = hashlib.sha256(f"{header['run_id']}\0{header['model']['fingerprint']}".encode()).hexdigest()[:22]
     task = re.sub(r"[^\w-]|_", "-", safe_name(str(header["task"]["name"])))
     name = f"{began:%Y-%m-%dT%H-%M-%S}+00-00_{task}_{digits}.json"
-    write_atomic(output / name, json.dumps(_readable(log), sort_keys=True) + "\n")
+    # In this order: the viewer reads a log's head up to its samples.
+    write_atomic(output / name, json.dumps(_readable(log)) + "\n")
     return InspectLog(output / name, len(records), len(shown), tuple(remarks))
 
 
@@ -107,7 +108,7 @@ def _metrics(cells: Mapping[str, Any]) -> dict[str, Any]:
 def _sample(record: Record, model: str, shown: Mapping[str, str]) -> dict[str, Any]:
     prediction, score = record.prediction, record.score
     whole = runlog.record_to_json(record)
-    reply = {"role": "assistant", "content": prediction.text or "", "source": "generate"}
+    reply: dict[str, Any] = {"role": "assistant", "content": prediction.text or "", "source": "generate"}
     if prediction.reasoning:
         reply["content"] = [{"type": "reasoning", "reasoning": prediction.reasoning},
                             {"type": "text", "text": prediction.text or ""}]  # fmt: skip
@@ -140,8 +141,8 @@ def _messages(record: Record, shown: Mapping[str, str]) -> list[dict[str, Any]]:
     for part in record.prompt:
         if part.text is not None:
             content = {"type": "text", "text": part.text}
-        elif part.image in shown:
-            content = {"type": "image", "image": shown[part.image]}
+        elif picture := shown.get(part.image or ""):
+            content = {"type": "image", "image": picture}
         else:
             content = {"type": "text", "text": f"[picture {part.image}, not in this log]"}
         if not turns or turns[-1]["role"] != part.role:
