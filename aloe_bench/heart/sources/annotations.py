@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from aloe_bench.heart.sources.boxes import Annotation, BoxDesk, BoxReading
 from aloe_bench.heart.sources.coco import CocoFile
 from aloe_bench.heart.sources.leftovers import Leftovers
 from aloe_bench.joins import join
-from aloe_bench.tables import whole_of
+from aloe_bench.tables import fold, whole_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,20 @@ def read_annotations(
         problems.add("annotations", "both annotations/ and annotations.json are there; keep one")
         return BoxAnnotations()
     if coco.exists():
-        return BoxAnnotations(*CocoFile(coco, ids, asked, desk).read())
+        boxes, sizes = CocoFile(coco, ids, asked, desk).read()
+        return BoxAnnotations(_once(boxes, left), sizes)
     if not yolo.is_dir():
         problems.add("annotations", "[detection] is set, but neither annotations/ nor annotations.json is there")
         return BoxAnnotations()
-    return BoxAnnotations(_yolo_folder(yolo, ids, asked, desk))
+    return BoxAnnotations(_once(_yolo_folder(yolo, ids, asked, desk), left))
+
+
+def _once(boxes: Mapping[str, tuple[Annotation, ...]], left: Leftovers) -> dict[str, tuple[Annotation, ...]]:
+    """Return the boxes without those that are there twice, which are one finding; each is told."""
+    for image_id, found in boxes.items():
+        for _ in range(len(found) - len(set(found))):
+            left.add("box", image_id, "the same as another of its picture: counted once", task="detection")
+    return {image_id: tuple(dict.fromkeys(found)) for image_id, found in boxes.items()}
 
 
 def _yolo_folder(
@@ -83,12 +93,16 @@ def _yolo(path: Path, image_id: str, desk: BoxDesk) -> Iterable[Annotation]:
             continue
         index = whole_of(fields[0])
         if index is None or not 0 <= index < n_classes:
-            desk.problems.add(where, f"class {fields[0]!r} is not one of [detection] classes, 0 to {n_classes - 1}")
+            named = [n for n, name in enumerate(desk.reading.classes) if fold(name) == fold(fields[0])]
+            write = f"; write {named[0]}" if named else ""
+            expected = f"0 to {n_classes - 1}" if n_classes > 1 else "0 alone (numbers begin at 0)"
+            desk.problems.add(where, f"class {fields[0]!r} is not one of [detection] classes, {expected}{write}")
         try:
             cx, cy, w, h = map(float, fields[1:])
         except ValueError:
             said = " ".join(fields[1:])
-            desk.problems.add(where, f"{said!r} are not four numbers; expected cx cy w h in 0 to 1")
+            comma = ". Write decimal points, not commas" if re.fullmatch(r"[\d,. ]+", said) else ""
+            desk.problems.add(where, f"{said!r} are not four numbers; expected cx cy w h in 0 to 1{comma}")
             continue
         said = f"the box {' '.join(fields[1:])} (shares of 0 to 1)"
         if max(cx, cy, w, h) > 2:
@@ -100,6 +114,10 @@ def _yolo(path: Path, image_id: str, desk: BoxDesk) -> Iterable[Annotation]:
 
 def _kind_of(fields: Sequence[str]) -> str:
     """Return in words what a YOLO line of another length is."""
+    if fields[0].startswith("#"):
+        return ", a comment, which these files cannot have"
+    if len(fields) == 1 and "," in fields[0]:
+        return ", separated by commas and not by spaces"
     if len(fields) == 6:
         return ", the sixth perhaps a confidence: a prediction, not an annotation"
     if len(fields) == 9:

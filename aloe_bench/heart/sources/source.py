@@ -121,8 +121,7 @@ def load_source(root: Path) -> Source:
     reading = facts.box_reading(detection.names if detection else ())
     problems.stop_if_any(str(root))
     left = Leftovers()
-    n_classes = len(classification.names) if classification else 0
-    every = read_labels(labels_file(root), n_classes, problems, left)
+    every = read_labels(labels_file(root), classification.names if classification else (), problems, left)
     labels = _of_split(every, split, problems)
     if len(labels) < len(every):
         left.notes.append(f"{len(every) - len(labels)} images of the labels are of another split than {split!r}")
