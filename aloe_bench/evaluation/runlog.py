@@ -14,6 +14,7 @@ from typing import Any
 
 from aloe_bench.core import Cue, Part, Prediction, Record, Score, Verdict
 from aloe_bench.errors import DataError, RunMismatchError
+from aloe_bench.evaluation import pictures
 from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
 from aloe_bench.tasks.data.fetched import why_unverified
 
@@ -347,6 +348,7 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     header |= {"shard": None, "n": whole, "run_id": output.name, "merged": ids}
     if "controls" in header:
         header["controls"] = _joined_controls(headers)
+    header["pictures"] = pictures.joined([each.get("pictures", {}) for each in headers])
     if doubtful := [each["task"] for each in headers if why_unverified(each["task"].get("verified"))]:
         header["task"] = doubtful[0]  # data are the benchmark's only if every shard's were
     create_run(output, header)

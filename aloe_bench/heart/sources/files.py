@@ -8,11 +8,11 @@ from pathlib import Path
 from aloe_bench.errors import did_you_mean
 from aloe_bench.heart.problems import Problems
 from aloe_bench.heart.sources.leftovers import Leftovers
+from aloe_bench.images import PICTURE_ENDINGS
 from aloe_bench.joins import join
 from aloe_bench.tables import fold
 from aloe_bench.volumes import what_else
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".dcm", ".dicom")
 # What operating systems leave in folders.
 _LITTER = ("thumbs.db", "desktop.ini", "icon\r", "__macosx")
 
@@ -79,7 +79,7 @@ def _kind_of(path: Path) -> str:
     if head[128:132] == b"DICM":
         return f"DICOM without its ending; call it {path.name}.dcm"
     other = what_else(head, path.name)
-    return other or f"no picture by its ending; expected {', '.join(SUFFIXES)}"
+    return other or f"no picture by its ending; expected {', '.join(PICTURE_ENDINGS)}"
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
@@ -89,7 +89,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(".") or path.name.lower() in _LITTER:
             continue
-        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        if path.suffix.lower() in PICTURE_ENDINGS and not path.is_dir():
             found.setdefault(path.name[: -len(path.suffix)], []).append(path)
         else:
             others.append(path)
