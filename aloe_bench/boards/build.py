@@ -25,7 +25,6 @@ from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import header_facts, task_cells
 from aloe_bench.evaluation.corrected import read_labels
 from aloe_bench.evaluation.outcomes import cautions
-from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.fetched import proof_of_run
 
@@ -70,20 +69,28 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
-    results: dict[Path, dict[str, Any]] = {}
-    items: dict[Path, Items] = {}
-    for folder in runs:
-        result, found = evidence(folder)
-        items[found.path(output)] = found
-        path = _result_path(output, result)
-        results[path] = preferred(results[path], result) if path in results else result
-    results = {path: _beside(path, result) for path, result in results.items()}
-    for path, found in items.items():
-        write_atomic(path, found.text)
-    for path, result in results.items():
-        write_atomic(path, result_text(result))
     if not runs:
         _renew(output)
+    return publish([evidence(folder) for folder in runs], output)
+
+
+def publish(found: Sequence[Evidence], output: Path, *, over: bool = False) -> list[Path]:
+    """Write what is published of runs and make every table again, as `build` does; return what was written.
+
+    With `over` each takes the place of what is there, whichever `preferred` would name.
+    """
+    results: dict[Path, dict[str, Any]] = {}
+    items: dict[Path, Items] = {}
+    for result, asked in found:
+        items[asked.path(output)] = asked
+        path = result_path(output, result)
+        results[path] = preferred(results[path], result) if path in results else result
+    if not over:
+        results = {path: _beside(path, result) for path, result in results.items()}
+    for path, asked in items.items():
+        write_atomic(path, asked.text)
+    for path, result in results.items():
+        write_atomic(path, result_text(result))
     published = read_all(output)
     texts, remarks = derived(output, published)
     for name, text in texts.items():
@@ -93,7 +100,7 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
         path.unlink()
     for remark in remarks:
         log.warning("%s", remark)
-    log.info("leaderboard: %d runs added under %s", len(runs), output)
+    log.info("leaderboard: %d runs added under %s", len(found), output)
     return [*results, *sorted(items.keys() & named), *(output / name for name in texts)]
 
 
@@ -140,6 +147,9 @@ def evidence(folder: Path) -> Evidence:
     controls = runlog.read_controls(folder)
     if missing := runlog.controls_missing(header, controls):
         raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
+    repeats = runlog.read_repeats(folder)
+    if missing := runlog.repeats_missing(header, repeats):
+        raise DataError(f"{folder}: {missing} further replies without a record. Resume the run, then build again.")
     facts, cells = header_facts(header, records), task_cells(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
@@ -147,7 +157,7 @@ def evidence(folder: Path) -> Evidence:
     if told := header["task"].get("told"):
         task["told"] = told
     items = items_of(header["task"], records)
-    outcomes = outcomes_of(items, records, facts, read_labels(folder))
+    outcomes = outcomes_of(items, [*records, *controls, *repeats], facts, read_labels(folder))
     switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
     result = {
@@ -179,7 +189,7 @@ def evidence(folder: Path) -> Evidence:
         **({"extended": header["extended"]} if header.get("extended") else {}),
     }
     numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
-    return Evidence(result | numbers | controls_section(records, controls), items)
+    return Evidence(result | numbers, items)
 
 
 def _profile(header: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +204,8 @@ def _verified(task: Mapping[str, Any], records: Sequence[Record]) -> dict[str, A
     return None if said is None else asdict(proof_of_run(str(task["name"]), said, records))
 
 
-def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
+def result_path(output: Path, result: Mapping[str, Any]) -> Path:
+    """Return where a result stands in a leaderboard's folder; no name in it can lead elsewhere."""
     label = tables.protocol_label(result)
     # The NUL cannot stand in a file name, so no model's own name ends up in another's folder.
     mark = f"\0{label}" if label else ""

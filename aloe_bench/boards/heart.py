@@ -15,6 +15,7 @@ from aloe_bench.boards.prefer import passed_over
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
+    APART,
     FOOTNOTES,
     GENERATED,
     MARKS,
@@ -71,6 +72,12 @@ WORST = (
 )
 
 
+READING = (
+    "Drops under cues that are drawn into the picture, beside the share of these cues that the same model names when "
+    "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read."
+)
+
+
 @dataclass(slots=True)
 class Section:
     """The runs on one table of questions; `paper` holds Table 4's rows where that table is the published one."""
@@ -103,7 +110,7 @@ def heart_blocks(results: Sequence[Result]) -> list[str]:
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    marks = (*MARKS, OFTEN_CUT, "passed over: ")
+    marks = (*MARKS, APART, OFTEN_CUT, "passed over: ")
     return [FOOTNOTES[mark] for mark in marks if any(mark in block for block in blocks)]
 
 
@@ -142,6 +149,8 @@ def _section_blocks(section: Section) -> list[str]:
         blocks += [EFFECTS, _markdown(_effects(section.results))]
         if worst := _worst(section.results):
             blocks += [WORST, _markdown(worst)]
+        if read := _reading(section.results):
+            blocks += [READING, _markdown(read)]
         if parts := _parts(section.results):
             blocks.append(parts)
     return blocks
@@ -203,7 +212,10 @@ def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
 
 
 def _run_name(result: Result) -> str:
-    return with_marks(f"{escape(str(result['model']['name']))}{protocol_label(result)}", marks_of(result))
+    return with_marks(
+        f"{escape(str(result['model']['name']))}{protocol_label(result)}",
+        marks_of(result) + (APART if result.get("apart") else ""),
+    )
 
 
 def _row(result: Result) -> Row:
@@ -214,6 +226,8 @@ def _row(result: Result) -> Row:
         row.rank(column, numbers, marks_of(result))
         if column in result.get("near", ()):
             row.near.add(column)
+        if result.get("apart"):
+            row.apart.add(column)
     row.notes.append(f"v{escape(str(result['task']['version']))}: {ended(_sums(result['cells']))}")
     row.notes.append(f"run {escape(str(result['run']))}{cautioned(result)}")
     if why := doubt(result):
@@ -297,6 +311,23 @@ def _worst(results: Sequence[Result]) -> list[list[str]]:
                 shown = [_shown(baseline[name]["macro"]) for name in ("accuracy", "worst_of_k")]
                 lines.append([_run_name(result), task.capitalize(), *shown])
     head = [["Model", "Task", "Accuracy", "Under the worst cue"], ["---", "---", "---:", "---:"]]
+    return [*head, *lines] if lines else []
+
+
+def _reading(results: Sequence[Result]) -> list[list[str]]:
+    """Return the lines of what each model read of drawn cues, and its drops where it did; empty if none was asked."""
+    names = ("robustness_gap", "cue_read", "robustness_gap_if_read", "cue_following_if_read")
+    lines = []
+    for result in results:
+        for task, part in result["heart"].items():
+            for attack in sorted(part["columns"], key=lambda attack: _place(f"/{attack}")):
+                found = [part["columns"][attack].get(name, {}).get("macro") for name in names]
+                if found[1] is not None:
+                    shown = [(entry or {}).get("withheld") or _shown(entry) for entry in found]
+                    n = str(found[2]["n"]) if found[2] else "0"
+                    lines.append([_run_name(result), _title(f"{task}/{attack}"), *shown, n])
+    head = [["Model", "Cue", "Drop", "Read", "Drop, of cues read", "Led, of cues read", "n read"],
+            ["---", "---", *["---:"] * 5]]  # fmt: skip
     return [*head, *lines] if lines else []
 
 

@@ -20,6 +20,8 @@ _TASK = (
     "told", "paper_scored_rows",
 )  # fmt: skip
 _JUDGE = ("name", "fingerprint", "backend", "model")
+# Where a result holds more than names and numbers.
+_SENTENCES = ("cautions", "verified", "passed_over", "left_out", "absent", "defence", "judges")
 # Absolute ones, of this system and of Windows; what follows a scheme or another slash is an address.
 _PATH = re.compile(
     r"(?<![\w/:.\\])(?:~?/(?:[^\s/'\"<>|]+/)+[^\s/'\"<>|]*|[A-Za-z]:[\\/](?:[^\s\\/'\"<>|]+[\\/])*[^\s'\"<>|]*)"
@@ -44,7 +46,16 @@ def public_header(header: Mapping[str, Any]) -> dict[str, Any]:
         judges = [{key: judge[key] for key in _JUDGE if key in judge} for judge in jury["judges"]]
         kept["judges"] = {**{key: jury[key] for key in jury if key != "judges"}, "judges": judges}
     made: dict[str, Any] = without_paths(kept)
+    for part, names in (("model", ("name", "fingerprint")), ("task", ("name",))):
+        made[part] |= {name: kept[part][name] for name in names if name in kept[part]}
     return made
+
+
+def public_result(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result whose sentences hold no absolute path; its names and numbers are as they were."""
+    cut = {key: without_paths(result[key]) for key in _SENTENCES if key in result}
+    told = {key: without_paths(result["task"][key]) for key in ("source", "told") if key in result["task"]}
+    return {**result, **cut, "task": {**result["task"], **told}}
 
 
 def without_paths(value: Any) -> Any:

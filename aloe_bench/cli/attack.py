@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench.cli.verb import Verb
 from aloe_bench.registry import ATTACKS
 
 if TYPE_CHECKING:
     from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.make import Work
-    from aloe_bench.heart.pictures import SeenPictures
     from aloe_bench.heart.sources.source import Source
+    from aloe_bench.heart.survey import SeenPictures
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,17 @@ class AttackOptions:
     as_json: bool
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench attack --source xray --output attacked",
+        "aloe-bench attack --source xray --type caption,sycophancy --preview 4 --output preview.png",
+    ),
+    groups={
+        "What is attacked": "source from limit places new-source",
+        "Attacks": "type strength templates parity seed",
+    },
+)
 @click.option("--source", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable.")
 @click.option("--from", "questions", multiple=True, help="mcq:FILE, questions of your own, in place of --source.")
 @click.option("--output", type=click.Path(path_type=Path), help="The new folder (with --preview: the PNG file).")
@@ -50,14 +61,14 @@ class AttackOptions:
 @click.option("--templates", help="A shipped set, or a TOML file of yours.  [default: clinical; of --from: answers]")
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
 @click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum items per dataset and task, balanced over classes.")
 @click.option(
     "--places", type=click.Path(path_type=Path), help="Table of a larger part of the source, for its wrong boxes."
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes; the output does not depend on it.  [default: all]")
 @click.option("--embed", is_flag=True, help="Put the pictures into the table, as on the hub, and not beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace an --output that this command wrote.")
-@click.option("--preview", type=click.IntRange(1, 20), help="Only draw so many items, side by side, into one PNG.")
+@click.option("--preview", type=click.IntRange(1, 20), help="Draw so many sample items into one PNG and exit.")
 @click.option("--dry-run", is_flag=True, help="Check everything, pictures too, and say what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--new-source", type=click.Path(path_type=Path), help="Write a commented template of a source.")
@@ -90,7 +101,7 @@ def attack(**options: Any) -> None:
     with opened(named) as sources:
         tasks = {task for source in sources for task in source.tasks}
         made = recipe(wanted.type, templates, wanted.seed, wanted.strength, wanted.parity, tasks)
-        _caution_sources(sources, wanted.type)
+        _caution_sources(sources, wanted.type, made)
         _act(sources, made, wanted)
 
 
@@ -140,18 +151,24 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
     _say(output, manifest, as_json=quiet)
 
 
-def _caution_sources(sources: list[Source], asked: str) -> None:
+def _caution_sources(sources: list[Source], asked: str, recipe: HeartRecipe) -> None:
     """Say what the sources hold that is not used, or not as it stands, and which attacks fit none of them."""
-    from aloe_bench.heart.attacks import unfit
-    from aloe_bench.heart.sources.leftovers import sentences
+    from aloe_bench.heart.attacks import unfit, unworded
+    from aloe_bench.heart.problems import sentences
 
     for source in sources:
         for sentence in (*sentences(source.left_over), *source.notes):
             click.echo(f"Caution: {source.name}: {sentence}.", err=True)
-    others = unfit({task for source in sources for task in source.tasks})
-    if others and "all" in (word.strip() for word in asked.split(",")):
+    if "all" not in (word.strip() for word in asked.split(",")):
+        return
+    if others := unfit({task for source in sources for task in source.tasks}):
         click.echo(
             f"Left out of --type all: {', '.join(others)} (needs boxes, and no source has [detection]).", err=True
+        )
+    if not recipe.parity and (others := unworded(recipe.templates)):
+        label = recipe.templates.label
+        click.echo(
+            f"Left out of --type all: {', '.join(others)} (the template set {label} has no such table).", err=True
         )
 
 

@@ -12,18 +12,26 @@ from typing import Any
 import click
 
 from aloe_bench.cli.common import progress_of
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import UsageError
 
 PATH = click.Path(path_type=Path)
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data build mixture.toml --output mixture",
+        "aloe-bench data build mixture.toml --output mixture --json",
+    ),
+)
 @click.argument("recipe", type=PATH)
 @click.option("--output", type=PATH, required=True, help="The mixture's folder; run again to resume.")
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON only.")
-def build(recipe: Path, output: Path, fresh: bool, as_json: bool) -> None:
-    """Make the mixture that RECIPE (TOML) describes: read, clean, leakage, rebalance, coverage, exports, card.
+def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) -> None:
+    """Make the mixture that RECIPE (TOML) describes: every step in its order, coverage, exports, card.
 
     docs/data.md has an example. Killed at any moment, the same command resumes, to the same bytes.
     """
@@ -41,7 +49,7 @@ def build(recipe: Path, output: Path, fresh: bool, as_json: bool) -> None:
         def report(title: str) -> Callable[[int, int], None]:
             return stack.enter_context(progress_of(title, quiet=as_json))
 
-        found = built(wish, output, report)
+        found = built(wish, output, report, api_key)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return
@@ -57,7 +65,13 @@ def build(recipe: Path, output: Path, fresh: bool, as_json: bool) -> None:
     click.echo(f"{output / 'card.md'}")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data explain pool SAMPLE",
+        "aloe-bench data explain mixture SAMPLE --json",
+    ),
+)
 @click.argument("pool", type=PATH)
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")

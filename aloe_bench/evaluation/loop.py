@@ -28,8 +28,7 @@ from aloe_bench.core import (
 )
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.pictures import picture_notes
-from aloe_bench.evaluation.plan import Plan, Settings
+from aloe_bench.evaluation.plan import Plan, Settings, picture_notes
 from aloe_bench.facts import facts_of
 from aloe_bench.files import safe_name
 from aloe_bench.tasks import formats

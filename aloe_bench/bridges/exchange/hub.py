@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.boards.build import evidence
-from aloe_bench.boards.public import without_paths
+from aloe_bench.boards.public import public_result
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.tables import cell_marks, ended, marks_of, percent, protocol_label
 from aloe_bench.errors import DataError
@@ -30,7 +30,7 @@ def export_hub(folder: Path, output: Path) -> list[Path]:
     from huggingface_hub import EvalResultEntry, eval_result_entries_to_yaml
     from huggingface_hub.repocard_data import eval_results_to_model_index
 
-    result = without_paths(evidence(folder).result)
+    result = public_result(evidence(folder).result)
     task = result["task"]
     values = {name: cell for name, cell in result["cells"].items() if cell["exact"] is not None}
     if not values:
