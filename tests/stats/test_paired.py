@@ -100,6 +100,20 @@ def test_a_difference_in_differences_may_be_two() -> None:
     assert found.interval == pytest.approx((span.low, span.high), abs=0.01)
 
 
+def test_items_that_weigh_more_count_as_more() -> None:
+    rng, covered = np.random.default_rng(6), 0
+    for _ in range(200):
+        weights = rng.choice([0.5, 1.0, 4.0], 150)
+        weights /= weights.mean()
+        first, second = ((rng.random(150) < share) * weights for share in (0.7, 0.6))
+        low, high = paired_difference(first, second, range(150)).interval or (1, 1)
+        covered += low <= 0.1 <= high
+    assert 0.91 <= covered / 200 <= 0.99
+    found, span = paired_difference(first, second, range(150)), stats.ttest_rel(first, second).confidence_interval()
+    assert found.value == pytest.approx(first.mean() - second.mean()) and found.scale == pytest.approx(weights.max())
+    assert found.interval == pytest.approx((span.low, span.high), abs=0.03)
+
+
 def test_repeated_clusters_widen_and_few_or_large_ones_have_a_second_named_test() -> None:
     rng = np.random.default_rng(3)
     clusters = np.arange(400) // 4
