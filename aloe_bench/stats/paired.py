@@ -135,16 +135,19 @@ def mean_difference(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]], with
             for change, codes, _ in arrays
         ]
         p_flip, flip = sign_flip(np.concatenate(sums))
+    p, said = float(2 * stdtr(freedom, -abs(score))), caution(loads, sum(repeated) if repeated else None)
+    if p_flip is not None and p < ALPHA <= p_flip:
+        said = f"{said}; p is under 5 % and that of the sign flip is not: with so few, go by the latter"
     return Difference(
         value=value,
         interval=interval,
         n=sum(sizes),
         n_clusters=sum(counts),
-        p=float(2 * stdtr(freedom, -abs(score))),
+        p=p,
         test="Tango score" if not repeated else "Tango score over clusters",
         p_flip=p_flip,
         flip=flip,
-        caution=caution(loads, sum(repeated) if repeated else None),
+        caution=said,
         pairs=pairs,
         freedom=freedom,
         scale=scale,

@@ -203,3 +203,17 @@ def test_the_items_needed_are_enough_and_fewer_are_not(difference: float, discor
     assert n is not None and power(n, discordance, difference) >= 0.8
     assert power(int(0.93 * n), discordance, difference) < 0.8
     assert detectable(float(n), discordance).difference == pytest.approx(difference, rel=0.05)
+
+
+def test_of_few_items_the_score_errs_more_often_and_the_sign_flip_says_so() -> None:
+    """Exact: how often nothing is called a difference, at every discordance; docs/robustness.md has the figures."""
+    worst = {n: [power(n, d, 0.0) for d in np.linspace(0.01, 1, 100)] for n in (*range(2, 31), 50, 165)}
+    assert max(max(found[:80]) for n, found in worst.items() if n >= 7) <= 0.06
+    assert max(max(found) for found in worst.values()) == pytest.approx(0.125)  # four of four
+    assert max(max(found) for n, found in worst.items() if n >= 7) < 0.08
+    five = changed(0, 5, 6)
+    assert (five.p, five.p_flip) == pytest.approx((0.0253, 0.0625), abs=1e-4)
+    assert "that of the sign flip is not" in str(five.caution) and "that of" not in str(changed(0, 7, 8).caution)
+    for n in range(2, 21):  # all change: what a flip of so many can say at the least
+        errors = [stats.binom.pmf(g, n, 0.5) for g in range(n + 1) if (changed(g, n - g, n).p_flip or 1) < 0.05]
+        assert sum(errors) < 0.05
