@@ -61,6 +61,7 @@ class ModelFacts(TypedDict):
     miniature: bool
     size_group: str | None
     domain: str | None
+    profile: NotRequired[dict[str, Any] | None]
 
 
 class TaskFacts(TypedDict):
@@ -186,6 +187,9 @@ class Result(TypedDict):
     protocol: str
     engine: NotRequired[EngineFacts | None]
     parser: NotRequired[str | None]
+    prompt_sha256: NotRequired[str | None]
+    decoding: NotRequired[dict[str, Any] | None]
+    seed: NotRequired[int | None]
     answer: NotRequired[str | None]
     defence: NotRequired[DefenceFacts]
     judges: NotRequired[JuryFacts | None]
