@@ -103,13 +103,13 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result, indent=2, allow_nan=False))
         return
-    table = Table("", f"led at {setting}", "rising curve", "p (trend)", "half led at", "95 % interval", "n")
+    table = Table("", "led at dose", "rising curve", "p (trend)", "half led at", "95 % interval", "n")
     for row in result["rows"]:
         if row["failed"]:
             table.add_row(row["row"], f"{row['failed']} failed")
             continue
         shares, curve = (
-            ", ".join(f"{dose:g}: {points(share)}" for dose, share in zip(row["doses"], row[key], strict=True))
+            ", ".join(f"{dose:.4g}: {points(share)}" for dose, share in zip(row["doses"], row[key], strict=True))
             for key in ("shares", "curve")
         )
         most = ["at most " if flag else "" for flag in row["at_most_lowest"]]
@@ -117,7 +117,12 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
         low, high = ("beyond" if end is None else f"{flag}{end:.3g}" for end, flag in ends)
         half = "not reached" if row["ed50"] is None else f"{most[0]}{row['ed50']:.3g}"
         table.add_row(row["row"], shares, curve, _p(row["p_trend"]), half, f"{low} to {high}", str(row["n"]))
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    console.print(table)
+    for row in (row for row in result["rows"] if not row["failed"] and row["axis"] != setting):
+        pairs = zip(row["strengths"], row["doses"], strict=True)
+        made = ", ".join(f"{strength:g}: {dose:.3g}" for strength, dose in pairs)
+        console.print(f"{row['row']}: doses are {row['axis']}; by {setting}: {made}.", highlight=False, soft_wrap=True)
 
 
 def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -> None:
