@@ -29,7 +29,7 @@ def report(
     UsageError if `share` is asked of pictures that may not be passed on, DataError beyond `max_mb` (10^6 bytes).
     """
     from aloe_bench.boards.collect import finished_runs
-    from aloe_bench.reporting.page import ReportOptions, write_report
+    from aloe_bench.reporting.onefile import ReportOptions, write_report
 
     given = [runs] if isinstance(runs, Run | Path | str) else list(runs)
     # One place at a time: the order given is the order of comparison.
