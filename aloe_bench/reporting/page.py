@@ -18,7 +18,7 @@ from aloe_bench.reporting.probes import doses
 from aloe_bench.reporting.read import QuestionSet
 
 # Whence a page may load something: one from disk nothing, a served one more of its own items.
-FROM_DISK, SERVED = "", "; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+FROM_DISK, SERVED = "", "; connect-src 'self'; base-uri 'none'; form-action 'none'"
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def test_a_licence_decides_unless_the_task_says_so_itself(licence: str, allowed:
 
 @pytest.mark.slow
 def test_a_file_too_large_is_refused_and_not_written(runs: Runs, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"would be 0\.\d MB, more than --max-mb 0\.05"):
+    with pytest.raises(DataError, match=r"would be 0\.\d MB, more than --max-mb 0\.05.*`aloe-bench view RUN"):
         report(runs.base, tmp_path / "report.html", data=[runs.table], max_mb=0.05)
     assert not (tmp_path / "report.html").exists()
 

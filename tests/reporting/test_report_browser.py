@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from aloe_bench import report
 from aloe_bench.evaluation.runlog import read_records
 from tests.reporting.conftest import Runs
+from tests.support.annotate_server import ENVIRONMENT, command
 
 pytest.importorskip("selenium", reason="install the extra dev")
 
@@ -222,6 +224,45 @@ def test_pictures_of_the_file_beside_are_shown_on_this_machine(runs: Runs, tmp_p
         assert reader.driver.find_elements(By.CSS_SELECTOR, "#item .picture img")
     finally:
         reader.driver.quit()
+
+
+@pytest.fixture(scope="module")
+def viewed(runs: Runs, hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """The same runs, served by `aloe-bench view`."""
+    words = command("view", runs.base, hostile, "--data", runs.table, "--port", 0)
+    with subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            found = Reader(tmp_path_factory.mktemp("viewed"), process.stdout.readline().strip())
+            yield found
+            found.driver.quit()
+        finally:
+            process.terminate()
+
+
+def test_view_loads_rows_and_pictures_as_they_are_looked_at(viewed: Reader, hostile: Path, runs: Runs) -> None:
+    records = read_records(runs.base)
+    row = next(r for r in records if r.cue and r.cue.attack == "caption")
+    viewed.open(f"#item={quote(row.cue.base_id, safe='')}&attack=caption&variant={row.cue.variant}")
+    wait = WebDriverWait(viewed.driver, 60)
+    wait.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, "#item .picture img")) >= 3)
+    assert viewed.text("#item .id") == row.sample_id and row.prediction.text in viewed.text("#item .reply > .text")
+    viewed.screenshot("view-item")
+    viewed.choose("attack", "caption")
+    assert viewed.count() == sum(bool(r.cue) and r.cue.attack == "caption" for r in records)
+    viewed.driver.find_element(By.ID, "clear").click()
+    viewed.press("/")
+    viewed.press("HYPERLINK")
+    wait.until(lambda _: viewed.count() == 1)
+    wait.until(lambda _: "⟦U+202E⟧" in viewed.text("#item .reply:nth-child(2) > .text"))
+    assert viewed.driver.title != "owned"
+    viewed.driver.find_element(By.ID, "clear").click()
+    viewed.choose("variant", "adversarial")
+    viewed.driver.find_element(By.ID, "jsonl").click()
+    lines = viewed.saved("rows.jsonl").read_text(encoding="utf-8").splitlines()
+    replies = [r.prediction.text for r in read_records(hostile) if r.cue and r.cue.variant == "adversarial"]
+    assert [next(v for k, v in json.loads(line).items() if k.startswith("2:") and k.endswith("reply"))
+            for line in lines] == replies  # fmt: skip
+    assert viewed.requests() == [] and [entry["message"] for entry in viewed.driver.get_log("browser")] == []
 
 
 def test_nothing_was_asked_of_the_network_and_nothing_complained(reader: Reader) -> None:
