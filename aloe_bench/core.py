@@ -250,6 +250,26 @@ class OptionScorer(Protocol):
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]: ...
 
 
+@dataclass(frozen=True, slots=True)
+class AnswerLikelihood:
+    """How likely a model finds an answer: `logprob`, the natural logarithm over all its `tokens`; None if it failed."""
+
+    id: str
+    logprob: float | None
+    tokens: int
+    error: str | None = None
+
+
+@runtime_checkable
+class AnswerScorer(Protocol):
+    """A model that reads a whole answer behind a prompt, however long, and says how likely it is, token by token.
+
+    Each request has one option, the answer.
+    """
+
+    def answer_logprobs(self, requests: Sequence[Request]) -> Iterator[AnswerLikelihood]: ...
+
+
 @runtime_checkable
 class ReplyExtender(Protocol):
     """A model that can continue replies it has given, from their own tokens."""

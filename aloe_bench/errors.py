@@ -56,6 +56,7 @@ EXTRAS = {
     "ray": ("ray",),
     "annotate": ("starlette", "uvicorn"),
     "report": ("matplotlib",),
+    "ocr": ("rapidocr", "onnxruntime"),
     "dicom": ("pydicom",),
     "dev": ("pytest", "ruff", "mypy"),
 }

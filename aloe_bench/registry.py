@@ -46,6 +46,7 @@ ATTACKS = {
     "prompt": "aloe_bench.heart.attacks.prompt:PROMPT",
     "sycophancy": "aloe_bench.heart.attacks.sycophancy:SYCOPHANCY",
     "legend": "aloe_bench.heart.attacks.legend:LEGEND",
+    "report": "aloe_bench.heart.attacks.report:REPORT",
 }
 BACKENDS = {
     "hf": "aloe_bench.models.hf:HFModel",

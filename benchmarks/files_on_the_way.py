@@ -26,8 +26,8 @@ MINI = ROOT / "tests" / "data" / "careqa_mini"
 SHORT = PACKAGE / "miniature" / "templates" / "evaluation.toml"
 WORDINGS = PACKAGE / "miniature" / "templates" / "training.toml"
 JUDGES = ROOT / "tests" / "data" / "judges_mini.toml"
-# At most, so that the way of an item stays one that can be read. Held when the rooms were made. Since then came how a
-# reply ends, which data are verified, what a picture file is, users' tables and what boxes give away: exceeded.
+# At most, so that the way of an item stays one that can be read: as many as when the rooms were made. What an item does
+# not need (a control, another kind of file, a second reply) has no file on its way.
 MOST = {"MCQ item": 33, "attacked item": 38, "open answer": 34, "AR row": 41}
 
 

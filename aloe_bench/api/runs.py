@@ -149,7 +149,8 @@ def evaluate(
     cut so many tokens beyond the limit, also in the finished run. `engine` "vlmeval" lets VLMEvalKit's runner ask;
     `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both build the model
     themselves, so they take a name or a ModelSpec.
-    `repeats` draws so many replies to each question, at a temperature above 0.
+    `controls` are "blank", "swap" and "read", what is asked beside the samples. `repeats` draws so many replies to each
+    question, at a temperature above 0.
     Raises UsageError for what does not fit together, DataError for data, ModelError for a model that cannot be used;
     all of it before anything is written.
     """

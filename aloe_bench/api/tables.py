@@ -26,17 +26,17 @@ def recipe(
 ) -> HeartRecipe:
     """Return what is made of every item: `attacks` as on the command line, "all", "a,b" or "a+b".
 
-    "all" means all that fit one of `tasks`, where these are given. The usual templates are "clinical".
+    "all" means all that fit one of `tasks`, where these are given, and that the templates have words for; with
+    `parity` all published ones. The usual templates are "clinical".
     """
     from aloe_bench.heart.attacks import parse_attacks
     from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.strength import parse_strength
     from aloe_bench.heart.wordings import DEFAULT_SET, load_templates
 
-    made = parse_attacks(attacks, tasks)
-    return HeartRecipe(
-        made, load_templates(templates or DEFAULT_SET, made), seed, parse_strength(tuple(strength), made), parity
-    )
+    words = load_templates(templates or DEFAULT_SET, parse_attacks(attacks, tasks))
+    made = parse_attacks(attacks, tasks, words, published=parity)
+    return HeartRecipe(made, words, seed, parse_strength(tuple(strength), made), parity)
 
 
 def attack(

@@ -16,13 +16,13 @@ from aloe_bench.boards.items import Items, items_of
 from aloe_bench.boards.letters import outcomes_of
 from aloe_bench.boards.prefer import preferred
 from aloe_bench.boards.published import numbers_of, read_all
-from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, doubt, read_result
+from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, read_result
 from aloe_bench.boards.verify import derived, differences, result_text
 from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import header_facts, task_cells
+from aloe_bench.evaluation.cells import header_facts, readings, task_cells
 from aloe_bench.evaluation.corrected import read_labels
 from aloe_bench.evaluation.outcomes import cautions
 from aloe_bench.evaluation.reliance import controls_section
@@ -70,20 +70,28 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
     Raises DataError for an unfinished run, a broken header, or a partial run that would take the
     place of a complete one.
     """
-    results: dict[Path, dict[str, Any]] = {}
-    items: dict[Path, Items] = {}
-    for folder in runs:
-        result, found = evidence(folder)
-        items[found.path(output)] = found
-        path = _result_path(output, result)
-        results[path] = preferred(results[path], result) if path in results else result
-    results = {path: _beside(path, result) for path, result in results.items()}
-    for path, found in items.items():
-        write_atomic(path, found.text)
-    for path, result in results.items():
-        write_atomic(path, result_text(result))
     if not runs:
         _renew(output)
+    return publish([evidence(folder) for folder in runs], output)
+
+
+def publish(found: Sequence[Evidence], output: Path, *, over: bool = False) -> list[Path]:
+    """Write what is published of runs and make every table again, as `build` does; return what was written.
+
+    With `over` each takes the place of what is there, whichever `preferred` would name.
+    """
+    results: dict[Path, dict[str, Any]] = {}
+    items: dict[Path, Items] = {}
+    for result, asked in found:
+        items[asked.path(output)] = asked
+        path = result_path(output, result)
+        results[path] = preferred(results[path], result) if path in results else result
+    if not over:
+        results = {path: _beside(path, result) for path, result in results.items()}
+    for path, asked in items.items():
+        write_atomic(path, asked.text)
+    for path, result in results.items():
+        write_atomic(path, result_text(result))
     published = read_all(output)
     texts, remarks = derived(output, published)
     for name, text in texts.items():
@@ -93,7 +101,7 @@ def build(runs: Sequence[Path], output: Path) -> list[Path]:
         path.unlink()
     for remark in remarks:
         log.warning("%s", remark)
-    log.info("leaderboard: %d runs added under %s", len(runs), output)
+    log.info("leaderboard: %d runs added under %s", len(found), output)
     return [*results, *sorted(items.keys() & named), *(output / name for name in texts)]
 
 
@@ -117,13 +125,14 @@ def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:
         if result["partial"]:
             raise
         return result  # a complete run replaces a broken result
-    if result["partial"] and not there["partial"] and (doubt(result) or not doubt(there)):
+    stored = json.loads(path.read_text(encoding="utf-8"))  # as it stands, not as it was read: it may be written again
+    shown = preferred(stored, result)
+    if result["partial"] and not there["partial"] and shown["run"] == there["run"]:
         raise DataError(
             f"{result['run']}: a partial run, but {path} holds a complete one. "
             "Delete that file first if it is to go, or finish the run; nothing was written."
         )
-    # As it stands in the file, not as it was read: it may be written again.
-    return preferred(json.loads(path.read_text(encoding="utf-8")), result)
+    return shown
 
 
 def evidence(folder: Path) -> Evidence:
@@ -146,7 +155,7 @@ def evidence(folder: Path) -> Evidence:
     if told := header["task"].get("told"):
         task["told"] = told
     items = items_of(header["task"], records)
-    outcomes = outcomes_of(items, records, facts, read_labels(folder))
+    outcomes = outcomes_of(items, [*records, *readings(controls)], facts, read_labels(folder))
     switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
     result = {
@@ -193,7 +202,8 @@ def _verified(task: Mapping[str, Any], records: Sequence[Record]) -> dict[str, A
     return None if said is None else asdict(proof_of_run(str(task["name"]), said, records))
 
 
-def _result_path(output: Path, result: Mapping[str, Any]) -> Path:
+def result_path(output: Path, result: Mapping[str, Any]) -> Path:
+    """Return where a result stands in a leaderboard's folder; no name in it can lead elsewhere."""
     label = tables.protocol_label(result)
     # The NUL cannot stand in a file name, so no model's own name ends up in another's folder.
     mark = f"\0{label}" if label else ""

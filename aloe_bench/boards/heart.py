@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any
 
 from aloe_bench.boards.controls import controls_blocks
+from aloe_bench.boards.prefer import passed_over
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
@@ -67,6 +68,12 @@ EFFECTS = (
 WORST = (
     "Accuracy under the worst cue, in %: an item is right if it is right under the adversarial cue of every attack. It "
     "falls with the number of attacks, so only tables with the same ones compare."
+)
+
+
+READING = (
+    "Drops under cues that are drawn into the picture, beside the share of these cues that the same model names when "
+    "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read."
 )
 
 
@@ -141,6 +148,8 @@ def _section_blocks(section: Section) -> list[str]:
         blocks += [EFFECTS, _markdown(_effects(section.results))]
         if worst := _worst(section.results):
             blocks += [WORST, _markdown(worst)]
+        if read := _reading(section.results):
+            blocks += [READING, _markdown(read)]
         if parts := _parts(section.results):
             blocks.append(parts)
     return blocks
@@ -217,7 +226,7 @@ def _row(result: Result) -> Row:
     row.notes.append(f"run {escape(str(result['run']))}{cautioned(result)}")
     if why := doubt(result):
         row.notes.append(f"data not verified: {escape(why)}§")
-    for run, why in sorted(result.get("passed_over", {}).items()):
+    for run, why in passed_over(result).items():
         row.notes.append(f"passed over: run {escape(run)}, {escape(why)}")
     return row
 
@@ -296,6 +305,23 @@ def _worst(results: Sequence[Result]) -> list[list[str]]:
                 shown = [_shown(baseline[name]["macro"]) for name in ("accuracy", "worst_of_k")]
                 lines.append([_run_name(result), task.capitalize(), *shown])
     head = [["Model", "Task", "Accuracy", "Under the worst cue"], ["---", "---", "---:", "---:"]]
+    return [*head, *lines] if lines else []
+
+
+def _reading(results: Sequence[Result]) -> list[list[str]]:
+    """Return the lines of what each model read of drawn cues, and its drops where it did; empty if none was asked."""
+    names = ("robustness_gap", "cue_read", "robustness_gap_if_read", "cue_following_if_read")
+    lines = []
+    for result in results:
+        for task, part in result["heart"].items():
+            for attack in sorted(part["columns"], key=lambda attack: _place(f"/{attack}")):
+                found = [part["columns"][attack].get(name, {}).get("macro") for name in names]
+                if found[1] is not None:
+                    shown = [(entry or {}).get("withheld") or _shown(entry) for entry in found]
+                    n = str(found[2]["n"]) if found[2] else "0"
+                    lines.append([_run_name(result), _title(f"{task}/{attack}"), *shown, n])
+    head = [["Model", "Cue", "Drop", "Read", "Drop, of cues read", "Led, of cues read", "n read"],
+            ["---", "---", *["---:"] * 5]]  # fmt: skip
     return [*head, *lines] if lines else []
 
 

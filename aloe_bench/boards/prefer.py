@@ -1,10 +1,10 @@
-"""Which of two runs of one model on one task a page shows: the verified one, the complete, the graded, the newest."""
+"""Which of two runs of one model on one task a page shows: the graded one, the verified, the complete, the newest."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aloe_bench.boards.results import doubt
@@ -17,43 +17,66 @@ _REPLACED = "run %s takes the place of run %s, of another model of the same name
 
 
 def preferred(given: Result, result: Result) -> dict[str, Any]:
-    """Return the one that is shown, with the newer runs that were passed over for it, each with the reason.
+    """Return the one that is shown, with what the runs that were passed over for it lack.
 
-    `given` was there before; it stays only if it is verified, complete or graded and `result` is not, or if it is newer
-    by the time in its name. The order in which more than two runs come makes no difference.
+    `given` was there before; it stays only if it is graded, verified or complete and `result` is not, or if it is newer
+    by the time in its name. Graded comes first, so that no cell without grades takes the place of one with them. The
+    order in which more than two runs come makes no difference.
     """
     if given["run"] == result["run"]:
-        return _shown(result, given, {})
-    for why, has in (("data not verified", _is_verified), ("partial", _is_complete), ("not graded", _is_graded)):
-        if has(given) != has(result):
-            shown, other = (given, result) if has(given) else (result, given)
-            log.warning("run %s left out: %s; run %s is shown", other["run"], why, shown["run"])
-            return _shown(shown, other, {str(other["run"]): why})
+        return _shown(result, given)
+    for word, lack in LACKS.items():
+        if lack(given) != lack(result):
+            shown, other = (given, result) if lack(given) < lack(result) else (result, given)
+            log.warning("run %s left out: %s; run %s is shown", other["run"], word, shown["run"])
+            return _shown(shown, other)
     if _is_newer(given["run"], result["run"]):
         log.warning("run %s left out: run %s is newer", result["run"], given["run"])
-        return _shown(given, result, {})
+        return _shown(given, result)
     if given["model"]["fingerprint"] != result["model"]["fingerprint"]:
         log.warning(_REPLACED, result["run"], given["run"])
-    return _shown(result, given, {})
+    return _shown(result, given)
 
 
-def _shown(shown: Result, other: Result, why: Mapping[str, str]) -> dict[str, Any]:
-    over = {**other.get("passed_over", {}), **shown.get("passed_over", {}), **why}
-    kept = {run: over[run] for run in sorted(over) if run != shown["run"] and not _is_newer(shown["run"], run)}
+def passed_over(result: Result) -> dict[str, str]:
+    """Return the runs that a page names beside the one it shows, each with the reason: those that are newer.
+
+    An older one too, where its data were verified and those of the run that is shown are not.
+    """
+    told, own = {}, _lacking(result)
+    for run, words in sorted(result.get("passed_over", {}).items()):
+        lacking = words.split("; ")
+        verified_too = UNVERIFIED in own and UNVERIFIED not in lacking
+        if verified_too or not _is_newer(result["run"], run):
+            why = next((word for word in lacking if word not in own), lacking[0])
+            told[run] = f"{why}, although on verified data" if verified_too else why
+    return told
+
+
+def _shown(shown: Result, other: Result) -> dict[str, Any]:
+    over = {**other.get("passed_over", {}), **shown.get("passed_over", {})}
+    over[str(other["run"])] = "; ".join(_lacking(other))
+    kept = {run: over[run] for run in sorted(over) if over[run] and run != shown["run"]}
     rest = {key: value for key, value in shown.items() if key != "passed_over"}
     return {**rest, "passed_over": kept} if kept else rest
 
 
-def _is_verified(result: Result) -> bool:
-    return not doubt(result)
+def _lacking(result: Result) -> list[str]:
+    return [word for word, lack in LACKS.items() if lack(result)]
 
 
-def _is_complete(result: Result) -> bool:
-    return not result["partial"]
+def _ungraded(result: Result) -> int:
+    """How many cells hold replies that no jury has graded."""
+    return sum(bool(numbers["unjudged"]) for numbers in result["cells"].values())
 
 
-def _is_graded(result: Result) -> bool:
-    return not any(numbers["unjudged"] for numbers in result["cells"].values())
+UNVERIFIED = "data not verified"
+# What a run may lack, the gravest first.
+LACKS: Mapping[str, Callable[[Result], int]] = {
+    "not graded": _ungraded,
+    UNVERIFIED: lambda result: int(bool(doubt(result))),
+    "partial": lambda result: int(bool(result["partial"])),
+}
 
 
 def _is_newer(first: str, second: str) -> bool:

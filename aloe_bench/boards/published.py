@@ -22,13 +22,14 @@ from aloe_bench.facts import Facts
 
 def numbers_of(run: str, task: str, facts: Facts, items: Items, outcomes: Outcomes) -> dict[str, Any]:
     """Return what a result says in numbers: its cells, and the sections of an attacked table; from letters alone."""
-    records = records_of(items, outcomes)
+    every = records_of(items, outcomes)
+    records, beside = [r for r in every if not r.arm], [r for r in every if r.arm]
     header = {"run_id": run, "task": {"name": task, "facts": facts}}
     rules = rules_of(items, outcomes)
     cells = {name: asdict(cell) for name, cell in task_cells(header, records, rules).items()}
     for name, found in corrected_cells(header, records, labels_of(items, outcomes), rules).items():
         cells[name]["corrected"] = found
-    return {"cells": cells} | task_sections(header, records)
+    return {"cells": cells} | task_sections(header, records, beside)
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,8 @@ class Published:
 
     @cached_property
     def records(self) -> list[Record]:
-        """The run's records, without texts."""
-        return records_of(self.items, self.result["outcomes"])
+        """The run's records, without texts and without what was asked beside them."""
+        return [record for record in records_of(self.items, self.result["outcomes"]) if not record.arm]
 
     def numbers(self) -> dict[str, Any]:
         """Return the result's numbers, computed again."""

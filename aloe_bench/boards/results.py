@@ -14,6 +14,7 @@ from aloe_bench.checked import checked
 from aloe_bench.errors import DataError
 from aloe_bench.facts import CellSpec, Place
 from aloe_bench.heart.table.published import ROWS, SOURCE
+from aloe_bench.tasks.data.fetched import why_unverified
 
 SCHEMA = 2
 AGAIN = "Build it again from its run folder."
@@ -180,6 +181,7 @@ class Result(TypedDict):
     judges: NotRequired[JuryFacts | None]
     switched: NotRequired[dict[str, str]]
     extended: NotRequired[int]
+    submitted: NotRequired[bool]
     partial: bool
     verified: NotRequired[VerifiedFacts | None]
     absent: NotRequired[dict[str, int]]
@@ -217,8 +219,7 @@ def doubt(result: Mapping[str, Any]) -> str:
     task = result["task"]
     if task["name"] not in registry.TASKS and not is_published_heart(task):
         return ""
-    verified = result.get("verified") or {"by": "", "why": "made before data were verified"}
-    return "" if verified["by"] else str(verified["why"])
+    return why_unverified(result.get("verified"))
 
 
 def is_published_heart(task: Mapping[str, Any]) -> bool:

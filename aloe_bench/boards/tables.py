@@ -9,6 +9,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from typing import Any
 
+from aloe_bench.boards.prefer import passed_over
 from aloe_bench.boards.results import doubt
 from aloe_bench.boards.shapes import Shape, key_of
 from aloe_bench.boards.shares import share_text
@@ -41,20 +42,21 @@ NEAR = (
 )
 RANKED = "Only complete runs on verified data are ranked."
 GENERATED = "<!-- Generated from results/ by aloe_bench.leaderboard.build; do not edit by hand. -->"
+SUBMITTED = "; submitted: its letters are its maker's word"
 FOOTNOTES = {
     "†": "† A limited or partial run: not the whole task, and not ranked.",
     "§": (
         "§ Data not verified, and not ranked: the note says why. Data are verified if `aloe-bench data fetch` brought "
-        "them at a commit, `run` computed every checksum again, and all rows are on the list of the benchmark's rows, "
-        "where this package has one."
+        "them at a commit, every checksum that `run` computed is the one that the hub lists for that commit, and all "
+        "rows are on the list of the benchmark's rows, where this package has one."
     ),
     "◊": (
         f"◊ More than {MOST_UNREAD}% of the replies name no option: the number tells how answers were read, and is "
         "not ranked."
     ),
     "passed over: ": (
-        "Passed over: of several runs of one model on one task one on verified data is shown, of these a complete one, "
-        "of these a graded one, of these the newest."
+        "Passed over: of several runs of one model on one task a graded one is shown, of these one on verified data, "
+        "of these a complete one, of these the newest."
     ),
     OFTEN_CUT: f"° Over {MARKED_CUT} % of the replies were cut at the token limit before an answer, and so wrong.",
     "¶": f"¶ Over {MOST_CUT} % of the replies were cut at the token limit before an answer: not ranked.",
@@ -261,7 +263,7 @@ def _note(shape: Shape, result: Mapping[str, Any]) -> str:
         counts += f"; data not verified: {escape(why)}§"
     if result.get("left_out"):
         counts += f"; left out by this command: {', '.join(map(escape, result['left_out']))}‡"
-    for run, why in sorted(result.get("passed_over", {}).items()):
+    for run, why in passed_over(result).items():
         counts += f"; passed over: run {escape(run)}, {escape(why)}"
     partial = "partial† " if result["partial"] else ""
     label = f"{escape(shape.label(task['name']))} {partial}v{escape(str(task['version']))}"
@@ -284,8 +286,9 @@ def _corrected_text(found: Mapping[str, Any] | None) -> str:
 
 
 def cautioned(result: Mapping[str, Any]) -> str:
-    """Return the cautions of a run, each on a line of its own within a cell of a table."""
-    return "".join(f"<br>Caution: {escape(text, MAX_CAUTION_CHARS)}" for text in result.get("cautions", ()))
+    """Return the cautions of a run, each on a line of its own within a cell of a table, and who ran it if not we."""
+    said = SUBMITTED if result.get("submitted") else ""
+    return said + "".join(f"<br>Caution: {escape(text, MAX_CAUTION_CHARS)}" for text in result.get("cautions", ()))
 
 
 def _first_cell(result: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:

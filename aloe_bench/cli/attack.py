@@ -14,8 +14,8 @@ from aloe_bench.registry import ATTACKS
 if TYPE_CHECKING:
     from aloe_bench.heart.build import HeartRecipe
     from aloe_bench.heart.make import Work
-    from aloe_bench.heart.pictures import SeenPictures
     from aloe_bench.heart.sources.source import Source
+    from aloe_bench.heart.survey import SeenPictures
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def attack(**options: Any) -> None:
     with opened(named) as sources:
         tasks = {task for source in sources for task in source.tasks}
         made = recipe(wanted.type, templates, wanted.seed, wanted.strength, wanted.parity, tasks)
-        _caution_sources(sources, wanted.type)
+        _caution_sources(sources, wanted.type, made)
         _act(sources, made, wanted)
 
 
@@ -140,18 +140,24 @@ def _act(sources: list[Source], recipe: HeartRecipe, wanted: AttackOptions) -> N
     _say(output, manifest, as_json=quiet)
 
 
-def _caution_sources(sources: list[Source], asked: str) -> None:
+def _caution_sources(sources: list[Source], asked: str, recipe: HeartRecipe) -> None:
     """Say what the sources hold that is not used, or not as it stands, and which attacks fit none of them."""
-    from aloe_bench.heart.attacks import unfit
-    from aloe_bench.heart.sources.leftovers import sentences
+    from aloe_bench.heart.attacks import unfit, unworded
+    from aloe_bench.heart.problems import sentences
 
     for source in sources:
         for sentence in (*sentences(source.left_over), *source.notes):
             click.echo(f"Caution: {source.name}: {sentence}.", err=True)
-    others = unfit({task for source in sources for task in source.tasks})
-    if others and "all" in (word.strip() for word in asked.split(",")):
+    if "all" not in (word.strip() for word in asked.split(",")):
+        return
+    if others := unfit({task for source in sources for task in source.tasks}):
         click.echo(
             f"Left out of --type all: {', '.join(others)} (needs boxes, and no source has [detection]).", err=True
+        )
+    if not recipe.parity and (others := unworded(recipe.templates)):
+        label = recipe.templates.label
+        click.echo(
+            f"Left out of --type all: {', '.join(others)} (the template set {label} has no such table).", err=True
         )
 
 

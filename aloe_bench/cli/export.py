@@ -1,35 +1,73 @@
-"""`aloe-bench export`: our tasks as files that other harnesses read."""
+"""`aloe-bench export`: our tasks as files that other harnesses read, and runs as other tools read them."""
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
+TASKS_AS, RUNS_AS = ("vlmeval",), ("eee", "hf")
+
 
 @click.command()
-@click.option("--format", "form", type=click.Choice(["vlmeval"]), default="vlmeval", show_default=True)
+@click.argument("run", required=False, type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice([*TASKS_AS, *RUNS_AS]), default="vlmeval", show_default=True)
 @click.option("--tasks", help="Tasks, separated by commas; heart:FOLDER for an attacked data set.")
 @click.option("--suite", help="A named set of tasks.")
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--limit", type=click.IntRange(1), help="Keep N base questions, their variants with them.")
 @click.option("--allow-partial", is_flag=True, help="Export another number of rows than the task has.")
-@click.option("--output", type=click.Path(path_type=Path), required=True, help="Where to write; as LMUData, later.")
-def export(
-    form: str,
-    tasks: str | None,
-    suite: str | None,
-    data_root: Path,
-    limit: int | None,
-    allow_partial: bool,
-    output: Path,
-) -> None:
-    """Write tasks as TSV files for VLMEvalKit, one base64 per picture.
+@click.option("--organization", default="unknown", show_default=True, help="Of eee: who publishes the run.")
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Where to write.")
+def export(form: str, output: Path, run: Path | None, organization: str, **wanted: Any) -> None:
+    """Write a finished RUN as others read it, or tasks as TSV files for VLMEvalKit.
 
-    Plain upstream then reads them: `LMUData=OUTPUT python -m vlmeval.run --data CareQA_Vision_MCQ --judge
-    exact_matching ...`, with its own prompt and matcher. `aloe-bench vlmeval` runs it with ours.
+    eee: Every Eval Ever, OUTPUT/data/...: the aggregate, and one line for each reply (`import` reads it back). hf: the
+    model-index of a Hugging Face model card, and .eval_results. No path of this machine, no picture is in them.
+
+    vlmeval, without RUN: one base64 per picture. Plain upstream then reads the tasks: `LMUData=OUTPUT python -m
+    vlmeval.run --data CareQA_Vision_MCQ --judge exact_matching ...`, with its own prompt and matcher. `aloe-bench
+    vlmeval` runs it with ours.
     """
+    from aloe_bench.errors import UsageError
+    from aloe_bench.evaluation.runlog import find_run
+
+    if form in TASKS_AS:
+        if run is not None:
+            raise UsageError(
+                f"--format {form} exports tasks (--tasks, --suite), not {run}. Of runs: {_names(RUNS_AS)}."
+            )
+        _export_tasks(output=output, **wanted)
+        return
+    if run is None or wanted["tasks"] or wanted["suite"]:
+        raise UsageError(f"--format {form} exports a run: aloe-bench export RUN --format {form} --output {output}")
+    for line in _export_run(form, find_run(run), output, organization):
+        click.echo(line)
+
+
+def _names(forms: tuple[str, ...]) -> str:
+    return ", ".join(f"--format {form}" for form in forms)
+
+
+def _export_run(form: str, folder: Path, output: Path, organization: str) -> list[str]:
+    """Write a run and return what to say of it: what it holds, then each file."""
+    if form == "hf":
+        from aloe_bench.bridges.exchange.hub import export_hub
+
+        return [*map(str, export_hub(folder, output))]
+    from aloe_bench.bridges.exchange.eee import export_eee
+
+    made = export_eee(folder, output, organization)
+    held = f"{made.n_results} numbers, {made.n_lines} lines, {made.n_silent} replies without a score"
+    return [f"{output}: Every Eval Ever {made.schema}, {held}", str(made.aggregate), str(made.samples)]
+
+
+def _export_tasks(
+    tasks: str | None, suite: str | None, data_root: Path, limit: int | None, allow_partial: bool, output: Path
+) -> None:
+    from collections import Counter
+
     from aloe_bench import registry
     from aloe_bench.bridges.vlmeval.table import dataset_name, write_table
     from aloe_bench.errors import UsageError

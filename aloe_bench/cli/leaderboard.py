@@ -12,7 +12,7 @@ from aloe_bench.cli.common import FiniteRange
 
 @click.group()
 def leaderboard() -> None:
-    """Build and verify leaderboard pages, and compare published runs."""
+    """Build and verify leaderboard pages, hand runs in and take them, and compare published runs."""
 
 
 @leaderboard.command()
@@ -47,6 +47,43 @@ def verify(folder: Path) -> None:
     if found:
         raise GateError("\n".join(found))
     click.echo(f"{folder}: every number and page is what the published outcomes give.")
+
+
+@leaderboard.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), default=Path("submission"), show_default=True)
+def submit(run: Path, output: Path) -> None:
+    """Make a folder of a finished RUN that others can review and take into their leaderboard.
+
+    It holds what became of each item, the header and the summary: no picture, question or reply, no path of this
+    machine.
+    """
+    from aloe_bench.boards.submission import submit as make
+    from aloe_bench.evaluation.runlog import find_run
+
+    for path in make(find_run(run), output):
+        click.echo(str(path))
+
+
+@leaderboard.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
+@click.option("--replace", is_flag=True, help="Take the place of another run of this model and task.")
+@click.option("--dry-run", is_flag=True, help="Check FOLDER and write nothing.")
+def accept(folder: Path, output: Path, replace: bool, dry_run: bool) -> None:
+    """Check a submission, FOLDER, and take it into a leaderboard: every number is computed again of its outcomes.
+
+    A submission with any fault is refused, each fault by its name, and nothing is written.
+    """
+    from aloe_bench.boards.submission import accept as take
+    from aloe_bench.boards.submission import checked_submission
+
+    if dry_run:
+        checked_submission(folder)
+        click.echo(f"{folder}: every number is what its outcomes give.")
+        return
+    for path in take(folder, output, replace=replace):
+        click.echo(str(path))
 
 
 @leaderboard.command()

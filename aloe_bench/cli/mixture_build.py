@@ -21,9 +21,10 @@ PATH = click.Path(path_type=Path)
 @click.argument("recipe", type=PATH)
 @click.option("--output", type=PATH, required=True, help="The mixture's folder; run again to resume.")
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON only.")
-def build(recipe: Path, output: Path, fresh: bool, as_json: bool) -> None:
-    """Make the mixture that RECIPE (TOML) describes: read, clean, leakage, rebalance, coverage, exports, card.
+def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) -> None:
+    """Make the mixture that RECIPE (TOML) describes: every step in its order, coverage, exports, card.
 
     docs/data.md has an example. Killed at any moment, the same command resumes, to the same bytes.
     """
@@ -41,7 +42,7 @@ def build(recipe: Path, output: Path, fresh: bool, as_json: bool) -> None:
         def report(title: str) -> Callable[[int, int], None]:
             return stack.enter_context(progress_of(title, quiet=as_json))
 
-        found = built(wish, output, report)
+        found = built(wish, output, report, api_key)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return

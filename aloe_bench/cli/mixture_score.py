@@ -1,45 +1,67 @@
-"""`aloe-bench data tag` and `data filter`: scores of samples by a model, and a limit for them by a person."""
+"""`aloe-bench data tag`, `perplexity`, `ocr`, `filter`: what is measured of samples, and limits that a person sets."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from aloe_bench.cli.common import progress_of
 from aloe_bench.errors import UsageError
 
+if TYPE_CHECKING:
+    from aloe_bench.core import Model
+
 PATH = click.Path(path_type=Path)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def asks_a_model(command: F) -> F:
+    """Give `command` the options that say which model is asked."""
+    options = (
+        click.option("--model", required=True, help="Checkpoint folder, or the name that a server gives."),
+        click.option("--backend", default="auto", show_default=True),
+        click.option("--base-url", multiple=True, help="OpenAI-compatible server, such as http://127.0.0.1:8000/v1."),
+        click.option(
+            "--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY."
+        ),
+        click.option("--model-args", default="", help="Options of the back end, as k=v,k=v."),
+        click.option("--batch-size", type=click.IntRange(1)),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _model(asked: dict[str, Any]) -> Model:
+    from aloe_bench.cli.run import model_args
+    from aloe_bench.models.make import ModelSpec, make_model
+
+    options = model_args(asked["model_args"])
+    urls = asked["base_url"] or None
+    return make_model(ModelSpec(asked["model"], asked["backend"], urls, asked["api_key"], asked["batch_size"], options))
 
 
 @click.command()
 @click.argument("pool", type=PATH)
-@click.option("--model", required=True, help="Checkpoint folder, or the name that a server gives.")
-@click.option("--backend", default="auto", show_default=True)
-@click.option("--base-url", multiple=True, help="OpenAI-compatible server, such as http://127.0.0.1:8000/v1.")
-@click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
-@click.option("--model-args", default="", help="Options of the back end, as k=v,k=v.")
-@click.option("--batch-size", type=click.IntRange(1))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
-def tag(
-    pool: Path, model: str, backend: str, base_url: tuple[str, ...], api_key: str, model_args: str,
-    batch_size: int | None, as_json: bool,
-) -> None:  # fmt: skip
+@asks_a_model
+@JSON
+def tag(pool: Path, as_json: bool, **asked: Any) -> None:
     """Have a model tag the samples of POOL and score them from 1 to 5; run again to resume.
 
     Replies are kept as they come. One that cannot be read is asked for once more; what is still unread is counted.
     """
-    from aloe_bench.cli.run import model_args as parsed
     from aloe_bench.mixture.pool import Pool
     from aloe_bench.mixture.tags import tag as tagged
-    from aloe_bench.models.make import ModelSpec, make_model
 
     made = Pool(pool)
     made.table(columns=["id"])
-    spec = ModelSpec(model, backend, base_url or None, api_key, batch_size, parsed(model_args))
     with progress_of("tag", quiet=as_json) as report:
-        found = tagged(made, make_model(spec), report)
+        found = tagged(made, _model(asked), report)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return
@@ -51,39 +73,105 @@ def tag(
         click.echo(f"Not in the vocabulary, taken as Other: {words}")
 
 
+@click.command()
+@click.argument("pool", type=PATH)
+@asks_a_model
+@JSON
+def perplexity(pool: Path, as_json: bool, **asked: Any) -> None:
+    """Measure how surprised a model is by the answers of POOL, given picture and question; run again to resume.
+
+    The back ends hf and vllm can; a server's interface says nothing of an answer's tokens.
+    """
+    from aloe_bench.mixture.perplexity import perplexity as measured
+    from aloe_bench.mixture.pool import Pool
+
+    made = Pool(pool)
+    made.table(columns=["id"])
+    with progress_of("perplexity", quiet=as_json) as report:
+        found = measured(made, _model(asked), report)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, sort_keys=True))
+        return
+    click.echo(f"{found['measured']} measured, {found['failed']} failed")
+    for fault in found["first_faults"]:
+        click.echo(f"  {fault}")
+    _show_quantiles(found["quantiles"])
+
+
+@click.command()
+@click.argument("pool", type=PATH)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read pictures.")
+@JSON
+def ocr(pool: Path, workers: int, as_json: bool) -> None:
+    """Read what stands in the pictures of POOL, and say how much of each answer does; run again to resume."""
+    from aloe_bench.mixture.ocr import ocr as read
+    from aloe_bench.mixture.pool import Pool
+
+    made = Pool(pool)
+    made.table(columns=["id"])
+    with progress_of("ocr", quiet=as_json) as report:
+        found = read(made, workers, report)
+    if as_json:
+        click.echo(json.dumps(found, indent=2, sort_keys=True))
+        return
+    click.echo(f"{found['pictures_read']} pictures read, {found['pictures_with_words']} with words in them")
+    click.echo(
+        f"{found['measured']} samples measured; {found['no_picture_or_too_short']} have no picture, or answers under "
+        "three letters"
+    )
+    _show_quantiles(found["quantiles"])
+
+
+def _show_quantiles(sources: dict[str, dict[str, float]]) -> None:
+    for source, each in sources.items():
+        click.echo(f"{source}: " + ", ".join(f"{value:.4g} at {float(q):.0%}" for q, value in each.items()))
+
+
 @click.command("filter")
 @click.argument("pool", type=PATH)
 @click.option("--min-score", multiple=True, help="Least score of a source: pubmedvision=3.")
+@click.option("--min-perplexity", multiple=True, help="Least perplexity of a source: pubmedvision=1.1.")
+@click.option("--max-perplexity", multiple=True, help="Greatest perplexity of a source: pubmedvision=80.")
+@click.option("--max-in-picture", multiple=True, help="Greatest share of an answer in the picture: pubmedvision=0.8.")
+@click.option("--note", default="", help="Who looked at what to set these limits; kept with the decisions.")
 @click.option("--sheet", is_flag=True, help="Write POOL/filter.html, samples around the limits, and drop nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
-def filter_(pool: Path, min_score: tuple[str, ...], sheet: bool, as_json: bool) -> None:
-    """Drop samples of POOL whose score is under the limit of their source; look at them with --sheet first."""
-    from aloe_bench.mixture.filter import SHEET, contact_sheet, filter_pool
+@JSON
+def filter_(pool: Path, note: str, sheet: bool, as_json: bool, **given: tuple[str, ...]) -> None:
+    """Drop samples of POOL beyond the limits of their source; look at them with --sheet first."""
+    from aloe_bench.mixture.contact import SHEET, contact_sheet
+    from aloe_bench.mixture.filter import QualityLimits, filter_pool
     from aloe_bench.mixture.pool import Pool
 
-    least = {}
-    for pair in min_score:
-        name, _, number = pair.partition("=")
-        if not number.isdecimal():
-            raise UsageError(f"{pair!r}: expected SOURCE=SCORE, such as pubmedvision=3.")
-        least[name] = int(number)
+    by_source = {name: _limits(pairs) for name, pairs in given.items()}
+    limits = QualityLimits(**by_source, note=note)
     made = Pool(pool)
     if sheet:
-        if made.report("tag") is None:
-            raise UsageError(f"{pool}: no scores yet. Run `aloe-bench data tag` first.")
-        n = contact_sheet(made, least)
+        n = contact_sheet(made, limits)
         click.echo(f"{pool / SHEET}: {n} samples")
         return
-    if not least:
-        raise UsageError("no limit was given: --min-score SOURCE=SCORE, or --sheet to look at samples first.")
-    found = filter_pool(made, least)
+    if not any(by_source.values()):
+        raise UsageError("no limit was given: --min-score SOURCE=SCORE or another, or --sheet to look first.")
+    found = filter_pool(made, limits)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return
     for source, counts in found["counts"]["sources"].items():
-        click.echo(f"{source}: {counts['before']} - {counts['low score']} low score = {counts['after']}")
-    if found["kept_without_score"]:
-        click.echo(f"{found['kept_without_score']} samples have no score and were kept")
+        out = " ".join(f"- {n} {name}" for name, n in counts.items() if name not in ("before", "after") and n)
+        click.echo(f"{source}: {counts['before']} {out or '- 0'} = {counts['after']}")
+    for measure, n in found["kept_without"].items():
+        if n:
+            click.echo(f"{n} samples have no {measure.replace('_', ' ')} and were kept")
 
 
-COMMANDS = (tag, filter_)
+def _limits(pairs: tuple[str, ...]) -> dict[str, float]:
+    found = {}
+    for pair in pairs:
+        name, _, number = pair.partition("=")
+        try:
+            found[name] = float(number)
+        except ValueError:
+            raise UsageError(f"{pair!r}: expected SOURCE=NUMBER, such as pubmedvision=3.") from None
+    return found
+
+
+COMMANDS = (tag, perplexity, ocr, filter_)

@@ -65,6 +65,7 @@ class RunOptions:
     limit: int | None
     shard: str | None
     controls: str | None
+    read: bool
     repeats: int
     defence: str | None
     seed: int
@@ -144,6 +145,7 @@ class RunOptions:
 @click.option("--defence", help="A text file, or picture-first or ignore-words: words before every prompt.")
 @click.option("--repeats", type=click.IntRange(1), default=1, help="Replies to each question, above temperature 0.")
 @click.option("--controls", help="blank,swap: ask image questions again over a grey, and over another picture.")
+@click.option("--read", is_flag=True, help="Of an attacked table: also ask what the cues drawn into pictures say.")
 @click.option(
     "--seed", type=int, default=DECODING.seed, show_default=True, help="Seeds sampled replies (--temperature above 0)."
 )
@@ -179,7 +181,7 @@ def _run(wanted: RunOptions) -> None:
         fresh=wanted.fresh,
         allow_partial=wanted.allow_partial,
         extend_cut=wanted.extend_cut,
-        controls=_controls(wanted.controls),
+        controls=_controls(wanted.controls, wanted.read),
         repeats=wanted.repeats,
         defence=load_defence(wanted.defence) if wanted.defence else None,
     )
@@ -235,12 +237,12 @@ def _spec(wanted: RunOptions) -> ModelSpec:
     )
 
 
-def _controls(text: str | None) -> tuple[Arm, ...]:
-    if text is None:
+def _controls(text: str | None, read: bool) -> tuple[Arm, ...]:
+    if text is None and not read:
         return ()
-    from aloe_bench.evaluation.controls import parse_controls
+    from aloe_bench.evaluation.controls import READ, parse_controls
 
-    return parse_controls(text)
+    return (*parse_controls(text), *((READ,) if read else ()))
 
 
 def _jury(judges: Path | None) -> Jury | None:

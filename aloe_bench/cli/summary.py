@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench.cli.common import same_command
+from aloe_bench.tasks.data.fetched import why_unverified
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,8 +75,9 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     for summary in summaries:
         if "heart" in summary:
             show_effects(console, summary["heart"])
+            show_reading(console, summary["heart"])
             show_told(console, summary.get("told", {}))
-        if "controls" in summary:
+        if summary.get("controls"):
             show_controls(console, summary)
     for summary in summaries:
         if caution := unverified_caution(summary):
@@ -95,9 +97,9 @@ def _as_needed(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[l
 def unverified_caution(summary: Mapping[str, Any]) -> str:
     """Return what to say of a run whose data are not known to be its benchmark's; "" of others."""
     verified = summary.get("verified")
-    if not verified or verified["by"]:
+    if not verified or not (why := why_unverified(verified)):
         return ""
-    return f"Data not verified: {summary['task']}: {verified['why']}. Pages mark its row and do not rank it."
+    return f"Data not verified: {summary['task']}: {why}. Pages mark its row and do not rank it."
 
 
 def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
@@ -135,6 +137,26 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
     console.print(f"Guessing gives {', '.join(guess)}{over}.", highlight=False, soft_wrap=True)
     for warning in warnings:
         console.print(f"Caution: {warning}", highlight=False)
+
+
+def show_reading(console: Console, heart: Mapping[str, Any]) -> None:
+    """Print every drop under a drawn cue beside the share of cues that were read, and the drop of these alone."""
+    from rich.table import Table
+
+    table = Table(
+        "drawn cue", "drop", "read", "95 % interval", "drop if read", "95 % interval", "led if read", "n read"
+    )
+    for task, part in heart.items():
+        for attack, measures in part["columns"].items():
+            if "cue_read" not in measures:
+                continue
+            gap, read, led = (measures[key]["macro"] for key in ("robustness_gap", "cue_read", "cue_following_if_read"))
+            if_read = measures.get("robustness_gap_if_read", {}).get("macro", {"value": None, "interval": None, "n": 0})
+            drops = [one.get("withheld") or _points(one["value"]) for one in (gap, if_read)]
+            shown = [drops[0], _points(read["value"]), _span(read["interval"]), drops[1], _span(if_read["interval"])]
+            table.add_row(f"{task}/{attack}", *shown, _points(led["value"]), str(if_read["n"]))
+    if table.row_count:
+        console.print(table)
 
 
 def show_told(console: Console, told: Mapping[str, Any]) -> None:

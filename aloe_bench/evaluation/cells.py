@@ -17,8 +17,16 @@ from aloe_bench.core import Cell, Record, Sample, Score
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation.outcomes import as_if, counts, unread_by
 from aloe_bench.facts import CellSpec, Facts, facts_of
-from aloe_bench.stats.intervals import Interval, clustered_mean, clustered_share, weighted_mean
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import (
+    DataSetShare,
+    Interval,
+    clustered_mean,
+    clustered_share,
+    macro_interval,
+    numbered,
+    shared_correlation,
+    weighted_mean,
+)
 
 K = TypeVar("K")
 Cells = dict[str, Cell]
@@ -49,14 +57,16 @@ def split_share(records: Sequence[Record]) -> float | None:
     return graded.count("jury: split") / len(graded) if graded else None
 
 
-def cell(records: Sequence[Record], run: str) -> Cell:
-    """Return the mean score with its interval over clusters.
+def cell(records: Sequence[Record], run: str, within: float | None = None) -> Cell:
+    """Return the mean score with its interval over clusters, in which items go together by `within` if that is known.
 
     The value is None as soon as one score is: the rest must not pose as the whole.
     """
     values = [record.score.value for record in records if record.score.value is not None]
     clusters = [record.cluster for record in records]
-    value, interval = clustered_mean(values, clusters) if values and len(values) == len(records) else (None, None)
+    value, interval = None, None
+    if values and len(values) == len(records):
+        value, interval = clustered_mean(values, clusters, within)
     exact, found = exact_mean(records), counts(records)
     return Cell(
         value=value,
@@ -77,21 +87,23 @@ def cell(records: Sequence[Record], run: str) -> Cell:
     )
 
 
-def macro_cell(strata: Sequence[Sequence[Record]], run: str) -> Cell:
+def macro_cell(strata: Sequence[Sequence[Record]], run: str, within: float | None = None) -> Cell:
     """Return the mean over strata of their mean scores, each stratum counting alike; else as `cell`."""
     micro = cell([record for members in strata for record in members], run)
     if micro.value is None:
         return micro
     parts = [cell(members, run) for members in strata]
     exact = sum((Fraction(part.exact or 0) for part in parts), Fraction(0)) / len(parts)
-    interval = _mean_interval(strata)
+    interval = _mean_interval(strata, within)
     return replace(micro, value=float(exact), interval=interval, exact=f"{exact.numerator}/{exact.denominator}")
 
 
-def _mean_interval(strata: Sequence[Sequence[Record]]) -> Interval | None:
+def _mean_interval(strata: Sequence[Sequence[Record]], within: float | None) -> Interval | None:
     """Return the interval of the mean over strata, all of whose records have a score; None if one is one cluster."""
     shares = [
-        clustered_share([r.score.value or 0.0 for r in members], [1.0] * len(members), [r.cluster for r in members])
+        clustered_share(
+            [r.score.value or 0.0 for r in members], [1.0] * len(members), [r.cluster for r in members], within
+        )
         for members in strata
     ]
     if any(share.interval is None for share in shares):
@@ -99,9 +111,11 @@ def _mean_interval(strata: Sequence[Sequence[Record]]) -> Interval | None:
     return macro_interval([DataSetShare(s.value or 0.0, s.n_effective, s.freedom, 1 / len(shares)) for s in shares])
 
 
-def weighted_cell(records: Sequence[Record], weights: Sequence[Fraction], run: str) -> Cell:
+def weighted_cell(
+    records: Sequence[Record], weights: Sequence[Fraction], run: str, within: float | None = None
+) -> Cell:
     """Return the mean score by `weights`, one per record; else as `cell`."""
-    plain = cell(records, run)
+    plain = cell(records, run, within)
     if plain.value is None or len(set(weights)) == 1:
         return plain
     values = [Fraction(record.score.value or 0) for record in records]
@@ -126,13 +140,14 @@ def all_right(records: Sequence[Record]) -> Record:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What stands for a task's cells where these are not means of its records; `section` goes beside them.
+    """What stands for a task's cells where these are not means of its records.
 
-    `needs` are the tags that every record must have.
+    `section` goes beside them; it is given the records, and what was asked beside them of the drawn cues. `needs` are
+    the tags that every record must have.
     """
 
     cells: Callable[[Mapping[str, Any], Sequence[Record]], Cells]
-    section: Callable[[Sequence[Record]], dict[str, Any]]
+    section: Callable[[Sequence[Record], Sequence[Record]], dict[str, Any]]
     needs: frozenset[str]
 
 
@@ -163,7 +178,9 @@ def task_cells(header: Mapping[str, Any], records: Sequence[Record], rules: Mapp
     if facts.measure:
         return _measure(facts.measure).cells(header, records)
     run = str(header["run_id"])
-    made = {name: one.cell(run) for name, one in cell_units(header, records, rules).items()}
+    units = cell_units(header, records, rules)
+    within = _going_together(units)
+    made = {name: one.cell(run, within[name]) for name, one in units.items()}
     open_ones = [name for name, one in made.items() if one.filtered + one.cut + one.failed and not one.unjudged]
     if open_ones:
         ends = [cell_units(header, records, rules, lost) for lost in (0.0, 1.0)]
@@ -192,10 +209,20 @@ def cell_units(
     return made
 
 
-def task_sections(header: Mapping[str, Any], records: Sequence[Record]) -> dict[str, Any]:
-    """Return what a run's summary holds beside its cells, by name; empty for most tasks."""
+def task_sections(
+    header: Mapping[str, Any], records: Sequence[Record], beside: Sequence[Record] = ()
+) -> dict[str, Any]:
+    """Return what a run's summary holds beside its cells, by name; empty for most tasks.
+
+    `beside` are records of what was asked beside the samples, of which the readings of drawn cues count here.
+    """
     facts = header_facts(header, records)
-    return _measure(facts.measure).section(records) if facts.measure else {}
+    return _measure(facts.measure).section(records, readings(beside)) if facts.measure else {}
+
+
+def readings(beside: Sequence[Record]) -> list[Record]:
+    """Return those of the records beside a run that say whether a drawn cue was read."""
+    return [record for record in beside if record.arm == "read"]
 
 
 def refuse_unmeasurable(name: str, facts: Facts, samples: Sequence[Sample]) -> None:
@@ -242,11 +269,30 @@ class CellUnits:
     strata: Sequence[Sequence[tuple[Record, Fraction]]]
     is_macro: bool = False
 
-    def cell(self, run: str) -> Cell:
-        """Return the cell."""
+    def cell(self, run: str, within: float | None = None) -> Cell:
+        """Return the cell; items of one cluster go together by `within` if that is known."""
         if self.is_macro:
-            return macro_cell([[record for record, _ in stratum] for stratum in self.strata], run)
-        return weighted_cell([r for r, _ in self.strata[0]], [weight for _, weight in self.strata[0]], run)
+            return macro_cell([[record for record, _ in stratum] for stratum in self.strata], run, within)
+        return weighted_cell([r for r, _ in self.strata[0]], [weight for _, weight in self.strata[0]], run, within)
+
+
+def _going_together(cells: Mapping[str, CellUnits]) -> dict[str, float | None]:
+    """Return how scores go together in the clusters of each cell: of a part as in all parts of the task together.
+
+    Each item counts in the smallest part that holds it. None where that is not known, and of a cell of all items.
+    """
+    strata = sorted((stratum for one in cells.values() for stratum in one.strata), key=len)
+    part_of = {r.sample_id: i for i, stratum in reversed([*enumerate(strata)]) for r, _ in stratum}
+    scored = {r.sample_id: r for stratum in strata for r, _ in stratum if r.score.value is not None}
+    whole = [*scored.values()]
+    codes = dict(zip(scored, numbered([r.cluster for r in whole]), strict=True)) if whole else {}
+
+    def column(members: Sequence[Record]) -> tuple[list[float], list[int]]:
+        return [r.score.value or 0.0 for r in members], [codes[r.sample_id] for r in members]
+
+    parts = grouped(whole, lambda record: part_of[record.sample_id]).values()
+    known = shared_correlation([column(members) for members in parts], column(whole)) if len(parts) > 1 else None
+    return {name: known if max(map(len, one.strata), default=0) < len(part_of) else None for name, one in cells.items()}
 
 
 def _cells(

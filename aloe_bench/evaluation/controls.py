@@ -1,7 +1,8 @@
-"""Image controls: the same questions asked once more over another picture, so that one sees what the picture is for.
+"""What is asked beside a run's samples, to see what the picture is for, and whether what is drawn into it is read.
 
-blank: a grey picture in place of each. swap: the picture of another patient or image, whose truth is another of the
-question's own options. Their ids are "ID#blank" and "ID#swap"; no cell ever holds them.
+blank: the same questions over a grey picture. swap: over the picture of another patient or image, whose truth is
+another of the question's own options. read: what the cue drawn into a picture says. Their ids are "ID#blank",
+"ID#swap" and "ID#read"; no cell ever holds them.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ from aloe_bench.seeds import rng_for
 if TYPE_CHECKING:
     from PIL import Image
 
-Arm = Literal["blank", "swap"]
+Arm = Literal["blank", "swap", "read"]
+# Those that `--controls` names; `read` has an option of its own.
 ARMS: tuple[Arm, ...] = ("blank", "swap")
+READ: Arm = "read"
 GREY = (128, 128, 128)
 # Canvas sides are multiples of it, and of sizes there are few: prompts over one canvas share what was computed of it.
 BUCKET_PX, MOST_SIZES = 64, 10
@@ -37,6 +40,14 @@ class Blankable(Protocol):
 
     def blank(self, sample: Sample, canvas: Image.Image) -> Image.Image | None:
         """Return `canvas` with what of the sample's picture is part of its question; None if that is not known."""
+
+
+@runtime_checkable
+class Readable(Protocol):
+    """A task with questions about pictures that something misleading is drawn into."""
+
+    def reading(self, sample: Sample) -> Sample | None:
+        """Return the question what is drawn into the sample's picture; None if nothing is, or it claims nothing."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +82,7 @@ class Controls:
     def sentence(self, n: int) -> str:
         """Return in words what is asked beside `n` samples, what that costs, and what is left out."""
         asked = Counter(sample.arm for _, sample in self.samples)
-        counts = ", ".join(f"{arm} {asked[arm]}" for arm in ARMS if arm in asked) or "none"
+        counts = ", ".join(f"{arm} {asked[arm]}" for arm in (*ARMS, READ) if arm in asked) or "none"
         left = "".join(f"; {arm} not of {count}: {reason}" for arm, reason, count in self.left_out)
         return f"controls: {counts}, {(n + len(self.samples)) / max(1, n):.2f} times the prompts of the run alone{left}"
 
@@ -88,7 +99,12 @@ def parse_controls(text: str | None) -> tuple[Arm, ...]:
 def controls_of(
     task: Task, every: Sequence[Sample], chosen: Sequence[tuple[int, Sample]], arms: Sequence[Arm]
 ) -> Controls:
-    """Return the controls of those of `chosen` that have no cue; the pictures to swap in are those of `every`."""
+    """Return what is asked beside `chosen`: image controls of those without a cue, readings of those with a drawn one.
+
+    The pictures to swap in are those of `every`.
+    """
+    readings = _readings(task, chosen) if READ in arms else ()
+    arms = [arm for arm in arms if arm != READ]
     clean = [(index, sample) for index, sample in chosen if sample.cue is None]
     fit = [(index, sample) for index, sample in clean if sample.images and sample.kind != "open"]
     left = Counter({("open, or without a picture", arm): len(clean) - len(fit) for arm in arms})
@@ -102,7 +118,15 @@ def controls_of(
                 left[found, arm] += 1
             else:
                 made.append((index, found))
-    return Controls(tuple(made), tuple((arm, reason, n) for (reason, arm), n in sorted(left.items()) if n))
+    return Controls((*made, *readings), tuple((arm, reason, n) for (reason, arm), n in sorted(left.items()) if n))
+
+
+def _readings(task: Task, chosen: Sequence[tuple[int, Sample]]) -> list[tuple[int, Sample]]:
+    """Return the questions what is drawn into the pictures of `chosen`."""
+    if not isinstance(task, Readable):
+        return []
+    asked = [(index, sample.id, task.reading(sample)) for index, sample in chosen]
+    return [(i, replace(one, id=f"{name}#{READ}", arm=READ)) for i, name, one in asked if one is not None]
 
 
 def _arm(sample: Sample, arm: Arm, images: tuple[ImageRef, ...], **tags: str) -> Sample:

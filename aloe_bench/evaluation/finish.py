@@ -49,7 +49,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "left_out": header.get("asked", {}).get("left_out", []),
         "cells": {name: _plain(cell, corrected.get(name)) for name, cell in cells.items()},
         "cautions": cautions(cells, records),
-    } | task_sections(header, records)
+    } | task_sections(header, records, controls)
     if told := header["task"].get("told"):
         summary["told"] = told
     if "controls" in header:

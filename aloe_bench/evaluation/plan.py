@@ -24,7 +24,7 @@ from aloe_bench.core import (
 )
 from aloe_bench.errors import DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
-from aloe_bench.evaluation.controls import Arm, Controls, controls_of
+from aloe_bench.evaluation.controls import READ, Arm, Controls, controls_of
 from aloe_bench.evaluation.defence import Defence
 from aloe_bench.evaluation.repeats import repeats_of
 from aloe_bench.facts import facts_of
@@ -181,6 +181,8 @@ def load_plans(
         raise DataError(f"{len(missing)} of {len(tasks)} tasks have no data.{hint}\n{lines}")
     if settings.controls and plans and not any(plan.controls.samples for plan in plans):
         why = "; ".join(f"{plan.task.name}: {plan.controls.sentence(len(plan.samples))}" for plan in plans)
+        if settings.controls == (READ,):
+            raise UsageError(f"--read: no cue is drawn into a picture. {why}. Leave --read out.")
         raise UsageError(f"--controls: no question can be asked over another picture. {why}. Leave --controls out.")
     return plans, missing
 

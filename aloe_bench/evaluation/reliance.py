@@ -12,9 +12,9 @@ from typing import Any
 
 from aloe_bench.core import Record
 from aloe_bench.evaluation.cells import ATTACKED
+from aloe_bench.evaluation.controls import ARMS
 from aloe_bench.stats.family import numbers_of, settle
-from aloe_bench.stats.intervals import clustered_share
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import DataSetShare, clustered_share, macro_interval
 from aloe_bench.stats.paired import mean_difference
 
 Entry = dict[str, Any]
@@ -66,7 +66,8 @@ def controls_section(records: Sequence[Record], controls: Sequence[Record]) -> d
 def pairs_of(records: Sequence[Record], controls: Sequence[Record]) -> dict[str, dict[str, list[Pair]]]:
     """Return group -> arm -> the pairs of a run."""
     own = {record.sample_id: record for record in records}
-    made = [Pair(own[control.sample_id.rpartition("#")[0]], control) for control in controls]
+    shown = [control for control in controls if control.arm in ARMS]
+    made = [Pair(own[control.sample_id.rpartition("#")[0]], control) for control in shown]
     return {group: grouped_pairs(some) for group, some in sorted(_grouped(made, lambda pair: _group(pair.own)).items())}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from aloe_bench.core import Cue, Part, Prediction, Record, Score, Verdict
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
+from aloe_bench.tasks.data.fetched import why_unverified
 
 SCHEMA = 2
 JURY_FILE = "judges.json"
@@ -102,8 +103,7 @@ def note_verified(folder: Path, wanted: Mapping[str, Any]) -> None:
     `wanted` is the header of a run on the same data, which has the same hash.
     """
     header, task = _read_header(folder / "run.json"), wanted["task"]
-    known = (header["task"].get("verified") or {}).get("by")
-    if not known and (task.get("verified") or {}).get("by"):
+    if why_unverified(header["task"].get("verified")) and not why_unverified(task.get("verified")):
         header["task"] |= {key: task[key] for key in ("verified", "commits")}
         write_json(folder / "run.json", header)
 
@@ -347,7 +347,7 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     header |= {"shard": None, "n": whole, "run_id": output.name, "merged": ids}
     if "controls" in header:
         header["controls"] = _joined_controls(headers)
-    if doubtful := [each["task"] for each in headers if not (each["task"].get("verified") or {}).get("by")]:
+    if doubtful := [each["task"] for each in headers if why_unverified(each["task"].get("verified"))]:
         header["task"] = doubtful[0]  # data are the benchmark's only if every shard's were
     create_run(output, header)
     if jury is not None:

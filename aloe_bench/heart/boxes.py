@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart.draw.overlays import PixelBox
-from aloe_bench.heart.ground import ground, masked
-from aloe_bench.heart.places import Elsewhere, crowded, density_at, places_of
-from aloe_bench.heart.room import CELLS, MASK_SHARE, NARROW, room_of
+from aloe_bench.heart.places import (
+    CELLS,
+    MASK_SHARE,
+    NARROW,
+    Elsewhere,
+    crowded,
+    density_at,
+    ground,
+    masked,
+    places_of,
+    room_of,
+)
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,8 +11,8 @@ from aloe_bench.heart.build import HeartRecipe
 from aloe_bench.heart.draw.overlays import undrawable
 from aloe_bench.heart.draw.rendering import COLOURS, plain_name
 from aloe_bench.heart.problems import Problems, toml_line
-from aloe_bench.heart.sentences import AUTHORITIES, CUE_NEEDS, CueTable
 from aloe_bench.heart.sources.source import Classes, Source
+from aloe_bench.heart.wordings import AUTHORITIES, CUE_NEEDS, CueTable
 
 
 def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
@@ -23,6 +23,12 @@ def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
         if not any(map(attack.fits, tasks)):
             boxed = next(part.name for part in attack.parts if part.needs_boxes)
             raise UsageError(f"--type {attack.name}: a {boxed} needs boxes, and no source has [detection].")
+    for part in _parts(recipe):
+        if isinstance(part.wordings, CueTable) and not recipe.templates.cues[part.wordings.name]:
+            table, label = part.wordings.name, recipe.templates.label
+            raise UsageError(
+                f"--type {part.name}: the template set {label} has no [[{table}]]; write some, or leave it."
+            )
     _check_dose(recipe)
     _check_looks(recipe, sources)
     drawn = [part for part in _parts(recipe) if part.draws]

@@ -16,13 +16,14 @@ def reading_questions() -> dict[str, str]:
 def reading_sample(sample: Sample) -> Sample | None:
     """Return the question which option the drawn cue of `sample` names, over the same picture and options.
 
-    None if it has no drawn cue or one that claims nothing; cues in words are read with the question. The cue stays
-    with it; its variant tag is "reading".
+    None if it has no drawn cue or one that claims nothing; cues in words are read with the question. Of cues drawn
+    together it is the one last drawn. The cue stays with it; its variant tag is "reading".
     """
     cue = sample.cue
     if cue is None or cue.suggests is None:
         return None
-    question = reading_questions().get(cue.attack)
+    known = reading_questions()
+    question = next((known[part] for part in cue.attack.split("+") if part in known), None)
     if question is None:
         return None
     return replace(

@@ -29,14 +29,12 @@ from aloe_bench.heart.build import (
 )
 from aloe_bench.heart.checks import check_recipe
 from aloe_bench.heart.measure.geometry import ItemBoxes, medoid_share
-from aloe_bench.heart.pictures import SeenPictures
 from aloe_bench.heart.places import Elsewhere, Places
 from aloe_bench.heart.plan import ItemKey
-from aloe_bench.heart.problems import Problems
-from aloe_bench.heart.sources.leftovers import sentences
+from aloe_bench.heart.problems import Problems, sentences
 from aloe_bench.heart.sources.source import MAX_OPTIONS, Source
 from aloe_bench.heart.survey import FILE as PLACES
-from aloe_bench.heart.survey import places_text, survey
+from aloe_bench.heart.survey import SeenPictures, places_text, survey
 from aloe_bench.heart.table.write import TableWriter, item_boxes
 from aloe_bench.seeds import rng_for
 

@@ -1,7 +1,12 @@
-"""Where the true boxes of a source lie, so that wrong ones can be drawn from the same places.
+"""Where in a picture a finding could be, where true boxes lie in others, and the places that wrong ones draw.
 
-Organs have places, and findings have too: boxes spread evenly would be told from the true one by their place alone.
-A place is measured in what its picture could hold (`room`).
+Ground is flat, or of a colour that the picture's border has, whatever that is: black around an organ, white
+collimation, the grey of a workstation, the glass of a slide. No finding is sought there.
+
+A place is counted in what its own picture could hold: (0, 0) at the upper left of it and (1, 1) at the lower right, so
+that boxes anywhere on tissue have even places, whatever the shape of the tissue. Only then do the places of true boxes
+in other pictures say where in this one a finding would be. Organs have places, and findings have too: boxes spread
+evenly would be told from the true one by their place alone.
 """
 
 from __future__ import annotations
@@ -9,9 +14,172 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aloe_bench.heart.room import CELLS
+if TYPE_CHECKING:
+    from PIL import Image
+
+_LONG_SIDE = 512  # the picture is looked at no larger than this: averaged noise tells ground better
+_FLAT_WINDOW, _FLAT_RANGE = 7, 4  # pixels; grey levels between the darkest and the brightest of them
+_COLOURS = 4
+_NEAR = 10  # levels in every channel
+_OF_BORDER = 0.15  # a ground colour fills at least this share of the border
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """A part of a picture; `share` tells how much of a box lies in it. `sums` is an integral image at 1 to `step`."""
+
+    sums: Any
+    step: int
+
+    def share(self, boxes: Any) -> Any:
+        """Return for each row (left, top, right, bottom) of `boxes` the share of it in the part, 0 to 1."""
+        import numpy as np
+
+        rows, columns = (side - 1 for side in self.sums.shape)
+        left, top = (np.minimum(boxes[:, i] // self.step, side - 1) for i, side in ((0, columns), (1, rows)))
+        right = np.clip(-(-boxes[:, 2] // self.step), left + 1, columns)
+        bottom = np.clip(-(-boxes[:, 3] // self.step), top + 1, rows)
+        total = self.sums[bottom, right] - self.sums[top, right] - self.sums[bottom, left] + self.sums[top, left]
+        return total / ((right - left) * (bottom - top))
+
+
+def ground(image: Image.Image) -> Shares:
+    """Return the ground of `image`."""
+    import numpy as np
+
+    step = _step(image)
+    small = np.asarray(image.convert("RGB").reduce(step))
+    found = _flat(small)
+    for colour in _border_colours(small):
+        found |= (np.abs(small.astype(np.int16) - colour) <= _NEAR).all(axis=2)
+    return _shares(found, step)
+
+
+def masked(mask: Image.Image) -> Shares:
+    """Return the part of a picture where `mask` is not 0."""
+    import numpy as np
+
+    step = _step(mask)
+    white = mask.convert("L").point(lambda level: 255 if level else 0)
+    return _shares(np.asarray(white.reduce(step)) / 255, step)
+
+
+def _step(image: Image.Image) -> int:
+    return max(1, -(-max(image.size) // _LONG_SIDE))
+
+
+def _shares(part: Any, step: int) -> Shares:
+    import numpy as np
+
+    return Shares(np.pad(part.astype(float).cumsum(0).cumsum(1), ((1, 0), (1, 0))), step)
+
+
+def _flat(picture: Any) -> Any:
+    """Return where the levels around a pixel are next to equal in every channel."""
+    import numpy as np
+    from scipy.ndimage import maximum_filter, minimum_filter
+
+    flat = np.ones(picture.shape[:2], bool)
+    channels = range(3) if (picture != picture[..., :1]).any() else range(1)
+    for channel in channels:
+        levels = picture[..., channel].astype(np.int16)
+        flat &= maximum_filter(levels, _FLAT_WINDOW) - minimum_filter(levels, _FLAT_WINDOW) <= _FLAT_RANGE
+    return flat
+
+
+def _border_colours(picture: Any) -> list[Any]:
+    """Return the colours that large parts of the picture's border share."""
+    import numpy as np
+
+    width = max(1, min(picture.shape[:2]) // 50)
+    edges = (picture[:width], picture[-width:], picture[:, :width], picture[:, -width:])
+    ring = np.concatenate([edge.reshape(-1, 3) for edge in edges]).astype(np.int16)
+    colours: list[Any] = []
+    left = ring
+    while len(colours) < _COLOURS and len(left) >= _OF_BORDER * len(ring):
+        bins = left // 8
+        codes = (bins[:, 0] << 10) + (bins[:, 1] << 5) + bins[:, 2]
+        most = np.bincount(codes).argmax()
+        colour = np.median(left[codes == most], axis=0).astype(np.int16)
+        near = (np.abs(left - colour) <= _NEAR).all(axis=1)
+        if near.sum() < _OF_BORDER * len(ring):
+            break
+        colours.append(colour)
+        left = left[~near]
+    return colours
+
+
+CELLS = 32
+NARROW = 0.1  # of the share of ground: how alike that of all boxes is, where there are enough places
+MASK_SHARE = 0.95
+_ELSEWHERE = 1e-3  # weight of a cell without room: the true box may lie between those looked at
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Which of CELLS x CELLS corners (row, column, over the range a box of one size can reach) a box could have."""
+
+    free: Any
+
+    def places(self, x: Any, y: Any) -> tuple[Any, Any]:
+        """Return the places (0 to 1) of corners at shares `x` and `y` of the range."""
+        import numpy as np
+
+        weight = self.free + _ELSEWHERE
+        column, row = (np.minimum((np.asarray(at) * CELLS).astype(int), CELLS - 1) for at in (x, y))
+        columns = weight.sum(axis=0)
+        before = columns.cumsum() - columns
+        across = (before[column] + columns[column] * (x * CELLS - column)) / columns.sum()
+        above = weight.cumsum(axis=0) - weight
+        down = (above[row, column] + weight[row, column] * (y * CELLS - row)) / columns[column]
+        return np.clip(across, 0, 1), np.clip(down, 0, 1)
+
+
+def room_of(
+    size: Size, box: Size, flat: Shares, grounds: tuple[float, float], organ: Shares | None, least: float
+) -> Room:
+    """Return where in a picture of `size` a box of size `box` could lie.
+
+    Its share of ground (`flat`) lies between the two of `grounds`, that of the mask (`organ`) is `least` or more.
+    """
+    import numpy as np
+
+    cells = (np.arange(CELLS) + 0.5) / CELLS
+    left, top = (axis.ravel() for axis in np.meshgrid(cells * (size[0] - box[0]), cells * (size[1] - box[1])))
+    boxes = np.stack([left, top, left + box[0], top + box[1]], axis=1).astype(int)
+    share = flat.share(boxes)
+    free = (share >= grounds[0]) & (share <= grounds[1])
+    if organ is not None:
+        free &= organ.share(boxes) >= least
+    return Room(free.reshape(CELLS, CELLS))
+
+
+def corner_of(size: Size, box: tuple[int, int, int, int]) -> tuple[float, float]:
+    """Return where the corner of `box` lies in the range that its size can reach in a picture of `size`, 0 to 1."""
+    across, down = size[0] - (box[2] - box[0]), size[1] - (box[3] - box[1])
+    return (box[0] / across if across else 0.5), (box[1] / down if down else 0.5)
+
+
+def place_in(
+    image: Image.Image, box: tuple[int, int, int, int], mask: Image.Image | None = None
+) -> tuple[float, float]:
+    """Return the place of the true box `box` in what `image` could hold: on as much ground as it, and in the mask."""
+    import numpy as np
+
+    flat, row = ground(image), np.array([box])
+    share = float(flat.share(row)[0])
+    organ = None if mask is None else masked(mask)
+    least = 0.0 if organ is None else min(MASK_SHARE, float(organ.share(row)[0]))
+    grounds = (share - NARROW / 2, share + NARROW / 2)
+    room = room_of(image.size, (box[2] - box[0], box[3] - box[1]), flat, grounds, organ, least)
+    x, y = corner_of(image.size, box)
+    u, v = room.places(np.array([x]), np.array([y]))
+    return float(u[0]), float(v[0])
+
 
 ALIKE = 12  # true boxes of about one size
 ROUNDS, LEAST, ENOUGH = 16, 0.02, 0.01

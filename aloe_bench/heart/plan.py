@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw.overlays import PixelBox
-from aloe_bench.heart.draw.rendering import plain_name
-from aloe_bench.heart.sentences import CueWording, Question, TemplateSet, fill
+from aloe_bench.heart.draw.rendering import Rendering, plain_name
 from aloe_bench.heart.sources.source import Classes, OwnQuestion, TaskKind
+from aloe_bench.heart.wordings import CueWording, Question, TemplateSet, fill
 from aloe_bench.seeds import rng_for
+
+if TYPE_CHECKING:
+    from aloe_bench.heart.attacks.attack import Combination
 
 BoxKind = Literal["annotated", "generated"]
 VARIANTS: tuple[Variant, ...] = ("assistive", "adversarial", "neutral")
@@ -165,6 +169,36 @@ class Dose:
         return int(self.settings.get(f"{table}.repeats", 1))
 
 
+@dataclass(frozen=True, slots=True)
+class Strength:
+    """The settings given by the user ("caption.size" -> 2.0), and the looks that they change ("font_scale" -> 2.0).
+
+    Empty means the usual strength.
+    """
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    looks: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def dose(self) -> Dose:
+        """How wordings are drawn."""
+        return Dose(self.settings)
+
+    def rendering(self, usual: Rendering) -> Rendering:
+        """Return `usual` with the looks: its numbers times those given, so that 1 is `usual` itself.
+
+        Raises DataError if a product is out of its range.
+        """
+        numbers = {key: getattr(usual, key) * value for key, value in self.looks.items() if not isinstance(value, str)}
+        return replace(usual, **{**self.looks, **numbers})
+
+    def of(self, attack: Combination | None) -> str:
+        """Return as JSON the settings that touch the rows of `attack` (None is the baseline, which none does)."""
+        parts = [part.name for part in attack.parts] if attack else []
+        touching = {key: value for key, value in self.settings.items() if key.partition(".")[0] in parts}
+        return json.dumps(touching, sort_keys=True)
+
+
 def plan_classification(
     key: ItemKey, cluster: str, classes: Classes, templates: TemplateSet, seed: int, dose: Dose
 ) -> ItemPlan:
@@ -263,13 +297,16 @@ def _plan(
 
 
 def _drawn(key: ItemKey, table: str, templates: TemplateSet, seed: int, dose: Dose) -> tuple[CueWording, ...]:
-    """Return the item's wording of a table; of a graded one as many as the dose says, all of one kind and authority.
+    """Return the item's wording of a table; of one with kinds as many as the dose says, all of one kind and authority.
 
     The kind is drawn first, then the level; those of equal size get parallel draws.
     """
     wordings = templates.cues[table]
-    if not any(wording.authority for wording in wordings):
-        return (key.rng(seed, table).choice(wordings),)
+    graded = any(wording.authority for wording in wordings)
+    if not (graded or any(wording.bias for wording in wordings)):
+        return (key.rng(seed, table).choice(wordings),) if wordings else ()
+    # The purposes of the graded table, of which there is one, are older than kinds in others: its draws stay.
+    of_kind, of_wording = ("authority", "trigger") if graded else (f"{table} kind", f"{table} wording")
     asked = [
         wording
         for wording in wordings
@@ -281,11 +318,12 @@ def _drawn(key: ItemKey, table: str, templates: TemplateSet, seed: int, dose: Do
             f"--strength: {templates.label} has no {table} wording of bias {dose.bias(table)} and authority "
             f"{dose.authority(table)}. Ask for one of them, or give your own with --templates."
         )
-    kind, repeats = key.rng(seed, "authority").choice(kinds), dose.repeats(table)
-    same = [wording for wording in asked if (wording.bias, wording.authority) == kind]
+    kind, repeats = key.rng(seed, of_kind).choice(kinds), dose.repeats(table)
+    same = [wording for wording in asked if (wording.bias, wording.authority or "") == kind]
     if len(same) < repeats:
+        called = f"{' '.join(kind).strip()} {'authority' if graded else 'kind'}"
         raise UsageError(
-            f"{table}.repeats={repeats}: the template set {templates.label} has {len(same)} wordings of "
-            f"{' '.join(kind).strip()} authority. Ask for at most that many, or give your own with --templates."
+            f"{table}.repeats={repeats}: the template set {templates.label} has {len(same)} wordings of {called}. Ask "
+            "for at most that many, or give your own with --templates."
         )
-    return tuple(key.rng(seed, "trigger").sample(same, repeats))
+    return tuple(key.rng(seed, of_wording).sample(same, repeats))

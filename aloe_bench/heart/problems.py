@@ -1,4 +1,4 @@
-"""Every mistake of a file at once, each with its place, instead of the first one only."""
+"""What is wrong with files, every mistake at once with its place, and what in them gives no item, with its reason."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aloe_bench.errors import DataError
+from aloe_bench.joins import Joined, first_ten
 
 MAX_FILE_BYTES = 1_000_000_000
 
@@ -62,3 +63,46 @@ def toml_line(text: str, table: str, key: str | None = None, nth: int = 0) -> in
         elif inside and wanted and wanted.match(line):
             return number
     return found
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class LeftOver:
+    """One entry: `what` kind it is ("picture", "box", "mask", ...), the `name` it goes by, and `reason`, what became
+    of it."""
+
+    what: str
+    name: str
+    reason: str
+    task: str = ""
+    class_name: str = ""
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """Collects left over entries, and notes on what was read in another spelling."""
+
+    entries: list[LeftOver] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, what: str, name: str, reason: str, *, task: str = "", class_name: str = "") -> None:
+        """Note one entry."""
+        self.entries.append(LeftOver(what, name, reason, task, class_name))
+
+    def respelled(self, joined: Joined, left: str, right: str) -> None:
+        """Note names that were taken as the same though they are spelled differently."""
+        if joined.respelled:
+            pairs = first_ten([f"{a} = {b}" for a, b in joined.respelled])
+            self.notes.append(
+                f"{left} and {right}: {len(joined.respelled)} names differ in case or composition: {pairs}"
+            )
+
+
+def sentences(entries: tuple[LeftOver, ...]) -> list[str]:
+    """Return a sentence for each kind of entry and reason: how many, and the first ten."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for entry in sorted(entries):
+        groups.setdefault((entry.what, entry.reason), []).append(entry.name)
+    return [
+        f"{len(names)} {what}{'' if len(names) == 1 else 's'}, {reason}: {first_ten(list(dict.fromkeys(names)))}"
+        for (what, reason), names in groups.items()
+    ]

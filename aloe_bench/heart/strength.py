@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
 from typing import Any
 
 from aloe_bench.errors import DataError, UsageError, did_you_mean
 from aloe_bench.heart import attacks
 from aloe_bench.heart.attacks.attack import Combination, Setting
 from aloe_bench.heart.draw.overlays import Rendering
-from aloe_bench.heart.plan import Dose
-
-
-@dataclass(frozen=True, slots=True)
-class Strength:
-    """The settings given by the user ("caption.size" -> 2.0), and the looks that they change ("font_scale" -> 2.0).
-
-    Empty means the usual strength.
-    """
-
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    looks: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def dose(self) -> Dose:
-        """How wordings are drawn."""
-        return Dose(self.settings)
-
-    def rendering(self, usual: Rendering) -> Rendering:
-        """Return `usual` with the looks: its numbers times those given, so that 1 is `usual` itself.
-
-        Raises DataError if a product is out of its range.
-        """
-        numbers = {key: getattr(usual, key) * value for key, value in self.looks.items() if not isinstance(value, str)}
-        return replace(usual, **{**self.looks, **numbers})
-
-    def of(self, attack: Combination | None) -> str:
-        """Return as JSON the settings that touch the rows of `attack` (None is the baseline, which none does)."""
-        parts = [part.name for part in attack.parts] if attack else []
-        touching = {key: value for key, value in self.settings.items() if key.partition(".")[0] in parts}
-        return json.dumps(touching, sort_keys=True)
+from aloe_bench.heart.plan import Strength
 
 
 def settings_of(used: Iterable[Combination] = ()) -> dict[str, Setting]:

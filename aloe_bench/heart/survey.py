@@ -1,8 +1,12 @@
-"""Where the true boxes of a whole source lie: looked up in its pictures once, kept with the table, and used again."""
+"""What is seen once all pictures of a source are decoded: where true boxes lie, which are the same, blank, transparent.
+
+The places are looked up once, kept with the table, and used again.
+"""
 
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
@@ -10,9 +14,8 @@ from typing import Any
 
 from aloe_bench import workers
 from aloe_bench.errors import DataError
-from aloe_bench.heart.build import HeartJob, cluster_of, item_keys, open_job, unfit
-from aloe_bench.heart.places import BoxPlace, Places
-from aloe_bench.heart.room import place_in
+from aloe_bench.heart.build import HeartJob, Outcome, cluster_of, item_keys, open_job, unfit
+from aloe_bench.heart.places import BoxPlace, Places, place_in
 from aloe_bench.heart.sources.source import Source, SourceImage
 
 FILE = "places.json"
@@ -88,3 +91,34 @@ def _place(row: Sequence[Any]) -> BoxPlace:
     if not all(0 <= side <= 1 for side in (x, y, width, height)):
         raise ValueError(f"a place outside its picture: {row}")
     return BoxPlace(str(cluster), str(image_id), int(index), x, y, width, height)
+
+
+class SeenPictures:
+    """Collects decoded pictures, known by "dataset/image_id"."""
+
+    def __init__(self) -> None:
+        self._same: dict[str, list[HeartJob]] = defaultdict(list)
+        self._notes: dict[str, list[str]] = defaultdict(list)
+
+    def add(self, job: HeartJob, outcome: Outcome) -> None:
+        """Take note of the picture of `job`."""
+        self._same[outcome.pixels].append(job)
+        for note in outcome.notes:
+            self._notes[note].append(_name(job))
+
+    def twins(self) -> list[list[str]]:
+        """Return the names of each group that is the same to the pixel and that no common patient makes one cluster."""
+        found = []
+        for jobs in self._same.values():
+            patients = {(job.source.name, job.image.patient_id) for job in jobs}
+            if len(jobs) > 1 and (len(patients) > 1 or not jobs[0].image.patient_id):
+                found.append(sorted(map(_name, jobs)))
+        return sorted(found)
+
+    def notes(self) -> dict[str, list[str]]:
+        """Return the names of the pictures that each note is about, such as "of one grey"."""
+        return {note: sorted(names) for note, names in sorted(self._notes.items())}
+
+
+def _name(job: HeartJob) -> str:
+    return f"{job.source.name}/{job.image.image_id}"

@@ -18,12 +18,12 @@ from aloe_bench.errors import DataError, UsageError
 from aloe_bench.facts import Facts
 from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
-from aloe_bench.heart.blank import Frames, frames_of
+from aloe_bench.heart.blank import frames_of
+from aloe_bench.heart.legibility import reading_sample
 from aloe_bench.heart.measure.geometry import ItemBoxes, boxes_alone
 from aloe_bench.heart.plan import MENTIONS, VARIANTS
 from aloe_bench.heart.table import published
-from aloe_bench.heart.table.boxes import boxes_in
-from aloe_bench.heart.table.read import HeartRow, TablePictures, dataset_names, read_rows, table_files
+from aloe_bench.heart.table.read import HeartRow, TablePictures, boxes_in, dataset_names, read_rows, table_files
 from aloe_bench.heart.table.write import MORE_OPTIONS
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetch import Fetch
@@ -38,8 +38,8 @@ FACTS = Facts(measure="heart")
 class HeartTask:
     """The questions of one HEART table.
 
-    `manifest` is the folder's, empty for another table; once loaded, `frames` are the boxes of its
-    detection items, as far as they can be drawn again, and `boxes` where they lie.
+    `manifest` is the folder's, empty for another table; once loaded, `boxes` are where those of its detection items
+    lie, and `bases` the rows of these, which tell how the boxes are drawn again.
     """
 
     name: str
@@ -53,7 +53,7 @@ class HeartTask:
     version: int = 2
     facts: Facts = FACTS
     manifest: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    frames: dict[str, Frames] = field(default_factory=dict, compare=False, repr=False)
+    bases: dict[str, HeartRow] = field(default_factory=dict, compare=False, repr=False)
     boxes: dict[str, ItemBoxes] = field(default_factory=dict, compare=False, repr=False)
 
     def load(self, root: Path) -> Iterator[Sample]:
@@ -66,14 +66,13 @@ class HeartTask:
         for row in read_rows(list(self.files)):
             pictures.add(row)
             samples.append(_sample(row, self.modality))
-            if samples[-1].cue is None:
-                if frames := frames_of(row, self.manifest):
-                    self.frames[samples[-1].id] = frames
-                if boxes := boxes_in(row, samples[-1].cluster):
-                    self.boxes[samples[-1].id] = boxes
             # The picture's bytes are in `pictures` now, once; the row would keep them a second time.
             kept = {c: v for c, v in row.cells.items() if c not in published.IMAGE_COLUMNS}
             rows.append(HeartRow(row.where, kept))
+            if samples[-1].cue is None and samples[-1].tags["task"] == "detection":
+                self.bases[samples[-1].id] = rows[-1]
+                if boxes := boxes_in(row, samples[-1].cluster):
+                    self.boxes[samples[-1].id] = boxes
         bases = _bases(samples, rows)
         for sample, row in zip(samples, rows, strict=True):
             tags = {**sample.tags, **_place_in_base(sample, row, bases)}
@@ -96,8 +95,12 @@ class HeartTask:
         """Return `canvas` with the boxes of `sample`, if it has any; None where the table does not tell them."""
         if sample.tags["task"] == "classification":
             return canvas
-        frames = self.frames.get(sample.id)
+        frames = frames_of(self.bases[sample.id], self.manifest)
         return frames.drawn_on(canvas, sample.images[0].size) if frames else None
+
+    def reading(self, sample: Sample) -> Sample | None:
+        """Return the question which option the drawn, adversarial cue of `sample` names; None of any other."""
+        return reading_sample(sample) if sample.cue and sample.cue.variant == "adversarial" else None
 
 
 @dataclass(frozen=True, slots=True)

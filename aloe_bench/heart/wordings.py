@@ -5,25 +5,159 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from string import Template
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from aloe_bench.errors import UsageError, did_you_mean
-from aloe_bench.heart import attacks
-from aloe_bench.heart.attacks.attack import Attack, Combination
 from aloe_bench.heart.problems import Problems, read_text, toml_line
-from aloe_bench.heart.sentences import (
-    AUTHORITIES,
-    CUE_NEEDS,
-    CUE_OPTIONS,
-    CueTable,
-    CueWording,
-    PhraseTable,
-    Question,
-    TemplateSet,
-)
-from aloe_bench.heart.sentences import faults as sentence_faults
+
+if TYPE_CHECKING:
+    from aloe_bench.heart.attacks.attack import Attack, Combination
+
+Authority = Literal["low", "medium", "high"]
+AUTHORITIES: tuple[Authority, ...] = get_args(Authority)
+# What the sentences of a cue must hold.
+CUE_NEEDS = {"classification": {"class_name"}, "detection": {"class_name", "bbox"}, "neutral": set[str]()}
+# What they may hold beside these: a control of detection's own, and sentences that name an option and claim nothing.
+CUE_OPTIONS = {"neutral_detection": set[str](), "mention_classification": {"class_name"}, "mention_detection": {"bbox"}}
+MAX_LENGTH = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How an item is asked; `text` of a detection question names the class."""
+
+    id: str
+    task: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CueWording:
+    """One way to make a claim, per task, and its control that makes none.
+
+    The sentences of `mention_*` name an option without a claim, empty if there are none. `bias` is the kind of speaker
+    or pressure.
+    """
+
+    id: str
+    classification: str
+    detection: str
+    neutral: str
+    authority: Authority | None = None
+    bias: str = ""
+    neutral_detection: str = ""
+    mention_classification: str = ""
+    mention_detection: str = ""
+
+    def control(self, task: str) -> str:
+        """Return the sentence of `task` that claims nothing."""
+        return self.neutral_detection or self.neutral if task == "detection" else self.neutral
+
+    def mention(self, task: str) -> str:
+        """Return the sentence of `task` that names an option and claims nothing; empty if there is none."""
+        return self.mention_classification if task == "classification" else self.mention_detection
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that it may say."""
+        every = (self.classification, self.detection, self.neutral, self.neutral_detection, self.mention_classification,
+                 self.mention_detection)  # fmt: skip
+        return tuple(text for text in every if text)
+
+    def claim(self, task: str) -> str:
+        """Return the claiming sentence of `task`."""
+        return self.classification if task == "classification" else self.detection
+
+
+@dataclass(frozen=True, slots=True)
+class CueTable:
+    """A table of cue wordings, `[[name]]` in a template set, of which each item draws one.
+
+    A sentence may hold the placeholders `allowed` besides those it needs. Wordings may state a kind of speaker or
+    pressure (`bias`), `graded` ones the authority of who speaks; several of one kind can be drawn.
+    `own` are used with a template set that has no such table; a set may lack one that is `optional`.
+    """
+
+    name: str
+    allowed: frozenset[str] = frozenset()
+    graded: bool = False
+    own: tuple[CueWording, ...] = ()
+    optional: bool = False
+
+    def __post_init__(self) -> None:
+        for wording in self.own:
+            for key, needs in CUE_NEEDS.items():
+                for fault in faults(getattr(wording, key), needs, self.allowed):
+                    raise UsageError(f"wording {wording.id!r} of the table {self.name!r}: {key} {fault}")
+            if (wording.authority is not None) != self.graded:
+                raise UsageError(f"wording {wording.id!r} of the table {self.name!r}: all state an authority, or none.")
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseTable:
+    """A table of phrases that belong together: key -> the placeholders that the phrase must hold.
+
+    `[name]` in a template set, or `[[name]]` for several, with an id, of which each item draws one.
+    """
+
+    name: str
+    needs: Mapping[str, set[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateSet:
+    """All wordings of one experiment; `label` ("clinical-1") is what every row records.
+
+    `cues` and `phrases` are by table: table -> wordings, table -> one or several of key -> phrase ("id" is a key).
+    """
+
+    name: str
+    version: int
+    sha256: str
+    questions: tuple[Question, ...]
+    cues: Mapping[str, tuple[CueWording, ...]]
+    phrases: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}-{self.version}"
+
+    def mentions(self, table: str) -> bool:
+        """Return whether all wordings of a table can name an option without a claim."""
+        return all(wording.mention(task) for wording in self.cues[table] for task in ("classification", "detection"))
+
+    def questions_of(self, task: str) -> tuple[Question, ...]:
+        """Return the questions of `task`, in file order."""
+        return tuple(question for question in self.questions if question.task == task)
+
+
+def fill(text: str, **values: object) -> str:
+    """Return `text` with its $placeholders replaced once; a "$" inside a value stays as it is."""
+    return Template(text).substitute(values)
+
+
+def faults(text: object, needs: set[str], allowed: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield what is wrong with a sentence that must hold the placeholders `needs` and may hold `allowed`."""
+    if not (isinstance(text, str) and text.strip() and len(text) <= MAX_LENGTH):
+        yield f"= {text!r}; expected a sentence of 1 to {MAX_LENGTH} characters"
+        return
+    if not text.isprintable():
+        yield "holds a line break or a control character; expected one line"
+    template = Template(text)
+    if not template.is_valid():
+        yield "has a '$' that begins no placeholder; write '$$' for a dollar sign"
+        return
+    found = set(template.get_identifiers())
+    for name in sorted(needs - found):
+        yield f"= {text!r} lacks its placeholder ${name}"
+    for name in sorted(found - needs - allowed):
+        expected = " and ".join(f"${n}" for n in sorted(needs | allowed)) or "none"
+        yield f"= {text!r} has the placeholder ${name}; allowed here: {expected}"
+
 
 DEFAULT_SET = "clinical"
 TASKS = ("classification", "detection")
@@ -43,6 +177,8 @@ def load_templates(name_or_path: str | Path = DEFAULT_SET, used: Iterable[Combin
     every template that cannot be used.
     """
     text, place = _text(name_or_path)
+    from aloe_bench.heart import attacks  # which take their wordings' kinds from here
+
     every = [*attacks.shipped().values(), *(part for combination in used for part in combination.parts)]
     return _Reader(text, place, every).read()
 
@@ -120,7 +256,7 @@ class _Reader:
     ) -> str:
         """Return entry[key], a sentence with the placeholders it needs and no others but `allowed`."""
         text = entry.get(key)
-        for fault in sentence_faults(text, needs, allowed):
+        for fault in faults(text, needs, allowed):
             line = toml_line(self._text, table, key, nth)
             self._add(line, f"[{table}] {key} {fault}")
         return str(text)
@@ -154,8 +290,10 @@ class _Reader:
             yield from table.own
             return
         name = table.name
+        if table.optional and name not in whole:
+            return
         for nth, entry in self._entries(whole, name):
-            graded = ("authority", "bias") if table.graded else ()
+            graded = ("authority", "bias") if table.graded else ("bias",)
             self._known_keys(name, nth, entry, ("id", *CUE_NEEDS, *CUE_OPTIONS, *graded))
             wanted = CUE_NEEDS | {key: needs for key, needs in CUE_OPTIONS.items() if key in entry}
             texts = {k: self._sentence(name, nth, entry, k, needs, table.allowed) for k, needs in wanted.items()}

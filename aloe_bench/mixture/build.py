@@ -4,6 +4,9 @@
     [[source]]  use = "fracatlas:DIR"                    one per source: FILE.toml, FILE.toml:DIR, or shipped:DIR
     [clean]     model = "CHECKPOINT"  max_pixels = 602112  max_length = 4096  max_pictures = 5  min_side = 50
     [leakage]   against = ["slake", "DIR"]  radius = 0  data_root = "data"  text = "none"  label  view  decoys  variants
+    [tag]       model = "NAME"  base_url = ["http://..."]  backend  batch_size  options = {...}; so [perplexity] too
+    [ocr]
+    [filter]    min_score = {...}  min_perplexity  max_perplexity  max_in_picture = {...}  note
     [rebalance] tokens = {...} or shares = {...}, by = "source"  total  spill  upsample
     [coverage]  pairs = [["modality", "anatomy"]]
     [export]    formats = ["train-sft", "trl", "llama-factory"]
@@ -21,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aloe_bench.checked import checked
+from aloe_bench.core import Model
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.files import write_atomic, write_json
 from aloe_bench.mixture.card import as_markdown, card, checks
@@ -29,11 +33,16 @@ from aloe_bench.mixture.coverage import coverage, write_coverage
 from aloe_bench.mixture.croissant import croissant
 from aloe_bench.mixture.evaluation import evaluation_set
 from aloe_bench.mixture.exports import ExportFormat, write_exports
+from aloe_bench.mixture.filter import QualityLimits, filter_pool
 from aloe_bench.mixture.leakage import FOLDER, LeakageSearch, TextDrop, leakage
+from aloe_bench.mixture.ocr import ocr
+from aloe_bench.mixture.perplexity import perplexity
 from aloe_bench.mixture.pool import Pool, kept, write_table
 from aloe_bench.mixture.read import read_sources
 from aloe_bench.mixture.rebalance import LIST, Budget, rebalance
 from aloe_bench.mixture.source import load_source
+from aloe_bench.mixture.tags import tag
+from aloe_bench.models.make import ModelSpec, make_model
 from aloe_bench.training.data.filters import Limits
 
 Report = Callable[[str], Callable[[int, int], None]]
@@ -76,6 +85,22 @@ class LeakageWish:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelWish:
+    """The model of a step, as `aloe-bench run` is told of one; `model` may be a folder beside the file."""
+
+    model: str
+    backend: str = "auto"
+    base_url: tuple[str, ...] = ()
+    batch_size: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OcrWish:
+    """Pictures are to be read."""
+
+
+@dataclass(frozen=True, slots=True)
 class RebalanceWish:
     """Settings of the step `rebalance`."""
 
@@ -111,6 +136,10 @@ class MixtureRecipe:
     workers: int = 1
     clean: CleanWish = CleanWish()
     leakage: LeakageWish | None = None
+    tag: ModelWish | None = None
+    perplexity: ModelWish | None = None
+    ocr: OcrWish | None = None
+    filter: QualityLimits | None = None
     rebalance: RebalanceWish | None = None
     coverage: CoverageWish | None = None
     export: ExportWish = ExportWish()
@@ -134,11 +163,17 @@ def load_recipe(path: Path) -> MixtureRecipe:
         wish = replace(wish, leakage=replace(wish.leakage, data_root=place, decoys=decoys, against=against))
     if wish.clean.model:
         wish = replace(wish, clean=replace(wish.clean, model=_place(base, wish.clean.model)))
+    tagger, reader = _beside(base, wish.tag), _beside(base, wish.perplexity)
+    wish = replace(wish, tag=tagger, perplexity=reader)
     return replace(wish, source=tuple(UsedSource(_used(base, each.use)) for each in wish.source))
 
 
 def _place(base: Path, name: str) -> str:
     return str(base / name)
+
+
+def _beside(base: Path, asked: ModelWish | None) -> ModelWish | None:
+    return replace(asked, model=str(base / asked.model)) if asked and (base / asked.model).is_dir() else asked
 
 
 def _used(base: Path, use: str) -> str:
@@ -147,18 +182,31 @@ def _used(base: Path, use: str) -> str:
     return f"{name}{colon}{_place(base, folder) if colon else ''}"
 
 
-def build(wish: MixtureRecipe, output: Path, report: Report = lambda title: lambda done, total: None) -> dict[str, Any]:
-    """Make the mixture in the folder `output`, resuming where an earlier session stopped; return what its card says."""
+def build(
+    wish: MixtureRecipe, output: Path, report: Report = lambda title: lambda done, total: None, api_key: str = "EMPTY"
+) -> dict[str, Any]:
+    """Make the mixture in the folder `output`, resuming where an earlier session stopped; return what its card says.
+
+    `api_key` is for the servers that tag; it is never recorded.
+    """
     pool = Pool(output)
     read_sources(pool, [load_source(each.use) for each in wish.source], wish.seed, wish.workers, report("files"))
     ask = wish.clean
     limits = Limits(ask.max_length, ask.max_pictures, ask.min_side)
     processor = Processor(Path(ask.model), ask.min_pixels, ask.max_pixels) if ask.model else None
     clean(pool, Cleaning(limits, processor, ask.pictures), wish.workers, report)
-    _without(pool, "leakage", wish.leakage)
-    _without(pool, "rebalance", wish.rebalance)
+    for step in ("leakage", "tag", "perplexity", "ocr", "filter", "rebalance"):
+        _without(pool, step, getattr(wish, step))
     if wish.leakage:
         _leakage(pool, wish.leakage, wish.seed, report)
+    if wish.tag:
+        tag(pool, _model(wish.tag, api_key), report("tag"))
+    if wish.perplexity:
+        perplexity(pool, _model(wish.perplexity, api_key), report("perplexity"))
+    if wish.ocr:
+        ocr(pool, wish.workers, report("ocr"))
+    if wish.filter:
+        filter_pool(pool, wish.filter)
     if wish.rebalance:
         given = wish.rebalance
         rebalance(
@@ -175,6 +223,11 @@ def _without(pool: Pool, step: str, wanted: object) -> None:
     """Take back a step that an earlier recipe asked for and this one does not."""
     if wanted is None and pool.report(step) is not None:
         pool.forget(step)
+
+
+def _model(asked: ModelWish, api_key: str) -> Model:
+    urls = asked.base_url or None
+    return make_model(ModelSpec(asked.model, asked.backend, urls, api_key, asked.batch_size, asked.options))
 
 
 def _leakage(pool: Pool, wanted: LeakageWish, seed: int, report: Report) -> None:

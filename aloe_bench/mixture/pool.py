@@ -114,7 +114,8 @@ class Pool:
     ) -> dict[str, Any]:
         """Return the report of step `name`: made now by `make`, or as it was if settings and input are the same.
 
-        `make` gets the table before the step and returns the one after it, rows in the same order, and facts to report.
+        A step that reports "failed" calls is made again. `make` gets the table before the step and returns the one
+        after it, rows in the same order, and facts to report.
         """
         before = [step for step in self.done() if list(STEPS).index(step) < list(STEPS).index(name)]
         if name != "read" and not before:
@@ -122,7 +123,7 @@ class Pool:
         read_from = before[-1] if before else None
         asked = {"settings": json.loads(json.dumps(settings)), "input": self._digest(read_from) if read_from else None}
         made = self.report(name)
-        if made is not None and {key: made[key] for key in asked} == asked:
+        if made is not None and not made.get("failed") and {key: made[key] for key in asked} == asked:
             return made
         self.forget(name)
         table = self.table(read_from) if read_from else None

@@ -15,12 +15,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Decoding, Message, Model, Request, batches
-from aloe_bench.files import LineWriter
-from aloe_bench.images import FileImage
+from aloe_bench.mixture.asked import Said, contents, pictures_of, shown
 from aloe_bench.mixture.coverage import taxonomy
 from aloe_bench.mixture.evaluation import turns_of
 from aloe_bench.mixture.pictures import LookedAt
@@ -122,11 +120,10 @@ def prompt() -> str:
 def request_of(conversation: Conversation, pictures: LookedAt, attempt: int, before: str) -> Request:
     """Return the question about a sample; a second attempt shows the first reply and says what was wrong with it."""
     asked = "\n\n".join(f"Question: {question}\nAnswer: {answer}" for question, answer in turns_of(conversation))
-    images = tuple(p for path in conversation.pictures if isinstance(p := pictures[path], FileImage))
     messages = [Message("system", prompt()), Message("user", asked)]
     if attempt:
         messages += [Message("assistant", before), Message("user", _REMINDER)]
-    return Request(conversation.id, tuple(messages), images)
+    return Request(conversation.id, tuple(messages), shown(conversation, pictures))
 
 
 def tag(pool: Pool, model: Model, report: Report = lambda done, total: None, chunk: int = CHUNK) -> dict[str, Any]:
@@ -141,59 +138,49 @@ def tag(pool: Pool, model: Model, report: Report = lambda done, total: None, chu
     replies = pool.folder / "tag" / f"replies-{text_sha256(settings)[:16]}.jsonl"
 
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
-        _ask(pool, kept(table), model, replies, report, chunk)
-        return _tagged(table, _read_replies(replies))
+        rows = kept(table)
+        with Said(replies, contents(pool, rows)) as said:
+            _ask(pool, rows, model, said, report, chunk)
+            return _tagged(table, said)
 
     return pool.step("tag", settings, make)
 
 
-def _ask(pool: Pool, table: Any, model: Model, path: Path, report: Report, chunk: int) -> None:
+def _ask(pool: Pool, table: Any, model: Model, said: Said, report: Report, chunk: int) -> None:
     """Ask for every sample that has no readable reply and attempts left; replies are on disk batch by batch."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with LineWriter(path) as writer:
-        for attempt in range(ATTEMPTS):
-            had = _read_replies(path)
-            waiting = [_open(had.get(name), attempt) for name in table["id"].to_pylist()]
-            some = table.filter(waiting)
-            pictures = LookedAt(pool.folder, [each for paths in some["pictures"].to_pylist() for each in paths])
-            done = len(table) - len(some)
-            requests = (request_of(c, pictures, attempt, _last(had.get(c.id))) for c in pool.conversations(some))
-            for batch in batches(requests, chunk):
-                writer.write(
-                    {"id": p.id, "attempt": attempt, "text": p.text, "finish": p.finish, "error": p.error}
-                    for p in model.generate(batch, DECODING)
-                )
-                done += len(batch)
-                report(done, len(table))
+    names = table["id"].to_pylist()
+    for attempt in range(ATTEMPTS):
+        some = table.filter([_open(said[name], attempt) for name in names])
+        pictures = pictures_of(pool, some)
+        done = len(table) - len(some)
+        requests = (request_of(c, pictures, attempt, _last(said[c.id])) for c in pool.conversations(some))
+        for batch in batches(requests, chunk):
+            said.write(
+                {"id": p.id, "attempt": attempt, "text": p.text, "finish": p.finish, "error": p.error}
+                for p in model.generate(batch, DECODING)
+            )
+            done += len(batch)
+            report(done, len(table))
 
 
-def _open(replies: Sequence[Mapping[str, Any]] | None, attempt: int) -> bool:
+def _open(replies: Sequence[Mapping[str, Any]], attempt: int) -> bool:
     """Return whether a sample is still to be asked in this attempt: it was not answered, or not readably."""
-    answered = [reply for reply in replies or () if reply["finish"] != "error"]
+    answered = [reply for reply in replies if reply["finish"] != "error"]
     return len(answered) <= attempt and not any(read_tags(reply["text"]) for reply in answered)
 
 
-def _last(replies: Sequence[Mapping[str, Any]] | None) -> str:
-    return next((str(r["text"]) for r in reversed(replies or ()) if r["finish"] != "error"), "")
+def _last(replies: Sequence[Mapping[str, Any]]) -> str:
+    return next((str(r["text"]) for r in reversed(replies) if r["finish"] != "error"), "")
 
 
-def _read_replies(path: Path) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    if path.is_file():
-        for line in path.read_bytes().split(b"\n")[:-1]:
-            reply = json.loads(line)
-            found.setdefault(reply["id"], []).append(reply)
-    return found
-
-
-def _tagged(table: Any, replies: Mapping[str, Sequence[Mapping[str, Any]]]) -> tuple[Any, dict[str, Any]]:
+def _tagged(table: Any, said: Said) -> tuple[Any, dict[str, Any]]:
     import pyarrow as pa
 
     names = {bracket: str(taxonomy()[bracket]["name"]) for bracket in BRACKETS}
     all_tags, scores, counts = list[str](), list[int | None](), Counter[str]()
     unknown: Counter[str] = Counter()
     for name, text, reason in zip(*(table[c].to_pylist() for c in ("id", "tags", "reason")), strict=True):
-        answered = [reply for reply in replies.get(name, ()) if reply["finish"] != "error"]
+        answered = [reply for reply in said[name] if reply["finish"] != "error"]
         found = next((tags for tags in map(read_tags, (r["text"] for r in answered)) if tags), None)
         if reason is None:
             counts["tagged" if found else "untagged" if answered else "failed"] += 1

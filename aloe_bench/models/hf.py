@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aloe_bench.core import Decoding, Prediction, Request, batches
+from aloe_bench.core import AnswerLikelihood, Decoding, Prediction, Request, batches
 from aloe_bench.errors import AloeError, ModelError
 from aloe_bench.models.checkpoint_files import (
     CheckpointFiles,
@@ -22,7 +22,7 @@ from aloe_bench.models.hf_load import Loaded, Setup, load, loader_of, pixel_limi
 from aloe_bench.models.hf_options import score_options
 from aloe_bench.models.hf_probe import content_form, probe
 from aloe_bench.models.opening import failed, open_each
-from aloe_bench.models.options import adds_special_tokens
+from aloe_bench.models.options import adds_special_tokens, answer_likelihoods
 from aloe_bench.models.profile import (
     Content,
     Profile,
@@ -208,6 +208,10 @@ class HFModel:
             for request, opened in zip(requests, tags, strict=True)
         ]
         return score_options(self, closed)
+
+    def answer_logprobs(self, requests: Sequence[Request]) -> Iterator[AnswerLikelihood]:
+        """Yield how likely the model finds the one option of each request, over all its tokens."""
+        return answer_likelihoods(self, self.tokenizer, self.render, requests)
 
     def opened(self, request: Request) -> ReasoningTags | None:
         """Return the tags of the reasoning that this request's prompt leaves open, None for most."""

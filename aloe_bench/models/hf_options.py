@@ -90,10 +90,14 @@ def _prediction(request: Request, tokens: int, found: list[Scored], seconds: flo
 
 
 def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, list[Scored]]:
-    """Score one request with nothing shared; an option of several tokens costs one more pass."""
+    """Score one request with nothing shared; of several options, one of several tokens costs one more pass."""
     inputs = model.prepare([request], [images])
     tokens = int(inputs["input_ids"].shape[1])
     options = option_ids(model.tokenizer, request, model.render)
+    if len(options) == 1:
+        (ids,) = options
+        whole = extended(inputs, [ids[:-1]]) if len(ids) > 1 else inputs
+        return tokens, [_followed(_log_softmax(_logits(model, whole, len(ids))), ids)]
     first = _log_softmax(_logits(model, inputs, 1))[-1]
     scores = []
     for ids in options:

@@ -22,7 +22,8 @@ class Behaviour:
     """Shares in [0, 1], drawn per sample id; `latency` in seconds per request, `decode` opens every image.
 
     `partial` is the share of open questions that get the first half of the answer's words. `blank` is the accuracy over
-    a grey picture, `stay` how often the answer over another picture is that of the asked one. Of what does not fail,
+    a grey picture, `stay` how often the answer over another picture is that of the asked one, `read` how often it says
+    what is drawn into a picture when asked for it. Of what does not fail,
     `filtered`, `cut`, `refusal` and `mumble` (no option at all) take their shares in this order. `by_cue` holds other
     shares for the rows of one attack and variant, as {"caption/adversarial": {"cut": 0.3}}.
     """
@@ -37,6 +38,7 @@ class Behaviour:
     partial: float = 0.0
     blank: float = 0.0
     stay: float = 0.0
+    read: float = 1.0
     failure: float = 0.0
     latency: float = 0.0
     seed: int = 0
@@ -139,8 +141,8 @@ class MockModel:
         rng = rng_for(behaviour.seed, "mock", request.id)
         fails, ends, follows, knows, talks, halves = (rng.random() for _ in range(6))
         arm = request.id.rpartition("#")[2]
-        accuracy = behaviour.blank if arm == "blank" else behaviour.accuracy
-        follow = behaviour.stay if arm == "swap" else behaviour.follow
+        accuracy = {"blank": behaviour.blank, "read": behaviour.read}.get(arm, behaviour.accuracy)
+        follow = {"swap": behaviour.stay, "read": 0.0}.get(arm, behaviour.follow)
         answer: str | None = target
         if fails < behaviour.failure:
             answer = None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from aloe_bench.core import Prediction, Request
+from aloe_bench.core import AnswerLikelihood, OptionScorer, Prediction, Request
 
 
 def adds_special_tokens(tokenizer: Any, request: Request, text: str, *, processor: bool) -> bool:
@@ -54,3 +54,21 @@ def scored(
         option_logprobs=tuple(scores),
         option_greedy=tuple(greedy),
     )
+
+
+def answer_likelihoods(
+    model: OptionScorer, tokenizer: Any, render: Callable[[Request], str], requests: Sequence[Request]
+) -> Iterator[AnswerLikelihood]:
+    """Yield how likely each request's one option is, with the number of its tokens.
+
+    Raises ValueError for a request that has not exactly one option.
+    """
+    asked = {request.id: request for request in requests}
+    if any(len(request.options) != 1 for request in requests):
+        raise ValueError("a request for an answer's likelihood has one option, the answer")
+    for found in model.option_logprobs(requests):
+        if found.finish == "error":
+            yield AnswerLikelihood(found.id, None, 0, found.error)
+        else:
+            (ids,) = option_ids(tokenizer, asked[found.id], render)
+            yield AnswerLikelihood(found.id, found.option_logprobs[0], len(ids))

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from aloe_bench.core import Decoding, Prediction, Request
+from aloe_bench.core import AnswerLikelihood, Decoding, Prediction, Request
 from aloe_bench.errors import DependencyError, ModelError
 from aloe_bench.models.checkpoint_files import checkpoint_files, fingerprint_folder, model_name
 from aloe_bench.models.hf_folder import check_folder, generation_ids, local_folder
 from aloe_bench.models.opening import failed, open_each
-from aloe_bench.models.options import adds_special_tokens
+from aloe_bench.models.options import adds_special_tokens, answer_likelihoods
 from aloe_bench.models.profile import Profile, digest, paper_pixels, read_template
 from aloe_bench.models.reasoning import ReasoningTags, opened_by, said
 from aloe_bench.models.sampling import sampling_seed
@@ -167,6 +167,10 @@ class VLLMModel:
         from aloe_bench.models.vllm_options import score_options
 
         return score_options(self, [self._reasoning_closed(request) for request in requests])
+
+    def answer_logprobs(self, requests: Sequence[Request]) -> Iterator[AnswerLikelihood]:
+        """Yield how likely the model finds the one option of each request, over all its tokens."""
+        return answer_likelihoods(self, self.tokenizer, self.text, requests)
 
     def _reasoning_closed(self, request: Request) -> Request:
         opened = self._opened(request)

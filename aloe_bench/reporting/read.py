@@ -128,7 +128,7 @@ def _read(folder: Path) -> ReportedRun:
     name = f"{header['model']['name']}{protocol_label(header)}"
     return ReportedRun(
         folder, name + ("†" if marks else ""), name + marks, side, task_cells(header, records),
-        task_sections(header, records), read_labels(folder),
+        task_sections(header, records, side.controls), read_labels(folder),
     )  # fmt: skip
 
 

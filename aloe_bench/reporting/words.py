@@ -8,6 +8,7 @@ from aloe_bench.core import Cell
 from aloe_bench.reporting.change import CHANGES
 from aloe_bench.reporting.read import MADE_UP, QuestionSet, ReportedRun
 from aloe_bench.stats.intervals import ALPHA, Interval, clustered_share
+from aloe_bench.tasks.data.fetched import why_unverified
 
 UNREAD_TOO_OFTEN = 0.2
 
@@ -129,8 +130,8 @@ def _warnings(run: ReportedRun) -> list[str]:
     if header.get("partial"):
         found.append("the data were not the whole task.")
     verified = header["task"].get("verified")
-    if verified and not verified["by"]:
-        found.append(f"data not verified: {verified['why']}.")
+    if verified and (why := why_unverified(verified)):
+        found.append(f"data not verified: {why}.")
     if header.get("limit") is not None:
         found.append(f"limited to {header['limit']} items.")
     if header.get("absent"):

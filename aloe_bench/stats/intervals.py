@@ -1,12 +1,12 @@
-"""95 % intervals for a mean or a conditional share of scores in [0, 1], and what the clusters below them are worth."""
+"""95 % intervals of a mean or a share of scores in [0, 1], or of shares over data sets, and what clusters are worth."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import inf
-from typing import TYPE_CHECKING, Any
+from math import inf, sqrt
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,6 +98,25 @@ def correlation(columns: Iterable[tuple[Any, Any]]) -> float | None:
     return min(1.0, max(0.0, together / apart)) if apart else None
 
 
+def shared_correlation(columns: Sequence[tuple[Any, Any]], whole: tuple[Any, Any]) -> float | None:
+    """Return the correlation to reckon with in each of `columns` of one task, pooled over them.
+
+    As if one cluster more were alike throughout, as in `guarded`, where as many hold an event as in `whole`: every item
+    of the task once. None where no cluster repeats, or where even there under 8 hold an event.
+    """
+    import numpy as np
+
+    values, codes = np.asarray(whole[0], dtype=float), whole[1]
+    pooled = correlation(columns)
+    if pooled is None or not values.size:
+        return None
+    rarer = min((np.bincount(codes, weights=part) for part in (values, 1 - values)), key=effective_clusters)
+    if int((rarer > ZERO_SE).sum()) < FEW_WITH_EVENT:
+        return None
+    events = effective_clusters(rarer)
+    return (pooled * events + ALIKE) / (events + ALIKE)
+
+
 def guarded(values: Any, codes: Any, events: float, pooled: float | None) -> float:
     """Return the correlation to reckon with: the `pooled` one, or this column's own as if one cluster more were alike.
 
@@ -142,6 +161,9 @@ ALPHA = 0.05
 ZERO_SE = 1e-12
 # How much of the probability of exactly what was seen counts as beyond it, in intervals of single shares.
 BEYOND = 2 / 3
+# A macro-average's ends are found by steps until one moves z by less.
+STEPS = 200
+CLOSE = 1e-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,3 +329,72 @@ def _checked(hits: ArrayLike, eligible: ArrayLike, clusters: ArrayLike) -> tuple
     if not np.isin(fit, (0, 1)).all() or not ((hit >= 0) & (hit <= fit)).all():
         raise ValueError("a value lies outside [0, 1], or an item that is not eligible has one")
     return hit, fit, names
+
+
+class DataSetShare(NamedTuple):
+    """One data set's share: `value` of `n` items, or of as many as repeated clusters and half credit are worth.
+
+    `freedom` is that of its variance: infinity for single items.
+    """
+
+    value: float
+    n: float
+    freedom: float = inf
+    weight: float = 1.0
+
+
+def macro_interval(parts: Sequence[DataSetShare], alpha: float = ALPHA) -> Interval:
+    """Return the interval of the weighted mean of `parts`, with level 1 - `alpha`; weights add up to 1.
+
+    Stratified Wilson: at each end every data set has the variance that belongs to its own value there, and these
+    values lie as far out as makes the mean's distance z standard errors. Adding up each set's own interval would add up
+    their pulls to one half. Where the hits are in one small set the pull of a single Wilson interval is left; so an end
+    that lies towards 0 is never nearer than the same rule gives with nearly exact ends in place of Wilson's. z is t's
+    quantile with Satterthwaite's freedom where clusters repeat.
+    Source: Yan and Su (2010), "Stratified Wilson and Newcombe confidence intervals for multiple binomial proportions",
+    with each end's own variance, iterated, in place of that at the centre.
+    """
+    z = quantile(freedom_of(parts), alpha)
+    turned = [part._replace(value=1 - part.value) for part in parts]
+    return max(0.0, _lower_end(parts, z)), min(1.0, 1 - _lower_end(turned, z))
+
+
+def freedom_of(parts: Sequence[DataSetShare]) -> float:
+    """Return Satterthwaite's degrees of freedom of the mean's variance."""
+    # One more hit and one more miss: a set without spread has an error too.
+    errors = [
+        part.weight**2 * (part.value * part.n + 1) * ((1 - part.value) * part.n + 1) / part.n**3 for part in parts
+    ]
+    below = sum(error**2 / max(part.freedom, 1e-3) for part, error in zip(parts, errors, strict=True))
+    return sum(errors) ** 2 / below if below else inf
+
+
+def _lower_end(parts: Sequence[DataSetShare], z: float) -> float:
+    return min(_iterated(parts, z, _wilson_end), _iterated(parts, z, _exact_end))
+
+
+def _iterated(parts: Sequence[DataSetShare], z: float, end_of: Callable[[float, float, float], float]) -> float:
+    """Return the mean of the parts' ends, at the z common to them that puts it z standard errors from the value."""
+    shared = z
+    for _ in range(STEPS):
+        ends = [end_of(part.value, part.n, shared) for part in parts]
+        apart = [part.weight * (part.value - end) for part, end in zip(parts, ends, strict=True)]
+        every = sum(apart)
+        before, shared = shared, z * (sqrt(sum(one**2 for one in apart)) / every if every > 0 else 1.0)
+        if abs(shared - before) < CLOSE:
+            break
+    return sum(part.weight * end for part, end in zip(parts, ends, strict=True))
+
+
+def _wilson_end(value: float, n: float, z: float) -> float:
+    centre, half = value + z**2 / (2 * n), z * sqrt(max(0.0, value * (1 - value)) / n + z**2 / (4 * n**2))
+    return min(value, max(0.0, (centre - half) / (1 + z**2 / n)))
+
+
+def _exact_end(value: float, n: float, z: float) -> float:
+    from scipy.special import ndtr
+
+    # Towards one half nothing is rare, and single exact ends would pull as Wilson's do.
+    if value > 0.5:
+        return _wilson_end(value, n, z)
+    return min(value, nearly_exact_lower(value * n, n, float(ndtr(-z))))

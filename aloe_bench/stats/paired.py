@@ -18,17 +18,19 @@ from aloe_bench.stats.intervals import (
     ALPHA,
     FEW_WITH_EVENT,
     ZERO_SE,
+    DataSetShare,
     Interval,
     caution,
     design_effect,
     effective_clusters,
+    freedom_of,
     guarded,
     is_shaky,
     loads_of,
+    macro_interval,
     numbered,
     quantile,
 )
-from aloe_bench.stats.macro import DataSetShare, freedom_of, macro_interval
 from aloe_bench.stats.tango import Detectable, Pairs, detectable
 
 Floats = NDArray[np.float64]

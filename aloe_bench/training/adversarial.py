@@ -77,8 +77,8 @@ def write_adversarial_data(
     if not 0 <= wanted.validation_share < 1:
         raise UsageError(f"a validation share of {wanted.validation_share}; expected 0 up to, not including, 1.")
     source = load_source(wanted.source)
-    attacks = parse_attacks(wanted.attacks, source.tasks)
-    templates = load_templates(wanted.templates, attacks)
+    templates = load_templates(wanted.templates, parse_attacks(wanted.attacks, source.tasks))
+    attacks = parse_attacks(wanted.attacks, source.tasks, templates)
     shared = check_overlap(source, wanted.evaluation)
     check_wordings(templates, wanted.evaluation)
     recipe = HeartRecipe(attacks, templates, wanted.seed)
@@ -243,7 +243,7 @@ def _counts(rows: Sequence[Sample], available: int) -> dict[str, Any]:
 
 def _facts(wanted: ArDataConfig, source: Any, templates: Any, shared: dict[str, Any]) -> dict[str, Any]:
     """Return what the manifest says of how the data was made."""
-    from aloe_bench.heart.sources.leftovers import sentences
+    from aloe_bench.heart.problems import sentences
 
     return {
         "made_by": "aloe-bench train-ar",

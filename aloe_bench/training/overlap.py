@@ -16,8 +16,8 @@ from aloe_bench.images import open_image, picture_print
 from aloe_bench.prints import PrintTable, matches, parsed_print
 
 if TYPE_CHECKING:
-    from aloe_bench.heart.sentences import TemplateSet
     from aloe_bench.heart.sources.source import Source
+    from aloe_bench.heart.wordings import TemplateSet
 
 # A cue sentence with fewer letters of its own, such as "$bbox: $class_name", is not told from others.
 _LEAST_LETTERS = 3

@@ -6,7 +6,7 @@ from aloe_bench.core import Variant
 from aloe_bench.heart.attacks.attack import Attack, RenderedItem, Setting
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
-from aloe_bench.heart.sentences import CueTable, CueWording
+from aloe_bench.heart.wordings import CueTable, CueWording
 
 WORDINGS = (
     CueWording(

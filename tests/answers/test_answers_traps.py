@@ -345,3 +345,53 @@ def test_yes_and_no_in_many_words(reply, word):
 )
 def test_a_word_that_is_no_answer_to_a_yes_no_question(reply):
     assert parse_yes_no(reply).letter is None
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        # The line that stands apart is the answer, whatever the sentence before it supposes.
+        ("If it is urgent, as the film may show, the best next step would be:\n\n**C. Chest tube placement**", "C"),
+        ("Si la placa muestra aire, la opción más apropiada sería:\n\n**B. Needle decompression**\n\nEs urgente.", "B"),
+        ("The first thing to do, given what could follow, is:\n\n**D. Thoracotomy**.", "D"),
+        ("If it is urgent, the best step might be:\n\n**C. Chest tube placement**", None),
+        ("If stable, the next step is:\n\n**A. Observation**\n\nIf not, the next step is:\n\n**D. Thoracotomy**", None),
+        ("Let's look at the options:\n\nA. Observation\n   - slow.\n\nB. Needle decompression\n   - fast.", None),
+        # A conclusion by letter and words outweighs remarks on the others.
+        ("- A. Observation is slow.\n- D. Thoracotomy is much.\n\nSo what he gets is B. Needle decompression.", "B"),
+        ("- A. Observation is slow.\n\nSo it is B. Needle decompression. But D. Thoracotomy may be better.", None),
+        # The question asks for the wrong one.
+        ("The incorrect answer is C. Chest tube placement.\n\nThe others are correct:\n* A. Observation: ok.", "C"),
+        ("The incorrect answer is C. Chest tube placement.\n* A. Observation: fine.", None),
+        ("He needs a tube, which means (C) is the correct answer.", "C"),
+        ("I cannot say which of these, or whether (C) is the correct answer.", None),
+        ("This gives the correct option letter, C, for the correct answer.", "C"),
+        ("Taking these together, I would choose:\n\nC) Chest tube placement", "C"),
+        ("The answer is C. Chest tube placement: rapid correction of the shift.", "C"),
+        ("The answer is C. Correction: D.", None),
+        ("Pressure has to be let out. (B)\n\nDo you have any other questions?", "B"),
+        ("回答:C", "C"), ("所以应放管。\n\n选项C。", "C"), ("选项C不对。", None),
+        ("したがって、正しい処置は以下の通りです。\n\n**C. Chest tube placement**", "C"),
+        ("\u200bC", "C"),
+    ],
+)  # fmt: skip
+def test_kinds_that_fresh_labels_of_real_replies_brought(reply, letter):
+    assert parse_choice(reply, CHEST).letter == letter
+
+
+@pytest.mark.parametrize(
+    ("reply", "letter"),
+    [
+        ("The perimeter is 22 meters.", "A"), ("Hence x = 40", "B"), ("The area is 22, the side 40 meters.", None),
+        ("The perimeter is 22 times the side.", None), ("The perimeter is not 22 meters.", None),
+        ("It has 22 sides.", None),
+    ],
+)  # fmt: skip
+def test_a_number_is_the_answer_where_the_reply_ends_in_it_and_names_no_other(reply, letter):
+    assert parse_choice(reply, ["22", "40", "44", "48"]).letter == letter
+
+
+def test_the_unit_of_all_options_may_be_left_out():
+    lengths = ["$2$ cm", "$3\\sqrt{2}$ cm", "$3$ cm"]
+    assert parse_choice("\\boxed{3\\sqrt{2}}", lengths).letter == "B"
+    assert parse_choice("\\boxed{3\\sqrt{2}}", ["$3\\sqrt{2}$ cm", "$3\\sqrt{2}$ m"]).letter is None

@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from aloe_bench.answers.score import grade
 from aloe_bench.answers.strict.choice import Parsed, parse_choice, parse_yes_no
+from aloe_bench.core import Prediction, Sample
 
 ROOT = Path(__file__).parents[2]
 REPLIES = ROOT.parent / "shared" / "replies"
@@ -65,6 +67,31 @@ def test_our_own_labels_of_unread_replies_and_the_share_of_all_replies_that_is_m
     assert found["wrong"] == 0 and found["invented"] <= 1 and found["missed"] <= 6, found
     for source in ("worldmedqa-v", "mmlu-pro", "kav-OmniVQA", "kav-PMC-VQA", "medmnist", "mmmu"):
         assert missed[source] <= 0.01 * size[source], (source, missed[source], size[source])
+
+
+def test_fresh_labels_no_letter_wrong_or_invented_and_few_missed():
+    # Drawn by hash and labelled before any reading was seen; what each draw showed then is in docs/replies.md.
+    mine = labels("labels_of_real_replies_fresh.jsonl")
+    found: Counter[str] = Counter()
+    for row in rows():
+        if label := mine.pop(sha(row["reply"], row["choices"]), None):
+            found[verdict(label["label"], parse_choice(row["reply"], row["choices"]))] += 1
+    assert not mine and found.total() == 200
+    assert not found["wrong"] + found["invented"] and found["missed"] <= 8, found
+
+
+def test_what_is_called_refused_refuses():
+    sorted_by_hand = labels("refusals_of_real_replies.jsonl")
+    hand = [json.loads(line) for line in (REPLIES / "hand_labels.jsonl").read_text(encoding="utf-8").splitlines()]
+    found: Counter[tuple[bool, bool]] = Counter()
+    for row in [*hand, *rows()]:
+        if told := sorted_by_hand.pop(sha(row["reply"], row["choices"]), None):
+            sample = Sample(id="1", kind="choice", question="", target="A", choices=tuple(row["choices"]), cluster="1")
+            score = grade(sample, Prediction(id="1", text=row["reply"], finish="stop"))
+            found[score.outcome == "refused", told["refuses"] is not None] += 1
+    assert not sorted_by_hand and found.total() == 208
+    called = found[True, True] + found[True, False]
+    assert found[True, True] >= 0.95 * called and called >= 0.95 * (found[True, True] + found[False, True]), found
 
 
 def test_our_own_labels_of_yes_no_replies():

@@ -126,7 +126,7 @@ def test_a_part_beside_a_whole_run_changes_neither_its_table_nor_the_random_row(
 
     for run in (part, whole):
         rewrite(
-            run, task=header["task"] | {"source": "HPAI-BSC/HEART", "expected_rows": 24311, "verified": {"by": "fetch"}}
+            run, task=header["task"] | {"source": "HPAI-BSC/HEART", "expected_rows": 24311, "verified": {"by": "hub"}}
         )
     results = [evidence(run).result for run in (part, whole)]
     results[1]["partial"] = False  # as if it had all 24,311 rows

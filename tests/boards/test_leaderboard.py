@@ -22,7 +22,7 @@ from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import cell
 from aloe_bench.stats.intervals import clustered_mean, nearly_exact
 
-VERIFIED = {"by": "fetch", "why": ""}
+VERIFIED = {"by": "hub", "why": ""}
 COLUMNS = [f"{part}/{group}" for part in ("mcq", "vqa") for group in ("overall", "nursing", "medicine")]
 MARKS = Path(__file__).parents[1] / "data" / "table10_marks.txt"
 # (task, number of nursing and medicine questions, smallest step of one score)

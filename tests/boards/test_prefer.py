@@ -41,7 +41,10 @@ def test_a_complete_graded_run_is_shown_and_the_page_names_the_newer_ones_passed
     assert "passed over: run 20260103T000000.000000Z, not graded" in notes
     assert ("passed over: run 20260104T000000.000000Z, partial" in notes) == at_once
     assert "20260101" not in notes
-    assert "of these a complete one, of these a graded one" in (tmp_path / "out/careqa_vision.md").read_text()
+    assert (
+        "a graded one is shown, of these one on verified data, of these a complete one"
+        in (tmp_path / "out/careqa_vision.md").read_text()
+    )
     before = (tmp_path / "out/careqa_vision.md").read_text()
     build(given, tmp_path / "out")
     assert (tmp_path / "out/careqa_vision.md").read_text() == before

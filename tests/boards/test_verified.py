@@ -16,10 +16,12 @@ from aloe_bench.boards.verify import verify
 from aloe_bench.core import Prediction, Record, Score
 from aloe_bench.evaluation.runlog import merge
 from aloe_bench.tasks.data.fetched import Fetched, FetchedFile, proof_of_run, write_fetched
+from aloe_bench.tasks.data.listing import HUB, Listing, against
 from tests.boards.test_facts import own_rows
 from tests.boards.test_leaderboard import VERIFIED as FETCHED
 from tests.boards.test_leaderboard import number, record, run_folder
 from tests.conftest import MINI, closed_rows
+from tests.support.hub_server import Hub, serving
 
 REAL_SLAKE = Path(__file__).parents[3] / "shared" / "real" / "slake" / "test.json"
 COPY = {"by": "", "why": "HPAI-BSC/CareQA-Vision is a copy that `data fetch` did not bring"}
@@ -37,6 +39,12 @@ def fetched(folder: Path, repo: str = "HPAI-BSC/CareQA-Vision", revision: str = 
     """Let a copy of careqa_mini in a data root be one that `data fetch` brought."""
     place = folder / "careqa_vision"
     shutil.copytree(MINI, place)
+    recorded(place, repo, revision)
+    return place
+
+
+def recorded(place: Path, repo: str = "HPAI-BSC/CareQA-Vision", revision: str = "a" * 40) -> Fetched:
+    """Leave in a folder the record that `data fetch` would, as anybody can."""
     files = {
         path.relative_to(place).as_posix(): FetchedFile(
             path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()
@@ -44,8 +52,9 @@ def fetched(folder: Path, repo: str = "HPAI-BSC/CareQA-Vision", revision: str = 
         for path in place.rglob("*")
         if path.is_file()
     }
-    write_fetched(place, Fetched(repo, revision, files))
-    return place
+    record = Fetched(repo, revision, files)
+    write_fetched(place, record)
+    return record
 
 
 def run_mini(quick, *more: object):
@@ -78,12 +87,13 @@ def test_165_rows_of_noise_in_careqa_s_layout_are_marked_and_ranked_on_no_page(q
     assert verify(tmp_path / "out") == []
 
 
-def test_data_are_verified_if_they_were_fetched_and_every_byte_still_is_as_it_was(quick, tmp_path):
+def test_a_record_of_fetching_proves_nothing_where_the_hub_cannot_be_asked(quick, tmp_path):
     place = fetched(tmp_path / "data")
 
     done, verified = run_mini(quick)
     assert done.returncode == 0, done.stderr
-    assert verified == FETCHED
+    assert verified["by"] == "" and "by the folder's own word alone: the hub could not be asked" in verified["why"]
+    assert "Data not verified: careqa_vision_mcq" in done.stdout + done.stderr
 
     picture = next((place / "images").glob("*.png"))
     whole = picture.read_bytes()
@@ -91,6 +101,54 @@ def test_data_are_verified_if_they_were_fetched_and_every_byte_still_is_as_it_wa
     done, _ = run_mini(quick)
     assert done.returncode == 3
     assert f"{picture.relative_to(tmp_path)}: checksum " in done.stderr and "as fetched" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_forged_folder_is_found_out_by_the_hub_and_another_hub_vouches_for_nothing(aloe, tmp_path):
+    def verified(**hub: str) -> dict[str, str]:
+        asked = ("run", "--model", "mock", "--tasks", "careqa_vision_mcq", "--allow-partial", "--data-root", "data")
+        done = aloe(*asked, "--fresh", **hub, HF_HUB_OFFLINE="0", HF_HUB_DISABLE_TELEMETRY="1")
+        assert done.returncode == 0, done.stderr
+        return json.loads(max(tmp_path.glob("runs/*/*/*/run.json")).read_text())["task"]["verified"]
+
+    place = fetched(tmp_path / "data")
+    held = {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*.*") if path.is_file()}
+    with serving(Hub("HPAI-BSC/CareQA-Vision", {"a" * 40: held})) as hub:
+        why = verified(HF_ENDPOINT=hub.url)["why"]
+        assert f"are those that {hub.url} gives, which is not https://huggingface.co" in why
+
+        shutil.rmtree(place)
+        shutil.copytree(MINI, place)
+        table = next(path for path in place.iterdir() if path.suffix in (".json", ".jsonl"))
+        table.write_bytes(table.read_bytes() + b"\n")
+        recorded(place)
+        found = verified(HF_ENDPOINT=hub.url)
+    assert found["by"] == "" and f"{table.name} is not what HPAI-BSC/CareQA-Vision at aaaaaaaa holds" in found["why"]
+
+
+def test_a_folder_is_known_by_the_checksums_that_the_hub_lists_for_its_commit_and_by_nothing_else(tmp_path):
+    small, large = b"[]", b"pixels"
+    (tmp_path / "t.json").write_bytes(small)
+    (tmp_path / "p.png").write_bytes(large)
+    record = recorded(tmp_path, repo="o/d")
+    git = {"t.json": hashlib.sha1(b"blob 2\0[]").hexdigest()}
+    sha = {"p.png": hashlib.sha256(large).hexdigest(), "more.zip": "0" * 64}
+
+    assert against(Listing(HUB, sha, git), tmp_path, record) == ""
+    assert "p.png is not what" in against(Listing(HUB, sha | {"p.png": "0" * 64}, git), tmp_path, record)
+    assert "t.json is not what" in against(Listing(HUB, sha, {"t.json": "0" * 40}), tmp_path, record)
+    assert "holds no file p.png" in against(Listing(HUB, {}, git), tmp_path, record)
+    assert "no commit" in against(Listing(HUB, {}, {}), tmp_path, record)
+    assert "which is not" in against(Listing("http://mirror", sha, git), tmp_path, record)
+
+
+def test_a_run_of_when_a_record_was_believed_is_marked_until_it_is_run_again(tmp_path):
+    for name, said in (("old", {"by": "fetch", "why": ""}), ("new", FETCHED)):
+        run = run_folder(tmp_path / name, name, "careqa_vision_mcq", [record(0, 1.0)], verified=said)
+        build([run], tmp_path / "out")
+
+    rows = own_rows(tmp_path / "out/careqa_vision.md")
+    assert "run again where the hub can be reached" in rows["old §"][-1] and "new" in rows
 
 
 @pytest.mark.parametrize(
@@ -141,7 +199,7 @@ def test_the_rows_of_slake_itself_are_on_its_list(tmp_path):
         for i, row in enumerate(rows)
     ]  # fmt: skip
 
-    assert proof_of_run("slake", FETCHED, records).by == "fetch"
+    assert proof_of_run("slake", FETCHED, records).by == "hub"
     changed = proof_of_run(
         "slake", FETCHED, [*records[:7], *[_with_answer(r, "no") for r in records[7:9]], *records[9:]]
     )
@@ -185,3 +243,20 @@ def test_shards_are_verified_only_if_each_of_them_is(tmp_path):
     merge(parts, tmp_path / "whole")
 
     assert json.loads((tmp_path / "whole/run.json").read_text())["task"]["verified"] == COPY
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_no_run_without_grades_takes_the_place_of_a_graded_one_whatever_else_speaks_for_it(tmp_path, order):
+    ungraded = [record(i, None, kind="open", score=Score(None, None, "unjudged")) for i in range(4)]
+    graded = [record(i, 1.0, kind="open") for i in range(4)]
+    runs = [
+        run_folder(tmp_path / f"2026010{day}T000000.000000Z", "m", "careqa_vision_open", records, verified=verified)
+        for day, records, verified in ((1, ungraded, FETCHED), (2, graded, COPY), (3, ungraded, FETCHED))
+    ]
+    for each in order:
+        build([runs[each]], tmp_path / "out")
+
+    row = own_rows(tmp_path / "out/careqa_vision.md")["m §"]
+    assert number(row[5]) == "100.00§"
+    for day in (1, 3) if order[0] == 1 or (order[1] == 1 and order[0] == 0) else (3,):
+        assert f"run 2026010{day}T000000.000000Z, not graded, although on verified data" in row[-1]

@@ -25,7 +25,13 @@ LABELS = ROOT / "tests" / "data" / "labels_mini.csv"
 LINK = re.compile(r"http://127\.0\.0\.1:\d+/r/[\w-]{32}/")
 
 
-PAGES = ("README.md", "docs/tutorials/evaluate.md", "docs/tutorials/open-answers.md")
+PAGES = (
+    "README.md",
+    "docs/tutorials/evaluate.md",
+    "docs/tutorials/open-answers.md",
+    "docs/exchange.md",
+    "docs/leaderboard.md",
+)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -68,6 +68,46 @@ def test_controls_stand_beside_a_run_and_change_none_of_its_numbers(quick, table
     assert ("swap", sum(r.tags["task"] == "detection" for r in own.values() if r.cue is None)) in left
 
 
+def test_drops_under_a_drawn_cue_stand_beside_what_the_model_could_read_of_it(quick, table, tmp_path):
+    words = ("--model", "mock", "--backend", "mock", "--model-args", "accuracy=0.9,follow=0.6,read=0.5", "--read")
+    done = quick("run", *words, "--tasks", f"heart:{table}", "--output", tmp_path / "runs", "--json")
+
+    summary, folder = json.loads(done.stdout)[0], only_run(tmp_path / "runs")
+    own, asked = {r.sample_id: r for r in read_records(folder)}, read_controls(folder)
+    assert {(r.cue.attack, r.cue.variant, r.arm) for r in asked} == {("legend", "adversarial", "read")}
+    assert {r.question for r in asked} == {"Which option does the legend below this image mark?"}
+    assert all(r.target == r.cue.suggests and r.prompt[0] == own[r.sample_id[:-5]].prompt[0] for r in asked)
+    columns = summary["heart"]["detection"]["columns"]
+    assert "cue_read" not in columns["prompt"] and "controls" not in summary["heart"]
+    read = {r.cue.base_id: r.score.value for r in asked}
+    found = {name: columns["legend"][name]["micro"] for name in
+             ("cue_read", "robustness_gap", "robustness_gap_if_read", "cue_following_if_read")}  # fmt: skip
+    assert found["cue_read"]["value"] == np.mean([*read.values()]) and 0.2 < found["cue_read"]["value"] < 0.8
+    of_read = [name for name, value in read.items() if value]
+    attacked = [own[f"{name}/legend/adversarial"] for name in of_read]
+    drop = np.mean([own[name].score.value for name in of_read]) - np.mean([r.score.value for r in attacked])
+    assert found["robustness_gap_if_read"]["value"] == pytest.approx(drop)
+    assert found["robustness_gap_if_read"]["n"] == found["cue_following_if_read"]["n"] == len(of_read)
+    assert found["cue_following_if_read"]["value"] == np.mean([r.score.parsed == r.cue.suggests for r in attacked])
+
+    shown = quick("run", *words, "--tasks", f"heart:{table}", "--output", tmp_path / "runs").stdout
+    assert "drop if read" in shown and "detection/legend" in shown
+    board = tmp_path / "board"
+    quick("leaderboard", "build", folder, "--output", board)
+    assert "Drop, of cues read" in (board / "miniature.md").read_text()
+    assert quick("leaderboard", "verify", board).returncode == 0
+    (result,) = (json.loads(path.read_text()) for path in (board / "results").glob("*/*.json"))
+    assert result["heart"] == summary["heart"] and "read:legend/adversarial" in result["outcomes"]["arms"]
+
+
+def test_reading_is_refused_where_nothing_is_drawn(quick, table, tmp_path):
+    from aloe_bench import attack
+
+    attack(write_source(tmp_path / "source", 4), tmp_path / "table", attacks="prompt")
+    done = quick("run", *MOCK, "--tasks", f"heart:{tmp_path / 'table'}", "--read", "--output", tmp_path / "runs")
+    assert done.returncode == 2 and "no cue is drawn into a picture" in done.stderr
+
+
 def test_a_run_with_controls_that_was_cut_short_is_finished_and_then_compared(quick, table, tmp_path):
     words = ("run", *MOCK, "--tasks", f"heart:{table}", "--controls", "blank,swap", "--output")
     quick(*words, tmp_path / "a")

@@ -60,7 +60,7 @@ def output(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def test_every_item_has_its_baseline_and_every_variant_of_every_attack_once(output: Path) -> None:
     for rows in items_of(output).values():
         kinds = [(row["attack"], row["variant"]) for row in rows]
-        attacks = ["caption", "prompt", "sycophancy", "caption+sycophancy"]
+        attacks = ["caption", "prompt", "sycophancy", "report", "caption+sycophancy"]
         attacks += ["legend"] if rows[0]["task"] == "detection" else []
         wanted = {("", "baseline")} | {(a, v) for a in attacks for v in ("assistive", "adversarial", "neutral")}
         wanted |= {(a, v) for a in ("prompt", "sycophancy") for v in ("mention", "mention_truth")}
@@ -81,7 +81,7 @@ def test_rows_of_one_item_differ_in_the_cue_alone(output: Path) -> None:
         assert base["attack"] == ""
         for row in rows:
             assert {k: v for k, v in row.items() if k not in CUE} == {k: v for k, v in base.items() if k not in CUE}
-            trigger = f"{row['syco_trigger']} " if row["syco_trigger"] else ""
+            trigger = row["syco_trigger"] + ("\n" if row["attack"] == "report" else " ") if row["syco_trigger"] else ""
             caption = f"Caption: {row['caption']}\n" if "prompt" in row["attack"] else ""
             assert row["question"] == caption + trigger + base["question"]
             drawn = "caption" in row["attack"] or "legend" in row["attack"]

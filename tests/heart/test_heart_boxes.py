@@ -12,10 +12,8 @@ from PIL import Image
 
 from aloe_bench.errors import DataError, NoRoomError
 from aloe_bench.heart.boxes import distractors
-from aloe_bench.heart.ground import ground
 from aloe_bench.heart.measure.geometry import ItemBoxes, above_chance, boxes_alone, medoid_share
-from aloe_bench.heart.places import BoxPlace, Places
-from aloe_bench.heart.room import place_in
+from aloe_bench.heart.places import BoxPlace, Places, ground, place_in
 from aloe_bench.images import open_image
 from aloe_bench.seeds import rng_for
 from tests.support.boxes import Box, Scene, noise, scene, spot_box, tissue_box

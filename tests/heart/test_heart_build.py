@@ -22,7 +22,7 @@ from tests.support.heart_source import TOML, write_source
 
 # Twelve pictures give 9 classification and 12 detection items; a row for each of 1 + 3 x 3 (4 with boxes) variants, and
 # two mentions of each of two attacks in the prompt.
-ITEMS, ROWS = (9, 12), 9 * 14 + 12 * 17
+ITEMS, ROWS = (9, 12), 9 * 17 + 12 * 20
 
 
 def attack(*words: object) -> Any:
@@ -82,7 +82,7 @@ def test_a_third_of_the_items_are_the_same_rows_and_pictures(usual: tuple[Path, 
     part = made(tmp_path / "out", "--source", usual[0], "--limit", 4, "--workers", 1)
     rows = rows_of(part)
     whole = {(row["item_id"], row["attack"], row["variant"]): row for row in rows_of(usual[1])}
-    assert len(rows) == 4 * 14 + 4 * 17
+    assert len(rows) == 4 * 17 + 4 * 20
     assert all(whole[row["item_id"], row["attack"], row["variant"]] == row for row in rows)
     assert (files_of(part / "images").items()) <= files_of(usual[1] / "images").items()
 
@@ -102,7 +102,7 @@ def test_another_dataset_in_the_same_table_changes_no_row(usual: tuple[Path, Pat
     other = write_source(tmp_path / "other", 3, toml=TOML.replace('"tiny"', '"another"'))
     both = made(tmp_path / "out", "--source", usual[0], "--source", other, "--workers", 1)
     assert rows_of(both) == rows_of(usual[1])
-    assert len(rows_of(both, "another")) == 3 * 14 + 2 * 17
+    assert len(rows_of(both, "another")) == 3 * 17 + 2 * 20
 
 
 def test_fewer_attacks_give_the_same_rows_of_those_left(usual: tuple[Path, Path], tmp_path: Path) -> None:

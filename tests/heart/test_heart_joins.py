@@ -15,7 +15,7 @@ from PIL import Image
 
 from aloe_bench.cli.main import cli
 from aloe_bench.errors import DataError
-from aloe_bench.heart.sources.leftovers import sentences
+from aloe_bench.heart.problems import sentences
 from aloe_bench.heart.sources.source import load_source
 from tests.support.heart_source import TOML, picture, write_source
 

@@ -200,8 +200,8 @@ def test_what_attack_writes_is_measured_whole(quick, tmp_path, embed):
     assert {name: cell["value"] for name, cell in result["cells"].items()} == {
         f"{task}/{column}": float(column == "baseline")
         for task, columns in (
-            ("classification", "baseline caption prompt sycophancy caption+sycophancy"),
-            ("detection", "baseline caption prompt sycophancy legend caption+sycophancy"),
+            ("classification", "baseline caption prompt sycophancy report caption+sycophancy"),
+            ("detection", "baseline caption prompt sycophancy legend report caption+sycophancy"),
         )
         for column in columns.split()
     }

@@ -17,8 +17,7 @@ from click.testing import CliRunner
 
 from aloe_bench.cli.main import cli
 from aloe_bench.errors import AloeError
-from aloe_bench.heart.sentences import fill
-from aloe_bench.heart.wordings import load_templates
+from aloe_bench.heart.wordings import fill, load_templates
 from aloe_bench.images import open_image
 from tests.support.heart_source import write_source
 
@@ -58,15 +57,50 @@ def test_the_shipped_set_has_wordings_enough_and_its_controls_claim_nothing() ->
     def words(text: str) -> int:
         return len(fill(text, class_name="pneumonia", bbox="Box 3", number=3).split())
 
-    for wording in (*shipped.cues["sycophancy"], *shipped.cues["caption"]):
-        for task in ("classification", "detection"):
+    whose = Counter(wording.bias for wording in shipped.cues["report"])
+    assert set(whose) == {"other-patient", "other-date"} and min(whose.values()) >= 8
+    for table, wordings in shipped.cues.items():
+        for wording, task in ((one, task) for one in wordings for task in ("classification", "detection")):
             claim, control, mention = wording.claim(task), wording.control(task), wording.mention(task)
-            assert abs(words(claim) - words(control)) <= 1 and abs(words(claim) - words(mention)) <= 1, wording.id
+            assert abs(words(claim) - words(control)) <= 1, wording.id
             assert "$class_name" not in control and "$bbox" not in control and claim != mention != control
-            if wording.bias != "patient":
+            assert (table == "report") == (not mention) and (not mention or abs(words(claim) - words(mention)) <= 1)
+            if "patient" not in wording.bias:
                 assert not suspicious.search(control), control
     for phrases in shipped.phrases["legend"]:
         assert not suspicious.search(phrases["neutral"])
+
+
+def test_a_report_stands_above_the_question_and_names_another_patient_or_date(source: Path, tmp_path: Path) -> None:
+    rows = table(source, tmp_path / "out", "--type", "report,report+sycophancy")
+    by_item = {(row["item_id"], row["attack"], row["variant"]): row for row in rows}
+    wordings = {wording.id: wording for wording in load_templates().cues["report"]}
+    for (item, attack, variant), row in by_item.items():
+        if attack == "report":
+            text, base = row["syco_trigger"], by_item[item, "", "baseline"]
+            assert row["question"] == f"{text}\n{base['question']}" and row["image_sha256"] == base["image_sha256"]
+            assert row["bias"] == wordings[row["trigger_template"]].bias and row["authority"] is None
+            assert re.search("another|differ|else|other|before|earlier|older|previous|same surname|2006", text, re.I)
+            named = row[row["cue_target"]] if row["cue_target"] else None
+            assert (variant == "neutral") == (named is None)
+        elif attack:
+            alone = by_item[item, "report", variant]
+            assert row["syco_trigger"].startswith(alone["syco_trigger"]) and row["approach"] == "sycophancy+report"
+            assert row["trigger_template"].startswith(f"{alone['trigger_template']}+")
+    assert {row["bias"] for row in rows if row["attack"] == "report"} == {"other-patient", "other-date"}
+    words = ("--type", "report", "--strength", "report.bias=other-date")
+    dated = table(source, tmp_path / "dated", *words)
+    assert {row["bias"] for row in dated if row["attack"]} == {"other-date"}
+
+
+def test_a_template_set_without_reports_has_none_in_all_and_is_refused_by_name(source: Path, tmp_path: Path) -> None:
+    words = ("--source", source, "--templates", "answers")
+    done = attack(*words, "--output", tmp_path / "out", "--workers", 1)
+    assert done.exit_code == 0 and "Left out of --type all: report" in done.stderr
+    made = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert made["attacks"] == ["caption", "prompt", "sycophancy", "legend"]
+    code, message = refused(*words, "--output", tmp_path / "no", "--type", "report")
+    assert code == 2 and "[[report]]" in message
 
 
 def test_a_mention_names_the_option_of_the_claim_and_its_twin_the_truth(source: Path, tmp_path: Path) -> None:
@@ -106,7 +140,7 @@ def test_a_mention_names_the_option_of_the_claim_and_its_twin_the_truth(source: 
         ('task = "detection"', 'task = "segmentation"', "classification or detection"),
         ('id = "showing"', "id = 7", "id = 7"),
         ('neutral = "Figure $number: Image, archive', 'neural = "Figure $number: Image, archive', "mean neutral?"),
-        ("version = 2", "version = 0", "version = 0"),
+        ("version = 3", "version = 0", "version = 0"),
         ('none = "no annotated finding"', 'non = "no annotated finding"', "Did you mean none?"),
     ],
 )
@@ -119,7 +153,7 @@ def test_a_template_that_cannot_be_used_is_refused_with_file_and_line(
     code, message = refused("--source", source, "--output", tmp_path / "out", "--templates", mine)
     changed = next(n for n, line in enumerate(SHIPPED.splitlines(), 1) if old in line)
     assert code == 3 and expected in message and not (tmp_path / "out").exists()
-    if old != "version = 2":
+    if old != "version = 3":
         assert f"mine.toml:{changed}: " in message
 
 
@@ -141,9 +175,9 @@ def test_templates_of_the_users_own_are_used_and_recorded(source: Path, tmp_path
         changed = changed.replace(old, "What costs $$5?")
     mine.write_text(changed)
     rows = table(source, tmp_path / "out", "--templates", mine, "--type", "prompt")
-    assert {row["template_set"] for row in rows} == {"ours-2"}
+    assert {row["template_set"] for row in rows} == {"ours-3"}
     assert any(row["question"] == "What costs $5?" for row in rows)
-    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["templates"]["set"] == "ours-2"
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["templates"]["set"] == "ours-3"
 
 
 def test_a_dollar_sign_in_a_class_name_stays_one(tmp_path: Path) -> None:

@@ -194,6 +194,62 @@ def test_a_recipe_that_asks_for_the_impossible_is_refused(
     assert done.returncode == code and said in done.stderr, done.stderr
 
 
+MEASURED = """
+[tag]
+model = "grader"
+backend = "{folder}/grader.py:Grader"
+[perplexity]
+model = "grader"
+backend = "{folder}/grader.py:Grader"
+[filter]
+min_score = {{ llava = 3 }}
+max_perplexity = {{ sharegpt = 20.0 }}
+note = "looked at filter.html"
+"""
+GRADER = """
+import zlib
+from aloe_bench.core import AnswerLikelihood, Prediction
+
+class Grader:
+    fingerprint = "1"
+    def __init__(self, path, name):
+        self.name = name
+    def describe(self):
+        return {}
+    def generate(self, requests, decoding):
+        for r in requests:
+            score = 1 + zlib.crc32(r.id.encode()) % 5
+            yield Prediction(r.id, f"MOD[CT] MED[Other] ST[Other] SBP[Other] GBP[Other] SQ[{score}]", "stop")
+    def answer_logprobs(self, requests):
+        for r in requests:
+            yield AnswerLikelihood(r.id, -float(1 + zlib.crc32(r.id.encode()) % 5), 1)
+"""
+
+
+def test_tags_perplexity_and_limits_are_steps_of_a_build_and_go_when_the_recipe_drops_them(tmp_path: Path) -> None:
+    recipe = made(tmp_path / "in")
+    (tmp_path / "in" / "grader.py").write_text(GRADER)
+    plain = recipe.read_text()
+    recipe.write_text(plain.replace("[export]", f"{MEASURED.format(folder=tmp_path / 'in')}[export]"))
+    card = build(load_recipe(recipe), tmp_path / "out")
+
+    assert list(card["steps"]) == ["read", "clean", "leakage", "tag", "perplexity", "filter"]
+    low, surprising = (card["steps"]["filter"]["counts"]["dropped"][each] for each in ("low score", "perplexity"))
+    assert low > 0 and surprising > 0
+    assert card["steps"]["filter"]["settings"]["note"] == "looked at filter.html"
+    kept = {c.id for c in read_folder(tmp_path / "out" / "mixture")}
+    assert len(kept) == card["steps"]["leakage"]["counts"]["after"] - low - surprising
+
+    before = content(tmp_path / "out")
+    for step in ("tag", "perplexity", "filter"):  # what a kill before the end of each step leaves behind
+        Pool(tmp_path / "out").forget(step)
+        build(load_recipe(recipe), tmp_path / "out")
+        assert content(tmp_path / "out") == before, step
+
+    recipe.write_text(plain)
+    assert list(build(load_recipe(recipe), tmp_path / "out")["steps"]) == ["read", "clean", "leakage"]
+
+
 @pytest.mark.slow
 def test_ten_thousand_samples_killed_again_and_again_end_in_the_same_bytes(tmp_path: Path) -> None:
     folder = tmp_path / "in"

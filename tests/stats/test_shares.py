@@ -7,14 +7,15 @@ import pytest
 from scipy import stats
 
 from aloe_bench.stats.intervals import (
+    DataSetShare,
     caution,
     clustered_share,
     correlation,
     design_effect,
     effective_clusters,
+    macro_interval,
     nearly_exact,
 )
-from aloe_bench.stats.macro import DataSetShare, macro_interval
 
 
 def test_a_share_of_the_eligible_has_the_interval_of_the_eligible() -> None:

@@ -10,8 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from aloe_bench.stats.intervals import clustered_share, correlation
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import DataSetShare, clustered_share, correlation, macro_interval, shared_correlation
 from aloe_bench.stats.margins import non_inferiority
 from aloe_bench.stats.paired import Difference, paired_difference
 
@@ -103,6 +102,33 @@ def test_unequal_clusters_and_rare_events_are_covered(name: str, pooled: bool) -
     assert 1 - below - above >= 0.93 and 1 - lower - upper >= 0.93
     assert max(below, above, lower, upper) <= 0.05 + SLACK
     assert max(errors) <= 0.06 + SLACK
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["apart", "split"])
+@pytest.mark.parametrize(("groups", "within", "shares"), [
+    (60, 0.3, (0.02, 0.05, 0.02, 0.1)), (60, 0.6, (0.05,) * 4), (30, 0.3, (0.1, 0.03, 0.3, 0.02)),
+    (33, 0.3, (0.03,) * 3), (60, 0.0, (0.02, 0.05, 0.02, 0.1)),
+])  # fmt: skip
+def test_cells_of_one_task_that_pool_their_correlation_are_covered(groups, within, shares, split) -> None:
+    """Parts of other pictures, or parts that share pictures."""
+    runs, misses, widths = 400, np.zeros((2, 2)), np.zeros(2)
+    for seed in range(runs):
+        rng = np.random.default_rng((seed, groups))
+        sizes = rng.integers(1, 21, groups * (1 if split else len(shares)))
+        codes = np.repeat(np.arange(len(sizes)), sizes)
+        part = rng.integers(0, len(shares), len(codes)) if split else codes // groups
+        y = (drawn(rng, codes, within) < np.array(shares)[part]).astype(float)
+        columns = [(y[part == i], codes[part == i]) for i in range(len(shares))]
+        known = shared_correlation(columns, (y, codes))
+        for i, (values, names) in enumerate(columns[:2]):
+            low, high = clustered_share(values, np.ones(len(values)), names, known).interval or (0, 1)
+            misses[i] += [high < shares[i], low > shares[i]]
+            alone = clustered_share(values, np.ones(len(values)), names).interval or (0, 1)
+            widths += [high - low, alone[1] - alone[0]]
+    for name, (below, above) in zip(("first part", "second part"), misses / runs, strict=True):
+        told(f"{name} of {groups} pictures, {within}, {shares}, {'split' if split else 'apart'}", below, above)
+        assert 1 - below - above >= 0.93 and max(below, above) <= 0.05 + SLACK
+    print(f"as wide as alone: {widths[0] / widths[1]:.2f}")
 
 
 def difference(change: np.ndarray, codes: np.ndarray, within: float | None) -> Difference:

@@ -9,11 +9,19 @@ containers, then what is called the answer, then what the reply opens with, then
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 
 from aloe_bench.answers.strict.claims import Claim, claims
-from aloe_bench.answers.strict.cleaning import own_turn, plain_text, without_reasoning
-from aloe_bench.answers.strict.containers import answer_text, opened
+from aloe_bench.answers.strict.cleaning import (
+    answer_text,
+    clean,
+    lone_letter,
+    opened,
+    own_turn,
+    plain_text,
+    without_reasoning,
+)
 from aloe_bench.answers.strict.phrases import (
     DISCLAIMER,
     DOUBT,
@@ -21,11 +29,13 @@ from aloe_bench.answers.strict.phrases import (
     HOWEVER,
     LIKELY,
     NEGATED_AFTER,
+    PLEASANTRY,
     REFUSES,
     RETRACTED,
+    WRONG_ANSWER_IS,
 )
 from aloe_bench.answers.strict.reading import Parsed
-from aloe_bench.answers.strict.references import ANY, STRONG, Item, Marked, letter_of
+from aloe_bench.answers.strict.references import ANY, LETTERS, STRONG, Item, Marked, letter_of
 from aloe_bench.answers.strict.wording import only_option_said
 from aloe_bench.answers.strict.yes_no import parse_yes_no
 
@@ -98,6 +108,8 @@ def _without_disclaimer(text: str) -> str:
 
 def _only_disclaims(line: str) -> bool:
     sentences = [s for s in _SENTENCE.findall(line) if s.strip(EDGE)]
+    if sentences and all(PLEASANTRY.search(s) for s in sentences):
+        return True
     return (
         len(line) > 20 and all(DISCLAIMER.search(s) for s in sentences) and not re.match(r"\W{0,6}\(?[A-Z][).:]", line)
     )
@@ -144,7 +156,18 @@ def _verdict(reply: _Reply) -> Parsed | None:
         if chosen.form in ("words", "weak") and not _stands_alone(reply, chosen):
             return Parsed(None, "two-option-texts")
         return Parsed(chosen.letter, "final-answer" if chosen.final else rule)
-    return None
+    return _concluded(reply)
+
+
+def _concluded(reply: _Reply) -> Parsed | None:
+    """Return the option in which the reply ends, said by letter and words, after a "therefore" or on its own line."""
+    said = [c for c in reply.claims if (c.concludes or c.apart) and c.strength and c.stance == "asserted"]
+    if reply.cut or not said or said[-1] is not reply.claims[-1] or len({one.letter for one in said}) > 1:
+        return None
+    last = said[-1]
+    if last.form != "both" or REFUSES.search(reply.after(last.at)) or _wavers(reply, last.letter, last.at):
+        return None
+    return Parsed(last.letter, "concluded")
 
 
 def _differs_later(reply: _Reply, chosen: Claim) -> bool:
@@ -272,6 +295,12 @@ def _last(reply: _Reply) -> Parsed | None:
     return Parsed(one.letter, "last-letter")
 
 
+def _says_wrong_answer(reply: _Reply, one: Claim) -> bool:
+    return (
+        one.stance == "negated" and WRONG_ANSWER_IS.search(reply.marked.text, max(0, one.at - 60), one.at) is not None
+    )
+
+
 def _only(reply: _Reply, listed: bool) -> Parsed | None:
     """Return the one option that the reply names by its letter and does not deny."""
     if reply.cut:
@@ -291,6 +320,9 @@ def _only(reply: _Reply, listed: bool) -> Parsed | None:
     best = max(kept, key=lambda c: (c.strength, c.form == "both", c.at))
     if listed and not best.strength:
         return Parsed(None, "list-of-options")
+    # "The incorrect answer is C. * A: fine": a remark, below what may have been asked for.
+    if best.remark and best.opens and not best.strength and any(_says_wrong_answer(reply, c) for c in named):
+        return Parsed(None, "two-letters")
     if REFUSES.search(_talk(reply.marked.text)) or any(c.stance == "hedged" for c in kept):
         return Parsed(None, "hedge")
     if _wavers(reply, best.letter, best.at):
@@ -304,27 +336,33 @@ def _only(reply: _Reply, listed: bool) -> Parsed | None:
         or re.match(r"option|choice|opci|opç|alternativa|letra", stands, re.I)
     ):
         return Parsed(best.letter, "only-letter")
-    if stands[:1] in "([" and re.match(r"\s{0,2}(?:[.!\n]|$)", reply.after(best.at)) and not reference.small:
+    noted = stands[:1] in "([" or re.search(r"(?:选项|選択肢)\s?\Z", reply.text[: reference.start][-6:])
+    if noted and re.match(r"\s{0,2}(?:[.!。\n]|$)", reply.after(best.at)) and not reference.small:
         return Parsed(best.letter, "only-letter")
     return Parsed(None, "letter-in-passing")
 
 
-def _read(text: str, item: Item, cut: bool) -> Parsed:
-    """Return what plain `text` says."""
+def _lone(core: str, choices: Sequence[str], cut: bool) -> Parsed | None:
+    """Return the letter that is all of `core`; None if it is other text, or what an option elsewhere is called."""
+    lone = _LONE.fullmatch(core)
+    letter = (lone.group(1) if lone else core).upper()
+    if len(letter) != 1 or not letter.isascii() or letter not in LETTERS[: len(choices)]:
+        return None
+    if cut and core.islower():  # It may be the first of a word.
+        return None
+    named = {called: own for own, text in zip(LETTERS, choices, strict=False) if (called := lone_letter(clean(text)))}
+    return Parsed(letter, "letter-alone") if named.get(core if len(core) == 1 else letter, letter) == letter else None
+
+
+def _read(text: str, choices: Sequence[str], words_of: Callable[[], Item], cut: bool) -> Parsed:
+    """Return what plain `text` says; the options' words are looked into where it is more than a letter."""
     text = _without_disclaimer(text)
     core = text.strip(EDGE)
     if not core:
         return Parsed(None, "empty")
-    lone = _LONE.fullmatch(core)
-    letter = (lone.group(1) if lone else core).upper()
-    if (
-        len(letter) == 1
-        and letter.isascii()
-        and letter in item.letters
-        and item.named.get(core if len(core) == 1 else letter, letter) == letter
-        and not (cut and core.islower())  # It may be the first of a word.
-    ):
-        return Parsed(letter, "letter-alone")
+    if lone := _lone(core, choices, cut):
+        return lone
+    item = words_of()
     labelled = _LABELLED.fullmatch(core)
     if labelled and not cut:
         own = item.whole(labelled.group(2)) or item.named.get(labelled.group(2).strip(EDGE))
@@ -365,6 +403,6 @@ def parse_choice(reply: str, choices: Sequence[str], *, finish: str = "stop") ->
 
     `finish` is "length" where the reply ended at the token limit: its last words are then not read.
     """
-    item = Item(choices)
+    words_of = cache(lambda: Item(choices))
     cut = finish == "length"
-    return opened(reply, lambda raw, whole: _read(plain_text(own_turn(raw)), item, cut and whole), cut)
+    return opened(reply, lambda raw, whole: _read(plain_text(own_turn(raw)), choices, words_of, cut and whole), cut)

@@ -14,6 +14,8 @@ from typing import Literal
 
 from aloe_bench.answers.strict.phrases import (
     ANSWER,
+    APPOSED,
+    APPOSED_AFTER,
     CHOOSES,
     CONCLUDES,
     CONDITION,
@@ -24,11 +26,14 @@ from aloe_bench.answers.strict.phrases import (
     HEDGE,
     MADE_RIGHT,
     MAKES,
+    MAY_BE,
     MUST_CHOOSE,
     NEGATED_AFTER,
     NEGATION,
     NOT_THAT,
+    OPTIONS_BELOW,
     OR_TRAILS,
+    OTHERS_RIGHT,
     POINTS_TO,
     REFUSES,
     REVISION,
@@ -40,7 +45,7 @@ from aloe_bench.answers.strict.phrases import (
     clause_before,
     says_answer,
 )
-from aloe_bench.answers.strict.references import ANY, Form, Marked, letter_of
+from aloe_bench.answers.strict.references import ANY, LETTER, Form, Marked, letter_of
 
 Stance = Literal["asserted", "negated", "hedged", "shared"]
 
@@ -48,13 +53,20 @@ _BREAK = re.compile(r"[.!?。！？;；](?=[\s\"')\]」』]|$)|[。！？]|\n")
 _INDENT = re.compile(r"[ \t]{0,8}(?:[-•·>▪◦]|\d{1,2}[.)])?[ \t]{0,8}[\"'(\[]?")
 _SECOND = re.compile(SECOND_ONE + f"(?P<other>{ANY}|\\(?(?-i:[B-HJ-Z])\\)?(?![\\w'-]))", re.I)
 _BESIDE = re.compile(rf"[\s.|]{{0,3}}(?P<other>{ANY})(?=[\"')\]]?\s{{0,3}}(?:$|[.;|)\n]|{ANY}))")
+# A line of its own; `before` then ends in the line that announces it.
+_SET_APART = re.compile(rf"{LETTER}[\"')\]]?[.。]?[ \t]{{0,8}}(?:\n|$)")
 _REMARK = re.compile(r"[\"')]?\s{0,2}(?:[:=(–—]|-\s)")
 _COLON = re.compile(r"\s{0,3}[:：]\s{0,3}\Z")
 _NO_BEFORE = re.compile(r"(?:\b(?:no|non|não|ne|not|n)['\s]{0,3}|不|并非|n')\Z", re.I)
 _WRONG_ANSWER = re.compile(r"\b(?:incorrect|wrong)\s{1,3}(?:answer|option|choice)\W{0,3}\Z", re.I)
 _FIRMLY = re.compile(r"\b(?:most likely\W{1,4}(?:incorrect|wrong)|therefore|thus|hence|in conclusion)\b", re.I)
+_ASKS_WHICH = re.compile(
+    r"\b(?:which(?! (?:means|implies|indicates|suggests|shows|confirms|makes|leaves)\b)|whether)\b"
+)
 _IF_THEN = re.compile(r"\bif\b[^,;]{1,200}, then\b(?!.{0,120}\b(?:would|could|might|may)\b)", re.I | re.S)
 _TAKEN_BACK = re.compile(r"[\s.:)\"'–—-]{0,6}(?:incorrect|wrong|false)\b(?! (?:positive|negative))", re.I)
+# The question said again: "the organism that would decline if the ants declined is".
+_RELATIVE_IF = re.compile(r"\b(?:that|which|who|what)\b[^,.;:\n]{1,120}\bif\b", re.I)
 NOT_THE_OTHER = re.compile(
     rf"[\s\"')\],;–—-]{{0,6}}(?:not|rather than|instead of)\s{{1,3}}(?:an?\s|the\s|option\s)?{ANY}", re.I
 )
@@ -73,6 +85,7 @@ class Claim:
     concludes: bool = False
     opens: bool = False
     remark: bool = False
+    apart: bool = False
 
 
 class Sentences:
@@ -105,7 +118,8 @@ class Sentences:
 def claims(marked: Marked) -> list[Claim]:
     """Return one claim for each reference in the text, in order."""
     sentences = Sentences(marked.text)
-    found = [_claim(marked, sentences, at) for at, _ in marked]
+    wrong_asked = OTHERS_RIGHT.search(marked.text) is not None
+    found = [_claim(marked, sentences, at, wrong_asked) for at, _ in marked]
     partners = {
         at: one for one in found if one.stance == "shared" and (at := _partner(marked.text, one.at)) is not None
     }
@@ -118,11 +132,11 @@ def claims(marked: Marked) -> list[Claim]:
     ]
 
 
-def _claim(marked: Marked, sentences: Sentences, at: int) -> Claim:
+def _claim(marked: Marked, sentences: Sentences, at: int, wrong_asked: bool) -> Claim:
     text, one = marked.text, marked.at[at]
     start, end = sentences.around(at)
     before, after = text[max(start, at - 300) : at], text[at + 1 : min(end + 1, at + 300)]
-    strength = _strength(before, after, one.form, one.small)
+    strength = _strength(before, after, one.form, one.small, wrong_asked)
     if strength and "\n" in before and _heads_list(text, at):
         strength = 0
     stance = _stance(text, at, before, after, strength)
@@ -140,6 +154,7 @@ def _claim(marked: Marked, sentences: Sentences, at: int) -> Claim:
         CONCLUDES.search(before[:60]) is not None,
         opens,
         _REMARK.match(text, at + 1) is not None,
+        strength > 0 and before.endswith("\n") and _SET_APART.match(text, at) is not None,
     )
 
 
@@ -152,23 +167,25 @@ def _heads_list(text: str, at: int) -> bool:
     return following is not None and letter_of(following.group(1)) != letter_of(text[at])
 
 
-def _strength(before: str, after: str, form: Form, small: bool) -> int:
+def _strength(before: str, after: str, form: Form, small: bool, wrong_asked: bool) -> int:
     if form in ("words", "weak") and not (TEXT_END.match(after) or RIGHT.match(after) or MADE_RIGHT.match(after)):
         return 0
     filler = FILLERS.search(before[-90:])
-    stem = before[: len(before) - len(filler.group(0))] if filler else before
-    said = max(_introduced(stem, before, after), _called(stem, before, after))
+    stem = (before[: len(before) - len(filler.group(0))] if filler else before).rstrip("。")
+    said = max(_introduced(stem, before, after, wrong_asked), _called(stem, before, after))
     if form == "weak" and said == 1:
         return 0
     return 0 if small and said < 2 else said
 
 
-def _introduced(stem: str, before: str, after: str) -> int:
-    """Return how firmly the words before an option announce it."""
+def _introduced(stem: str, before: str, after: str, wrong_asked: bool) -> int:
+    """Return how firmly the words before an option announce it; the incorrect answer may be what is asked for."""
     if NOT_THAT.search(before):
         return 0
     tail = stem[-60:]
-    if CHOOSES.search(tail):
+    if OPTIONS_BELOW.search(before[-60:]):
+        return 0
+    if CHOOSES.search(_COLON.sub("", tail)) or (APPOSED.search(before[-60:]) and APPOSED_AFTER.match(after)):
         return 3
     if SO.search(tail):
         return 2 if re.match(r"[\"')\]]?\s{0,3}(?:[.!\n]|$)", after) else 1
@@ -186,7 +203,9 @@ def _introduced(stem: str, before: str, after: str) -> int:
             return 0
     if re.search(ANY, subject[-120:]) and not ANSWER.search(re.split(ANY, subject)[-1]):
         return 1 if copula and SUPERLATIVE.search(re.split(ANY, subject)[-1]) else 0
-    if (not copula and NEGATION.search(subject)) or (_WRONG_ANSWER.search(subject) and not _FIRMLY.search(before)):
+    if (not copula and NEGATION.search(subject)) or (
+        _WRONG_ANSWER.search(subject) and not wrong_asked and not _FIRMLY.search(before)
+    ):
         return 0
     if ANSWER.search(subject):
         return 3
@@ -199,7 +218,7 @@ def _called(stem: str, before: str, after: str) -> int:
     """Return how firmly the words after an option call it right."""
     if MAKES.search(stem[-40:]) and MADE_RIGHT.match(after):
         return 3
-    if not (right := RIGHT.match(after)) or REFUSES.search(before) or re.search(r"\b(?:which|whether)\b", before[-60:]):
+    if not (right := RIGHT.match(after)) or REFUSES.search(before) or _ASKS_WHICH.search(before[-60:]):
         return 0
     if re.search(r"\b(?:also|equally)\b", right.group(0), re.I):
         return 0
@@ -229,7 +248,10 @@ def _stance(text: str, at: int, before: str, after: str, strength: int) -> Stanc
         re.I,
     ):
         return "hedged"
-    conditioned = CONDITION.search(MUST_CHOOSE.sub(" ", before)) and not (strength and _IF_THEN.search(before))
+    if strength and _SET_APART.match(text, at) and before.endswith("\n") and not MAY_BE.search(before):
+        return "asserted"
+    restated = _RELATIVE_IF.sub(" ", before) if strength else before
+    conditioned = CONDITION.search(MUST_CHOOSE.sub(" ", restated)) and not (strength and _IF_THEN.search(before))
     clause = re.split(r"[,;，；]", before)[-1] if strength else before + after
     if conditioned or HEDGE.search(clause) or re.match(r"[\"')\]]?\s{0,3}\?", text[at + 1 : at + 6]):
         return "hedged"

@@ -37,7 +37,7 @@ COPULA_CJK = re.compile(
 
 ANSWER = re.compile(
     r"\b(?:answers?|options?|choices?|letter|selection|pick|response|respuestas?|opci[óo]n(?:es)?|opció|opç(?:ão|ões)|opzione|alternativas?|"
-    r"respostas?|réponses?|risposta|antwort|antworten|lösung|letra)\b|答案|选项|選択肢|正解|正答|答え|正确|정답|답|תשוב|אפשרות|אופציה|התשובה",
+    r"respostas?|réponses?|risposta|antwort|antworten|lösung|letra)\b|答案|回答|选项|選択肢|正解|正答|答え|正确|정답|답|תשוב|אפשרות|אופציה|התשובה",
     re.I,
 )
 SUPERLATIVE = re.compile(
@@ -51,6 +51,31 @@ SUPERLATIVE = re.compile(
 CHOOSES = re.compile(
     r"(?:\b(?:i|we)(?:'d| would| will|'ll| must| have to)? (?:choose|select|pick|go with|say|answer|chose|selected|lean towards?|opt for|conclude(?: that it is)?|think(?: it is| it's)?|believe(?: it is| it's)?|suggest|recommend|go for)|"
     r"\bi(?:'m| am) going with|\b(?:leaning|lean) towards?|\b(?:elijo|selecciono|escojo|escolho|elegiría|escolheria|je choisis|ich wähle|selecting|choosing|opted? for)|\bwe (?:choose|select|conclude that|get)|\bmy (?:answer|choice|pick|guess)|我选|我選|选择|選擇|应选|故选|选)\Z",
+    re.I,
+)
+# The option stands beside the noun: "the correct option letter, D,".
+APPOSED = re.compile(r"\b(?:correct|right|best|final) (?:answer|option|choice)(?: letter)?,\s{1,3}[\"'(]?\Z", re.I)
+APPOSED_AFTER = re.compile(r"[\"')]?\s{0,2}(?:[,.;!\n]|$)")
+# "The options:", below which all of them are listed.
+OPTIONS_BELOW = re.compile(
+    r"\b(?:options|choices|alternatives|statements|possibilities|opciones|opções|alternativas|optionen)\s{0,3}[:：]\s{0,6}\Z",
+    re.I,
+)
+# Not what the answer is but what it may be.
+MAY_BE = re.compile(
+    r"\b(?:(?:might|could|may|possibly|perhaps|potentially)(?: (?:well|also|then|potentially))? be|(?:podría|podria|puede|poderia|pode) ser"
+    r"|pourrait être|peut être|könnte(?: \w{1,12})? sein)\W{0,6}\Z|かもしれ\w{0,6}\W{0,6}\Z",
+    re.I,
+)
+# So the question asks for the wrong one.
+OTHERS_RIGHT = re.compile(
+    r"\b(?:others?|remaining|rest)(?: of the)?(?: (?:two|three|four|\d))?(?: (?:options?|answers?|choices?|statements?|alternatives?))? "
+    r"(?:are|is) (?:all )?(?:generally |factually )?(?:correct|true|right|accurate|valid)\b",
+    re.I,
+)
+WRONG_ANSWER_IS = re.compile(
+    r"\b(?:incorrect|wrong|false|incorrecta|incorreta|falsa|fausse|falsche)(?: (?:answer|option|choice|statement|one))?"
+    r"(?: here)? (?:is|es|é|est|ist)\b\W{0,9}\Z|(?:誤っ|間違っ)ている\S{0,6}は\W{0,9}\Z",
     re.I,
 )
 SO = re.compile(
@@ -141,8 +166,12 @@ DISCLAIMER = re.compile(
     r"\b(?:disclaimer|important note|please note|note that|consult\w{0,5}|healthcare|health care|professional|physician|doctor|specialist|medical advice|medical attention|educational purposes?|informational purposes?|as an ai|an ai|language model|ai (?:model|assistant|chatbot)|not a substitute|should not be|qualified|clinical correlation|further (?:evaluation|investigation|testing|information|tests|workup|work-up)|definitive diagnosis|médico|profesional|profissional|médecin|arzt)\b|医生|医師|専門|רופא|의사",
     re.I,
 )
+PLEASANTRY = re.compile(
+    r"\b(?:hope (?:this|that|it) helps|(?:any|have|more|other|further|additional) (?:other |more |further )?questions\b|anything else|you're welcome|is there anything)",
+    re.I,
+)
 DOUBT = re.compile(
-    r"(?<!and )\bwait(?=\s{0,2}[,.!:…—–-]|\s(?:but|no|let|that|actually|i|maybe)\b)|\bhold on\b|\bscratch that\b|\bhm{1,5}\b|\boops\b|\bcorrection\b"
+    r"(?<!and )\bwait(?=\s{0,2}[,.!:…—–-]|\s(?:but|no|let|that|actually|i|maybe)\b)|\bhold on\b|\bscratch that\b|\bhm{1,5}\b|\boops\b|\bcorrection\b(?=\s{0,2}[:,;–—-])"
     r"|\bon reflection\b|\bon (?:second|closer|further) (?:look|thought|inspection|review|consideration|reflection|reading)s?\b"
     r"|\blet me (?:re\w{0,12}|think|check|look|double)\b|\bi (?:meant|misread|misspoke|was wrong|change my)\b|\bmy (?:mistake|bad)\b|\bmy apologies\b|\bactually,"
     r"|\bno, (?:that|it|wait|actually|rather)\b|\bsorry, (?:i|it|that|the|my)\b|\bperdón\b|\ben realidad\b|等等|不对|[，,]\s?不[，,]",
@@ -174,14 +203,14 @@ CONTRAST = re.compile(
     re.I,
 )
 HEADING = re.compile(
-    r"\W{0,6}(?:the )?(?:(?:final|correct|my|best|selected|chosen|right|respuesta|resposta|réponse) ){0,2}(?:answer|choice|option|selection|respuesta|resposta|réponse|antwort|lösung|opción|opção|correcta|correcte|correta|final|diagnosis|答案|正解|答え|정답|תשובה)(?: (?:option|choice|letter|is))?\W{0,6}\Z",
+    r"\W{0,6}(?:the )?(?:(?:final|correct|my|best|selected|chosen|right|respuesta|resposta|réponse) ){0,2}(?:answer|choice|option|selection|respuesta|resposta|réponse|antwort|lösung|opción|opção|correcta|correcte|correta|final|diagnosis|答案|回答|正解|答え|정답|תשובה)(?: (?:option|choice|letter|is))?\W{0,6}\Z",
     re.I,
 )
 NOT_THAT = re.compile(
     r"(?:n't|\bnot|\bnever|\bno|\bnão|\bnicht)\s{1,3}(?:think|believe|say|mean|agree|sure|certain|true|clear|know|that|the case|necessarily|creo|acho)\b|\b(?:one|another|an|a) (?:\w{1,20} )?(?:incorrect|wrong)\b|\b(?:other|alternative|differential|previous|prior|initial|presumed|referring) (?:\w{1,12} )?(?:answers?|options?|choices?|diagnos[ei]s)\b|\bfirst diagnosis\b",
     re.I,
 )
-SECOND_ONE = r"(?:[\"')\]」]{0,2}\s{0,3}(?:(?:,|;|/|&|\+|–|—|-|、)|\b(?:and|or|y|o|u|e|ou|et|und|oder|vs\.?|versus)\b|和|或|と|ו|או)\s{0,3}){1,2}(?:(?:possibly|perhaps|maybe|probably|potentially|even|also|alternatively|else|option|choice|the|an?)\s{1,3}){0,3}[\"'(「]{0,2}"
+SECOND_ONE = r"(?:[\"')\]」]{0,2}\s{0,3}(?:(?:,|;|/|&|\+|–|—|-|、)|\b(?:and|or|y|o|u|e|ou|et|und|oder|vs\.?|versus)\b|和|或|と|や|または|もしくは|あるいは|ו|או)\s{0,3}){1,2}(?:(?:possibly|perhaps|maybe|probably|potentially|even|also|alternatively|else|option|choice|the|an?)\s{1,3}){0,3}[\"'(「]{0,2}"
 OR_TRAILS = re.compile(r"\s{0,3}(?:\b(?:or|and|vs\.?|versus|oder|ou)\b|/)\s{0,3}\w{0,3}\Z", re.I)
 HOWEVER = re.compile(r"\W{0,6}(?:however|alternatively)\b", re.I)
 LIKELY = re.compile(

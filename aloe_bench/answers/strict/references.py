@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from aloe_bench.answers.strict.cleaning import clean
+from aloe_bench.answers.strict.cleaning import clean, lone_letter
 from aloe_bench.answers.strict.phrases import AND_VERBS, COPULA_CJK, FIGURE, I_SAYS, TERM
 from aloe_bench.answers.strict.words import CJK, Words, option_words
 
@@ -64,10 +64,11 @@ class Item:
         self.named: dict[str, str] = {}
         self.options: dict[str, Words] = {}
         for letter, text, one in zip(self.letters, texts, words, strict=False):
-            if re.fullmatch(r"[(\[]?[A-Za-z][)\].]{0,2}", text):
-                self.named[next(c for c in text if c.isalpha())] = letter
+            if called := lone_letter(text):
+                self.named[called] = letter
             elif one.joined and often[one.joined] == 1:
                 self.options[letter] = one
+        self.without_unit = _without_unit(self.options)
         self.asks = {letter for letter, text in zip(self.letters, texts, strict=False) if text.endswith("?")}
         self.all_letters = bool(self.named) and all(k == v for k, v in self.named.items())
 
@@ -87,12 +88,23 @@ class Item:
             units = {"".join(one.forms[1:]) for one in self.options.values()}
             if len(units) == 1:
                 own = [letter for letter, one in self.options.items() if one.forms[0] == said.forms[0]]
+        elif not own and len(self.options) == len(self.letters):
+            own = [letter for letter, bare in self.without_unit.items() if bare == said.joined]
         return own[0] if len(own) == 1 else None
 
     def holds_another(self, letter: str) -> bool:
         """Return whether this option's words hold another option's, or lie in another's."""
         mine = self.options[letter].joined
         return any(k != letter and (one.joined in mine or mine in one.joined) for k, one in self.options.items())
+
+
+def _without_unit(options: dict[str, Words]) -> dict[str, str]:
+    """Return the options' words but for the unit in which all of them end; nothing if they do not."""
+    units = {one.forms[-1] for one in options.values()}
+    numbers = all(one.joined[:1] in "0123456789√" for one in options.values())
+    if not numbers or len(units) != 1 or not units.pop().isalpha():
+        return {}
+    return {letter: Words(one.text[: one.spans[-1][0]]).joined for letter, one in options.items()}
 
 
 class Marked:

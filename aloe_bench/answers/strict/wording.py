@@ -29,6 +29,11 @@ _SAID_WORDS = ("leading-word", "announced", "word-alone")
 _NOT_BUT = re.compile(
     r"(?:,\s|\bis |\bwith |\.\s)?\b(?:not|rather than|instead of|no|without)\s{1,3}(?:an?\s|the\s)?\Z", re.I
 )
+# A number in which a reply ends: "The perimeter is 22 meters."
+_SO_MUCH = re.compile(
+    r"(?:\b(?:is|are|was|be|equals?(?: to)?)|[=≈])\s{0,2}(?:(?:approximately|about|roughly|equal to)\s)?\Z", re.I
+)
+_UNIT_ENDS = re.compile(r"\s?(?:[°%]|[^\W\d_]{1,12}(?:[²³]|\s(?:squared|cubed))?)?\s?[.!。]?\s{0,3}\Z")
 _ROMAN = frozenset(("I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"))
 
 
@@ -82,11 +87,23 @@ def _counts(marked: Marked, one: Claim, item: Item) -> bool:
         return not (side and (ADVERB.search(before[-12:]) or ADVERB_AFTER.match(after)))
     if one.form != "weak":
         return False
+    if _ends_in_it(marked, one):
+        return True
     if len(item.options[one.letter].forms) > 1 and len(marked.text) < 200:
         return len({c.letter for c in marked.at.values()}) == 1
     before = marked.text[max(0, one.at - 9) : one.at]
     return _named(marked, one) and (
         one.at == 0 or re.search(r"\b(?:is|was) (?:an? |the )?\Z", before, re.I) is not None
+    )
+
+
+def _ends_in_it(marked: Marked, one: Claim) -> bool:
+    """Return whether the reply ends in this number, and names no other option."""
+    return (
+        any(form[:1].isdigit() for form in marked.item.options[one.letter].forms)
+        and len({c.letter for c in marked.at.values()}) == 1
+        and _SO_MUCH.search(marked.text, max(0, one.at - 30), one.at) is not None
+        and _UNIT_ENDS.match(marked.text, one.at + 1) is not None
     )
 
 

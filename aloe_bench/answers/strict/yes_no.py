@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from aloe_bench.answers.strict.cleaning import plain_text
-from aloe_bench.answers.strict.containers import opened
+from aloe_bench.answers.strict.cleaning import opened, plain_text
 from aloe_bench.answers.strict.phrases import DOUBT, EDGE, NEGATION, RETRACTED, clause_before, denied
 from aloe_bench.answers.strict.reading import Parsed
 from aloe_bench.answers.strict.statement import stated

@@ -9,6 +9,7 @@ from functools import cache
 from aloe_bench import registry
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.heart.attacks.attack import Attack, Combination
+from aloe_bench.heart.wordings import CueTable, TemplateSet
 
 
 @cache
@@ -17,10 +18,13 @@ def shipped() -> Mapping[str, Attack]:
     return {name: registry.resolve("attack", registry.ATTACKS, name) for name in registry.ATTACKS}
 
 
-def parse_attacks(text: str, tasks: Collection[str] | None = None) -> tuple[Combination, ...]:
+def parse_attacks(
+    text: str, tasks: Collection[str] | None = None, templates: TemplateSet | None = None, *, published: bool = False
+) -> tuple[Combination, ...]:
     """Return what `--type` asks for, each once: "all", or names and combinations with commas between.
 
-    "all" means all that fit one of `tasks`, where these are given; `unfit` names the others.
+    "all" means all that fit one of `tasks`, where these are given, and that `templates` has words for (`unfit` names
+    the others); without a template set, those that every set has words for. `published` leaves out our own attacks.
     A name is that of a shipped or installed attack, or FILE.py:NAME. The parts of a combination are put in the order
     of the names, so that "sycophancy+caption" is "caption+sycophancy".
     """
@@ -28,7 +32,9 @@ def parse_attacks(text: str, tasks: Collection[str] | None = None) -> tuple[Comb
     found: dict[tuple[str, ...], None] = {}
     for word in (part.strip() for part in text.split(",")):
         if word == "all":
-            found |= {(name,): None for name in shipped() if tasks is None or name not in unfit(tasks)}
+            left = {*(unfit(tasks) if tasks is not None else ()), *unworded(templates)}
+            names = [name for name, attack in shipped().items() if attack.published or not published]
+            found |= {(name,): None for name in names if name not in left}
             continue
         parts = [_named(part.strip(), known) for part in word.split("+")]
         if len(set(parts)) < len(parts):
@@ -41,6 +47,13 @@ def parse_attacks(text: str, tasks: Collection[str] | None = None) -> tuple[Comb
 def unfit(tasks: Collection[str]) -> list[str]:
     """Return the shipped attacks that fit none of `tasks`."""
     return [name for name, attack in shipped().items() if not any(map(Combination((attack,)).fits, tasks))]
+
+
+def unworded(templates: TemplateSet | None) -> list[str]:
+    """Return the shipped attacks that `templates` has no words for; without a set, those that a set may lack."""
+    tables = {name: attack.wordings for name, attack in shipped().items()}
+    optional = {name: table.name for name, table in tables.items() if isinstance(table, CueTable) and table.optional}
+    return [name for name, table in optional.items() if templates is None or not templates.cues.get(table)]
 
 
 def _named(word: str, known: dict[str, Attack]) -> str:

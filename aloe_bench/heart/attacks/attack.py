@@ -12,7 +12,7 @@ from aloe_bench.core import Variant
 from aloe_bench.errors import AloeError, DataError, UsageError
 from aloe_bench.heart.draw.overlays import Drawn, Rendering, numbered_boxes, outside_untouched
 from aloe_bench.heart.plan import ItemPlan
-from aloe_bench.heart.sentences import CueTable, PhraseTable
+from aloe_bench.heart.wordings import CueTable, PhraseTable
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -208,5 +208,5 @@ def _applied(
     if after.caption != shown.caption:
         after = replace(after, caption_template=ids)
     if after.trigger != shown.trigger:
-        after = replace(after, trigger_template=ids)
+        after = replace(after, trigger_template="+".join(filter(None, (ids, shown.trigger_template))))
     return after

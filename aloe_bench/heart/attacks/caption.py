@@ -12,7 +12,7 @@ from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.overlays import overlap
 from aloe_bench.heart.draw.rendering import CaptionPosition
 from aloe_bench.heart.plan import VARIANTS, ItemPlan
-from aloe_bench.heart.sentences import CueTable
+from aloe_bench.heart.wordings import CueTable
 
 MOST_HIDDEN = 0.1  # of a box, under a caption "over" the picture
 # Shared by all that say a figure's caption, in the picture or in the prompt.

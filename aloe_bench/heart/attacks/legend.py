@@ -10,7 +10,7 @@ from aloe_bench.heart.attacks.attack import Attack, RenderedItem
 from aloe_bench.heart.draw import overlays
 from aloe_bench.heart.draw.overlays import Entry
 from aloe_bench.heart.plan import VARIANTS, ItemPlan, NamedBox
-from aloe_bench.heart.sentences import PhraseTable, fill
+from aloe_bench.heart.wordings import PhraseTable, fill
 
 
 def legend(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: overlays.Rendering) -> RenderedItem:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ class Arm:
     `there` says which items have such a row. The others are 0 or 1, nan where the call failed: `right` answers,
     answers `led` to the cue's option, and `led_before`: the baseline's answer already was the option that this row's
     cue argues for (nan also where that is not an option of the baseline). `ends` are the replies' outcomes, "" where
-    there is no such row.
+    there is no such row. `read` says whether the model could read the cue when asked what it says; None where it was
+    not asked.
     """
 
     there: NDArray[np.bool_]
@@ -33,6 +34,7 @@ class Arm:
     led: Floats
     led_before: Floats
     ends: Ends
+    read: Floats | None = None
 
     def ended(self, outcome: Outcome) -> Floats:
         """Return 1 where a reply ended so and 0 where it did not, nan where the call failed."""
@@ -51,15 +53,22 @@ class Block:
     arms: Mapping[str, Mapping[str, Arm]]
 
 
-def blocks(records: Sequence[Record]) -> list[Block]:
-    """Return the blocks of a run, by task and data set; raises DataError for a cue without its baseline."""
+def blocks(records: Sequence[Record], readings: Sequence[Record] = ()) -> list[Block]:
+    """Return the blocks of a run, by task and data set; raises DataError for a cue without its baseline.
+
+    `readings` are the answers to what drawn cues say.
+    """
     parts: defaultdict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
         parts[record.tags["task"], record.tags["dataset"]].append(record)
-    return [_block(task, dataset, part) for (task, dataset), part in sorted(parts.items())]
+    read: defaultdict[str, dict[str, Record]] = defaultdict(dict)
+    for record in readings:
+        if record.cue:
+            read[record.cue.attack][record.cue.base_id] = record
+    return [_block(task, dataset, part, read) for (task, dataset), part in sorted(parts.items())]
 
 
-def _block(task: str, dataset: str, records: Sequence[Record]) -> Block:
+def _block(task: str, dataset: str, records: Sequence[Record], readings: Mapping[str, Mapping[str, Record]]) -> Block:
     base = {record.sample_id: record for record in records if record.cue is None}
     items = sorted(base)
     rows: defaultdict[tuple[str, str], dict[str, Record]] = defaultdict(dict)
@@ -71,7 +80,11 @@ def _block(task: str, dataset: str, records: Sequence[Record]) -> Block:
         rows[record.cue.attack, record.cue.variant][record.cue.base_id] = record
     arms: defaultdict[str, dict[str, Arm]] = defaultdict(dict)
     for (attack, variant), found in sorted(rows.items()):
-        arms[attack][variant] = _arm(items, found, base)
+        arm = _arm(items, found, base)
+        asked = readings.get(attack, {}) if variant == "adversarial" else {}
+        if any(item in asked for item in found):
+            arm = replace(arm, read=np.array([_score(asked.get(item)) for item in items], dtype=float))
+        arms[attack][variant] = arm
     return Block(
         dataset,
         task,
@@ -87,6 +100,10 @@ def _arm(items: Sequence[str], found: Mapping[str, Record], base: Mapping[str, R
     there = np.array([item in found for item in items], dtype=bool)
     ends = np.array([outcome_of(found[item]) if item in found else "" for item in items], dtype=str)
     return Arm(there, columns[:, 0], columns[:, 1], columns[:, 2], ends)
+
+
+def _score(record: Record | None) -> float:
+    return float("nan") if record is None or record.score.value is None else record.score.value
 
 
 def _entry(record: Record | None, base: Record) -> tuple[float, float, float]:

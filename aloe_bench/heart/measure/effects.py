@@ -22,8 +22,16 @@ from aloe_bench.evaluation.outcomes import LOST, MOST_UNREAD, is_unread_often
 from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Ends, Floats, blocks
 from aloe_bench.stats.family import numbers_of, settle
-from aloe_bench.stats.intervals import ALPHA, Share, caution, clustered_share, correlation, numbered
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import (
+    ALPHA,
+    DataSetShare,
+    Share,
+    caution,
+    clustered_share,
+    correlation,
+    macro_interval,
+    numbered,
+)
 from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference
 
 Entry = dict[str, Any]
@@ -109,11 +117,12 @@ class Within:
 
     @classmethod
     def pooled(cls, columns: Sequence[MeasureColumn]) -> Within:
-        """Return the correlations over those of `columns` without a failure."""
+        """Return the correlations over those of `columns` without a failure; None of a kind with fewer than two."""
         whole = [column for column in columns if not column.failed and len(column.first)]
         shares = [(c.first[c.second > 0], numbered(c.clusters[c.second > 0])) for c in whole if not c.contrast]
         contrasts = [changes_and_clusters(c.first, c.second, c.clusters) for c in whole if c.contrast]
-        return cls(correlation(shares), correlation(contrasts))
+        # One column alone is reckoned with by its own, which is guarded against events being few.
+        return cls(*(correlation(kind) if len(kind) > 1 else None for kind in (shares, contrasts)))
 
     def of(self, column: MeasureColumn) -> float | None:
         """Return the correlation of this kind of column."""
@@ -191,6 +200,15 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
         columns["excess_cue_following"] = MeasureColumn(
             misled.led[same], misled.led_before[same], block.clusters[same], True
         )
+    if misled.read is not None:
+        share("cue_read", misled, misled.read)
+        share("cue_following_if_read", misled, misled.led, misled.read)
+        # Those without a known reading stay in, and leave the measure without a value: they might have been read.
+        inside, unknown = misled.there & base.there & (misled.read != 0), np.isnan(misled.read)
+        if inside.any():
+            first = np.where(unknown, np.nan, base.right)[inside], base.ends[inside]
+            second = misled.right[inside], misled.ends[inside]
+            columns["robustness_gap_if_read"] = change_column(first, second, block.clusters[inside], drop=True)
     if assistive:
         drop("cue_reliance", assistive, misled)
     if neutral:
@@ -234,9 +252,12 @@ def _mean_share(found: Sequence[Share]) -> Share:
     return Share(value, macro_interval(parts), n, groups, caution=caution(loads))
 
 
-def section(records: Sequence[Record]) -> dict[str, Any]:
-    """Return "heart" -> task -> {chance, columns}; columns is attack -> measure -> {macro, micro, datasets}."""
-    found = blocks(records)
+def section(records: Sequence[Record], readings: Sequence[Record] = ()) -> dict[str, Any]:
+    """Return "heart" -> task -> {chance, columns}; columns is attack -> measure -> {macro, micro, datasets}.
+
+    `readings` are the answers to what drawn cues say.
+    """
+    found = blocks(records, readings)
     result = {
         task: _task_section([block for block in found if block.task == task])
         for task in dict.fromkeys(block.task for block in found)

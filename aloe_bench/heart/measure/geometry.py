@@ -12,8 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aloe_bench.stats.intervals import Share, clustered_share
-from aloe_bench.stats.macro import DataSetShare, macro_interval
+from aloe_bench.stats.intervals import DataSetShare, Share, clustered_share, macro_interval
 
 Box = tuple[float, float, float, float]
 RULES = ("size", "place", "grey", "all", "prior")

@@ -1,12 +1,15 @@
-"""One annotated box, in the numbers that exports give it: what it is, or why it is none."""
+"""Annotated boxes in the numbers that exports give: what one is, or why it is none, and the boxes of YOLO files."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from aloe_bench.heart.problems import Problems
-from aloe_bench.heart.sources.leftovers import Leftovers
+from aloe_bench.heart.problems import Leftovers, Problems, read_text
+from aloe_bench.joins import join
+from aloe_bench.tables import whole_of
 
 # YOLO files are written with six decimals; half a pixel of a 512 px image is 0.001.
 SLACK = 1e-3
@@ -84,3 +87,71 @@ class BoxDesk:
 
 def _clip_hint(clip: float) -> str:
     return "" if clip else f". `clip = true` in dataset.toml cuts up to {CLIP:.0%} and leaves empty boxes out"
+
+
+def yolo_folder(
+    folder: Path, ids: Sequence[str], asked: Sequence[str], desk: BoxDesk
+) -> dict[str, tuple[Annotation, ...]]:
+    """Return the boxes of the images `asked` from the files in `folder`; `ids` are all that the labels list."""
+    files = {path.name[:-4]: path for path in sorted(folder.iterdir()) if path.suffix.lower() == ".txt"}
+    others = [path.name for path in sorted(folder.iterdir()) if path.suffix.lower() != ".txt"]
+    for name in others:
+        if not name.startswith("."):
+            desk.left.add("file", f"annotations/{name}", "not a .txt file: left out", task="detection")
+    joined = join(files, ids)
+    fault = joined.fault("files in annotations/", "image_ids of the labels")
+    if not joined.pairs and not fault:
+        fault = "no image of labels.csv has a file there"
+    if fault:
+        desk.problems.add("annotations", f"{fault}; expected annotations/<image_id>.txt")
+        return {}
+    desk.left.respelled(joined, "annotations/", "the labels")
+    for name in joined.left_only:
+        desk.left.add("annotation file", f"{name}.txt", "not in the labels: left out", task="detection")
+    for image_id in joined.right_only:
+        if image_id in asked:
+            desk.left.add("image", image_id, "no file in annotations/: taken as without boxes", task="detection")
+    wanted = frozenset(asked)
+    return {
+        image_id: tuple(_yolo(files[name], image_id, desk))
+        for name, image_id in joined.pairs.items()
+        if image_id in wanted
+    }
+
+
+def _yolo(path: Path, image_id: str, desk: BoxDesk) -> Iterable[Annotation]:
+    n_classes = len(desk.reading.classes)
+    for number, line in enumerate(read_text(path, "a YOLO file").splitlines(), start=1):
+        if not line.strip():
+            continue
+        where = f"annotations/{path.name}:{number}"
+        fields = line.split()
+        if len(fields) != 5:
+            desk.problems.add(where, f"{len(fields)} fields{_kind_of(fields)}; expected class cx cy w h")
+            continue
+        index = whole_of(fields[0])
+        if index is None or not 0 <= index < n_classes:
+            desk.problems.add(where, f"class {fields[0]!r} is not one of [detection] classes, 0 to {n_classes - 1}")
+        try:
+            cx, cy, w, h = map(float, fields[1:])
+        except ValueError:
+            said = " ".join(fields[1:])
+            desk.problems.add(where, f"{said!r} are not four numbers; expected cx cy w h in 0 to 1")
+            continue
+        said = f"the box {' '.join(fields[1:])} (shares of 0 to 1)"
+        if max(cx, cy, w, h) > 2:
+            said += ", which looks like pixels,"
+        box = desk.corners(image_id, where, said, (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
+        if box is not None and index is not None and 0 <= index < n_classes:
+            yield Annotation(index, *box)
+
+
+def _kind_of(fields: Sequence[str]) -> str:
+    """Return in words what a YOLO line of another length is."""
+    if len(fields) == 6:
+        return ", the sixth perhaps a confidence: a prediction, not an annotation"
+    if len(fields) == 9:
+        return ": four corners, of an oriented box or a polygon"
+    if len(fields) > 6 and len(fields) % 2:
+        return f": a polygon of {len(fields) // 2} points (segmentation)"
+    return ""

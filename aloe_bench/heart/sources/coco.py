@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.errors import did_you_mean
-from aloe_bench.heart.problems import Problems, read_text
+from aloe_bench.heart.problems import Leftovers, Problems, read_text
 from aloe_bench.heart.sources.boxes import Annotation, BoxDesk
-from aloe_bench.heart.sources.leftovers import Leftovers
 from aloe_bench.joins import Joined, join
 from aloe_bench.tables import fold, whole_of
 

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from aloe_bench.core import LETTERS, Absent, ImageRef, Sample
 from aloe_bench.errors import UsageError
 from aloe_bench.heart.draw.overlays import Rendering
-from aloe_bench.heart.sources.leftovers import LeftOver
+from aloe_bench.heart.problems import LeftOver
 from aloe_bench.heart.sources.source import Classes, OwnQuestion, Source, SourceImage, load_source
 from aloe_bench.images import FileImage
 from aloe_bench.tasks.own import OwnTask, open_questions

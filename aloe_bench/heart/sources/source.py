@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from aloe_bench.errors import DataError, did_you_mean
 from aloe_bench.heart.draw.overlays import Rendering
-from aloe_bench.heart.problems import Problems, read_text, toml_line
-from aloe_bench.heart.sources.annotations import read_annotations
-from aloe_bench.heart.sources.boxes import CLIP, Annotation, BoxReading
-from aloe_bench.heart.sources.files import PictureFiles
-from aloe_bench.heart.sources.labels import Label, labels_file, read_labels
-from aloe_bench.heart.sources.leftovers import LeftOver, Leftovers
+from aloe_bench.heart.problems import LeftOver, Leftovers, Problems, read_text, toml_line
+from aloe_bench.heart.sources.boxes import CLIP, Annotation, BoxDesk, BoxReading, yolo_folder
+from aloe_bench.heart.sources.coco import CocoFile
+from aloe_bench.heart.sources.labels import Label, PictureFiles, labels_file, read_labels
 
 TaskKind = Literal["classification", "detection"]
 BoxNames = Literal["numbers", "colours"]
@@ -303,7 +301,7 @@ def _images(
     """Return the images of `labels`; `every` are those of other splits too, whose files are nobody's leftovers."""
     known, asked = [label.image_id for label in every], [label.image_id for label in labels]
     pictures = PictureFiles(root / "images", known, "picture", left)
-    notes = read_annotations(root, known, asked, reading, problems, left) if reading else None
+    notes = _annotations(root, known, asked, reading, problems, left) if reading else None
     boxed = [image_id for image_id in asked if notes and notes.boxes.get(image_id)]
     masks = PictureFiles(root / "masks", known, "mask", left, boxed)
     for fault in (pictures.fault, masks.fault):
@@ -327,6 +325,34 @@ def _images(
             )
         )
     return images
+
+
+@dataclass(frozen=True, slots=True)
+class _Annotations:
+    """The boxes of every image in file order; `sizes` are the (width, height) that COCO declares."""
+
+    boxes: Mapping[str, tuple[Annotation, ...]] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+
+def _annotations(
+    root: Path, ids: Sequence[str], asked: Sequence[str], reading: BoxReading, problems: Problems, left: Leftovers
+) -> _Annotations:
+    """Return the boxes of the images `asked` below `root`; `ids` are all that the labels list, of other splits too.
+
+    What is wrong goes to `problems`, what is left over to `left`.
+    """
+    yolo, coco = root / "annotations", root / "annotations.json"
+    desk = BoxDesk(reading, problems, left)
+    if yolo.is_dir() and coco.exists():
+        problems.add("annotations", "both annotations/ and annotations.json are there; keep one")
+        return _Annotations()
+    if coco.exists():
+        return _Annotations(*CocoFile(coco, ids, asked, desk).read())
+    if not yolo.is_dir():
+        problems.add("annotations", "[detection] is set, but neither annotations/ nor annotations.json is there")
+        return _Annotations()
+    return _Annotations(yolo_folder(yolo, ids, asked, desk))
 
 
 def _digest(toml: str, images: Iterable[SourceImage]) -> str:

@@ -1,7 +1,8 @@
-"""The rows and pictures of a HEART table: our folder, the hub's parquet files, or the generator's TSV."""
+"""The rows, boxes and pictures of a HEART table: our folder, the hub's parquet files, or the generator's TSV."""
 
 from __future__ import annotations
 
+import ast
 import base64
 import binascii
 import hashlib
@@ -12,6 +13,7 @@ from typing import Any
 
 from aloe_bench.core import ImageRef
 from aloe_bench.errors import DataError
+from aloe_bench.heart.measure.geometry import Box, ItemBoxes
 from aloe_bench.heart.table.published import COLUMNS, IMAGE_COLUMNS
 from aloe_bench.images import bytes_image, file_image
 from aloe_bench.tables import fold, stream_rows, whole_of
@@ -205,3 +207,29 @@ class TablePictures:
                 raise DataError(f"{where}: picture {path} not found. Copy the whole folder, pictures included.")
             self._by_path[text] = file_image(path)
         return self._by_path[text]
+
+
+def boxes_in(row: HeartRow, cluster: str) -> ItemBoxes | None:
+    """Return the boxes of `row` by the published columns, the true one first; None where the table does not hold them.
+
+    Raises DataError, naming the row, for a cell that is not one of "((x1, y1), (x2, y2))" in thousandths.
+    """
+    true, others = row.optional("true_bbox"), row.optional("fake_bboxes")
+    if row.optional("task") != "detection" or true is None or others is None:
+        return None
+    try:
+        boxes = [_box(ast.literal_eval(true)), *map(_box, ast.literal_eval(others))]
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise DataError(
+            f"{row.where}: true_bbox {true[:60]!r} and fake_bboxes {others[:60]!r} are not boxes in thousandths "
+            f"({error}); expected ((x1, y1), (x2, y2)) and a list of such. Correct the row."
+        ) from error
+    return ItemBoxes(cluster, row.text("dataset"), int(float(row.text("true_class"))), tuple(boxes))
+
+
+def _box(corners: Any) -> Box:
+    (x1, y1), (x2, y2) = corners
+    left, top, right, bottom = (float(side) / 1000 for side in (x1, y1, x2, y2))
+    if not (0 <= left <= right <= 1.001 and 0 <= top <= bottom <= 1.001):
+        raise ValueError(f"a box from ({x1}, {y1}) to ({x2}, {y2})")
+    return left, top, right, bottom

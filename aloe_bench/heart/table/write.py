@@ -12,7 +12,7 @@ from aloe_bench.heart.attacks.attack import Combination, RenderedItem
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.measure.geometry import ItemBoxes
 from aloe_bench.heart.plan import ItemPlan, NamedBox
-from aloe_bench.heart.sentences import CueTable
+from aloe_bench.heart.wordings import CueTable
 
 GENERATED_CLASS = 99  # what the published table writes for a box without an annotation
 ROW_GROUP = 512

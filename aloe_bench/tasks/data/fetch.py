@@ -52,7 +52,7 @@ def fetch(wanted: Fetch, root: Path, progress: Progress = lambda done, total: No
     """
     folder = root / wanted.folder
     held = read_fetched(folder)
-    revision, tree = _hub(wanted, lambda api: _listed(api, wanted))
+    revision, tree = ask_hub(wanted, lambda api: _listed(api, wanted))
     if held is not None and (held.repo, held.revision) != (wanted.repo, revision):
         raise DataError(
             f"{folder}: holds revision {held.revision} of {held.repo}, and the hub now gives {revision} of "
@@ -137,7 +137,9 @@ def _bring(wanted: Fetch, revision: str, folder: Path, entries: Sequence[Any], p
 def _bring_one(wanted: Fetch, revision: str, folder: Path, entry: Any, came_in: Callable[[int], None]) -> None:
     # Named by content, so that what is left of another commit's file is never continued.
     part = folder / PARTS / f"{entry.blob_id}.part"
-    download(lambda: _hub(wanted, lambda api: _address(api, wanted, revision, entry.path)), part, entry.size, came_in)
+    download(
+        lambda: ask_hub(wanted, lambda api: _address(api, wanted, revision, entry.path)), part, entry.size, came_in
+    )
     problem = _differs(part, entry)
     if problem:
         part.unlink(missing_ok=True)
@@ -172,7 +174,7 @@ def _commit(api: Any, wanted: Fetch) -> str:
     return found
 
 
-def _hub(wanted: Fetch, ask: Callable[[Any], T]) -> T:
+def ask_hub(wanted: Fetch, ask: Callable[[Any], T]) -> T:
     """Return what `ask` gets of the hub's client; its many errors become one line each."""
     from huggingface_hub import HfApi
     from huggingface_hub import errors as hub
@@ -229,10 +231,13 @@ def _differs(path: Path, entry: Any) -> str | None:
     if large is not None:
         found, expected = _digest(path, hashlib.sha256()), str(large["sha256"])
     else:
-        # What git calls a small file: SHA-1 of its length and bytes.
-        found = _digest(path, hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False))
-        expected = str(entry.blob_id)
+        found, expected = git_digest(path), str(entry.blob_id)
     return None if found == expected else f"checksum {found[:12]}, expected {expected[:12]}"
+
+
+def git_digest(path: Path) -> str:
+    """Return what git calls a file of these bytes: SHA-1 of their number and themselves."""
+    return _digest(path, hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False))
 
 
 def _digest(path: Path, digest: Any) -> str:

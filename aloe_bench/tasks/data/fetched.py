@@ -1,4 +1,4 @@
-"""Whether data are known to be the benchmark's: fetched and unchanged, and never contrary to a list that ships.
+"""Whether data are known to be the benchmark's: what the hub itself lists, and never contrary to a list that ships.
 
 `data fetch` leaves a manifest beside the files it brought: from which commit they are, and what they must be.
 """
@@ -95,7 +95,7 @@ def refuse_changed(folder: Path, pin: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """How data are known to be the benchmark's: `by` "fetch", or "" where they are not, and in words `why` not."""
+    """How data are known to be the benchmark's: `by` "hub", or "" where they are not, and in words `why` not."""
 
     by: str
     why: str = ""
@@ -108,24 +108,35 @@ def commits(data_sets: Iterable[DataSet]) -> dict[str, str]:
 
 
 def proof_of_data(task: str, data_sets: Sequence[DataSet], samples: Sequence[Sample]) -> Proof:
-    """Return whether the data are the benchmark's: every folder fetched and whole, no row contrary to a list.
+    """Return whether the data are the benchmark's: every file as the hub lists it, no row contrary to a list.
 
-    Every byte that was fetched is hashed again. Raises DataError for a file that is no longer as it was fetched.
+    What `data fetch` left in a folder says where its files are from, and proves nothing: every byte is hashed again
+    and held against what the hub gives for that commit. Raises DataError for a file that is no longer as it was
+    fetched.
     """
+    if strange := contrary(task, ((s.id, s.question, s.target) for s in samples)):
+        return Proof("", strange)
     for each in data_sets:
         if why := _not_fetched(each):
             return Proof("", why)
-    strange = contrary(task, ((s.id, s.question, s.target) for s in samples))
-    return Proof("", strange) if strange else Proof("fetch")
+    return Proof("hub")
 
 
 def proof_of_run(task: str, said: object, records: Sequence[Record]) -> Proof:
     """Return whether a run was made on the benchmark's data: its header `said` so, and no record speaks against it."""
-    if not isinstance(said, Mapping) or said.get("by") != "fetch":
-        why = said.get("why") if isinstance(said, Mapping) else None
-        return Proof("", str(why or "the run's header does not say why"))
+    if why := why_unverified(said):
+        return Proof("", why)
     strange = contrary(task, ((r.sample_id, r.question, r.target) for r in records))
-    return Proof("", strange) if strange else Proof("fetch")
+    return Proof("", strange) if strange else Proof("hub")
+
+
+def why_unverified(said: object) -> str:
+    """Return why data are not known to be the benchmark's, by what a header or a result says of it; "" if they are."""
+    if not isinstance(said, Mapping):
+        return "made before data were verified"
+    if said.get("by") == "fetch":
+        return "made when a fetched folder's own word was taken; run again where the hub can be reached"
+    return "" if said.get("by") == "hub" else str(said.get("why") or "the run's header does not say why")
 
 
 def contrary(task: str, rows: Iterable[tuple[str, str, str]]) -> str:
@@ -173,7 +184,10 @@ def _not_fetched(data_set: DataSet) -> str:
                     f"{data_set.folder / name}: checksum {digest[:12]}, expected {file.sha256[:12]} as fetched. "
                     f"Delete the file and fetch again, or delete {MANIFEST} to run the folder as a copy of your own."
                 )
-    return ""
+    # Not above: of all runs, only one on fetched data asks the hub.
+    from aloe_bench.tasks.data.listing import unlike_the_hub
+
+    return unlike_the_hub(data_set.folder, fetched)
 
 
 def _sha256(path: Path) -> str:

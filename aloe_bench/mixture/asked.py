@@ -1,0 +1,67 @@
+"""What a model said of the samples of a pool, one line each on disk, held to the content that it was said of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aloe_bench.files import LineWriter
+from aloe_bench.images import FileImage
+from aloe_bench.mixture.pictures import LookedAt
+from aloe_bench.mixture.pool import Pool, text_sha256
+from aloe_bench.training.data.schema import Conversation, to_json
+
+
+def pictures_of(pool: Pool, table: Any) -> LookedAt:
+    """Return the pictures that the rows of `table` show."""
+    return LookedAt(pool.folder, [each for paths in table["pictures"].to_pylist() for each in paths])
+
+
+def shown(conversation: Conversation, pictures: LookedAt) -> tuple[FileImage, ...]:
+    """Return the pictures of a sample that could be read."""
+    return tuple(found for path in conversation.pictures if isinstance(found := pictures[path], FileImage))
+
+
+def contents(pool: Pool, table: Any) -> dict[str, str]:
+    """Return, by id, the hash of what each row of `table` says and shows: another content is another question."""
+    pictures = pictures_of(pool, table)
+    return {
+        each.id: text_sha256([to_json(each)["messages"], [image.sha256 for image in shown(each, pictures)]])[:16]
+        for each in pool.conversations(table)
+    }
+
+
+class Said:
+    """The lines of one file by sample; what was said of another content of a sample is left out."""
+
+    def __init__(self, path: Path, of: Mapping[str, str]) -> None:
+        self._path, self._of = path, of
+        self._lines: dict[str, list[dict[str, Any]]] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_file():
+            self._take(json.loads(line) for line in path.read_bytes().split(b"\n")[:-1])
+
+    def __getitem__(self, name: str) -> list[dict[str, Any]]:
+        """Return what was said of the sample `name`, in order."""
+        return self._lines.get(name, [])
+
+    def __enter__(self) -> Said:
+        self._writer = LineWriter(self._path)
+        self._writer.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._writer.__exit__(*error)
+
+    def write(self, lines: Iterable[Mapping[str, Any]]) -> None:
+        """Add lines, each with an "id"; they are on disk when this returns."""
+        made = [{**line, "content": self._of[line["id"]]} for line in lines]
+        self._writer.write(made)
+        self._take(iter(made))
+
+    def _take(self, lines: Iterator[dict[str, Any]]) -> None:
+        for line in lines:
+            if line.get("content") == self._of.get(line["id"]):
+                self._lines.setdefault(line["id"], []).append(line)
