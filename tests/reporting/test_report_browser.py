@@ -34,6 +34,7 @@ pytestmark = [
         not (CHROMIUM and DRIVER), reason="Chromium is not installed: apt-get install chromium chromium-driver"
     ),
 ]
+AXE = os.environ.get("ALOE_BENCH_AXE", "")
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> [a](javascript:alert(1)) "
     '=HYPERLINK("http://x") \u202eevil\u202c \x00 </script> ```'
@@ -205,6 +206,34 @@ def test_a_phone_scrolls_one_way_only(reader: Reader) -> None:
     try:
         assert reader.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         reader.screenshot("phone")
+    finally:
+        reader.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.skipif(not AXE, reason="ALOE_BENCH_AXE names no axe.min.js: npm install axe-core, and give its path")
+@pytest.mark.parametrize("width", [1366, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(reader: Reader, runs: Runs, theme: str, width: int) -> None:
+    row = next(r for r in read_records(runs.base) if r.cue and r.cue.attack == "caption")
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    reader.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        reader.open(f"#item={quote(row.cue.base_id, safe='')}&attack=caption&variant={row.cue.variant}")
+        reader.driver.execute_script(
+            "document.documentElement.dataset.theme = arguments[0];"
+            "document.querySelectorAll('details').forEach((each) => { each.open = true; });",
+            theme,
+        )
+        reader.screenshot(f"{theme}-{width}")
+        reader.driver.execute_script(Path(AXE).read_text(encoding="utf-8"))
+        found = reader.driver.execute_async_script("axe.run().then(arguments[0])")["violations"]
+        serious = [
+            f"{each['id']}: {node['target']} {node['failureSummary']}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
+        assert serious == []
     finally:
         reader.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

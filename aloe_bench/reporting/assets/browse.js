@@ -150,7 +150,7 @@ function list() {
   $("list").replaceChildren(...state.rows.slice(state.first, last).map((i, at) => {
     const cue = rows.attack[i] ? [rows.attack[i], rows.variant[i]].filter(Boolean).join(", ") : "no cue";
     const button = make("button", { type: "button", "aria-current": state.first + at === state.at ? "true" : null, onclick: () => choose(state.first + at) },
-      make("span", { dir: "auto" }, rows.head ? rows.head[i] : rows.prompt[i].split("\n", 1)[0].slice(0, 90)), make("small", {}, cue + " · " + rows.id[i].slice(-24)));
+      make("span", { dir: "auto" }, rows.head ? rows.head[i] : rows.prompt[i].split("\n", 1)[0].slice(0, 90)), make("small", {}, cue + " · " + rows.id[rows.base[i] >= 0 ? rows.base[i] : i].split("/").pop().slice(-24)));
     for (const run of runs) button.append(badge(run.change[i]));
     return make("li", {}, button);
   }));
