@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest
 # A file's tests stay in one process, for the sake of what they share.
 SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-gpu test-vllm test-vlmeval mutants lint docs
+.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-gpu test-vllm test-vlmeval mutants wheel lint docs
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -77,12 +77,17 @@ $(VENV)-vlmeval/installed: $(VENV)/installed tests/support/environments/make-vlm
 test-vlmeval: $(VENV)-vlmeval/installed
 	$(VENV)-vlmeval/bin/python -m pytest tests/bridges/test_vlmeval_real.py
 
+# Built, installed and used outside the checkout; then with each extra that needs no torch.
+wheel: $(VENV)/installed
+	$(BIN)/python -m tests.wheel
+
 lint: $(VENV)/installed
 	$(BIN)/ruff check aloe_bench studies tests benchmarks examples
 	$(BIN)/ruff format --check --quiet aloe_bench studies tests benchmarks examples
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.words
+	$(BIN)/hadolint Containerfile
 
 # The site in site/; a broken link is an error.
 docs: $(VENV)/installed

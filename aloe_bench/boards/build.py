@@ -22,10 +22,9 @@ from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.cells import header_facts, readings, task_cells
+from aloe_bench.evaluation.cells import header_facts, task_cells
 from aloe_bench.evaluation.corrected import read_labels
 from aloe_bench.evaluation.outcomes import cautions
-from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.tasks.data.fetched import proof_of_run
 
@@ -148,6 +147,9 @@ def evidence(folder: Path) -> Evidence:
     controls = runlog.read_controls(folder)
     if missing := runlog.controls_missing(header, controls):
         raise DataError(f"{folder}: {missing} controls without a record. Resume the run, then build again.")
+    repeats = runlog.read_repeats(folder)
+    if missing := runlog.repeats_missing(header, repeats):
+        raise DataError(f"{folder}: {missing} further replies without a record. Resume the run, then build again.")
     facts, cells = header_facts(header, records), task_cells(header, records)
     task = {key: header["task"][key] for key in TASK_KEYS} | {"source": header["task"].get("source")}
     task["places"] = [asdict(place) for place in facts.places]
@@ -155,7 +157,7 @@ def evidence(folder: Path) -> Evidence:
     if told := header["task"].get("told"):
         task["told"] = told
     items = items_of(header["task"], records)
-    outcomes = outcomes_of(items, [*records, *readings(controls)], facts, read_labels(folder))
+    outcomes = outcomes_of(items, [*records, *controls, *repeats], facts, read_labels(folder))
     switched = (header["model"].get("settings") or {}).get("switched")
     known = {task["expected_rows"], facts.paper.rows, header["task"].get("paper_scored_rows")} - {None}
     result = {
@@ -187,7 +189,7 @@ def evidence(folder: Path) -> Evidence:
         **({"extended": header["extended"]} if header.get("extended") else {}),
     }
     numbers = numbers_of(header["run_id"], task["name"], facts, items, outcomes)
-    return Evidence(result | numbers | controls_section(records, controls), items)
+    return Evidence(result | numbers, items)
 
 
 def _profile(header: Mapping[str, Any]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ def finished(folder: Path) -> Side:
 def published_side(path: Path) -> Side:
     """Return a result of a leaderboard, which is below its folder's results/<model>/, as one side of a comparison."""
     one = read_one(path)
-    return Side(path, one.header, one.records)
+    return Side(path, one.header, *one.parts)
 
 
 def refuse_other_questions(one_side: Side, two_side: Side) -> None:

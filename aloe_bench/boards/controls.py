@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from aloe_bench.boards.tables import escape, percent, protocol_label
+from aloe_bench.boards.tables import APART, escape, percent, protocol_label
 
 Result = Mapping[str, Any]
 TITLE = "Image controls"
@@ -36,6 +36,7 @@ def controls_blocks(results: Sequence[Result], level: int = 2) -> list[str]:
 
 def _line(result: Result, group: str, entry: Mapping[str, Any]) -> list[str]:
     name = f"{escape(str(result['model']['name']))}{protocol_label(result)}" + (" †" if result["partial"] else "")
+    name += f" {APART}" if result.get("apart") else ""
     task = escape(str(result["task"]["name"])) + ("" if group == "overall" else f": {escape(group)}")
     reliance = entry.get("image_reliance", {})
     mark = " §" if entry.get("same_patient") else ""

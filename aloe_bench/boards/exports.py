@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.boards.ablations import TABLES
+from aloe_bench.boards.apart import apart
 from aloe_bench.boards.near import near_best
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.shares import parts_of, points_of, points_text
@@ -31,7 +32,7 @@ PAPER = (
 )
 COLUMNS = (
     "source", "model", "label", "run", "task", "version", "data_sha256", "cell", "percent", "points", "n", "n_clusters",
-    "low", "high", "exact", *OUTCOMES, "unjudged", "marks", "near_best", "miniature", "result",
+    "low", "high", "exact", *OUTCOMES, "unjudged", "marks", "near_best", "apart", "miniature", "result",
 )  # fmt: skip
 NOTES = "Notes"
 
@@ -55,7 +56,8 @@ def exports(folder: Path, published: Mapping[Path, Published], pages: Mapping[st
 
 def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[str, Any]]:
     near = near_best([*published.values()])
-    for (path, one), near_cells in zip(published.items(), near, strict=True):
+    other = apart([one.result for one in published.values()])
+    for (path, one), near_cells, texts in zip(published.items(), near, other, strict=True):
         result = one.result
         task = result["task"]
         for name, numbers in result["cells"].items():
@@ -81,6 +83,7 @@ def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[s
                 "unjudged": numbers["unjudged"],
                 "marks": marks_of(result) + cell_marks(numbers),
                 "near_best": name in near_cells,
+                "apart": "; ".join(texts),
                 "miniature": is_miniature(result),
                 "result": path.relative_to(folder).as_posix(),
             }
@@ -155,7 +158,7 @@ _LATEX = {
     "\\": "\\textbackslash{}", "{": "\\{", "}": "\\}", "$": "\\$", "&": "\\&", "#": "\\#", "^": "\\^{}", "_": "\\_",
     "~": "\\~{}", "%": "\\%", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "[": "{[}", "]": "{]}",
     "†": "\\dag{}", "‡": "\\ddag{}", "§": "\\S{}", "◊": "$\\diamond$",
-    "≈": "$\\approx$", "↓": "$\\downarrow$", "–": "--", "…": "\\ldots{}",
+    "≈": "$\\approx$", "≠": "$\\neq$", "↓": "$\\downarrow$", "–": "--", "…": "\\ldots{}",
     '"': "\\textquotedbl{}", "`": "\\textasciigrave{}", "'": "\\textquotesingle{}", "−": "$-$", "\ufffd": "?",
 }  # fmt: skip
 

@@ -15,6 +15,7 @@ from aloe_bench.boards.prefer import passed_over
 from aloe_bench.boards.results import doubt, is_published_heart
 from aloe_bench.boards.shares import parts_of, points_text, share_text
 from aloe_bench.boards.tables import (
+    APART,
     FOOTNOTES,
     GENERATED,
     MARKS,
@@ -109,7 +110,7 @@ def heart_blocks(results: Sequence[Result]) -> list[str]:
 
 
 def _footnote(blocks: Sequence[str]) -> list[str]:
-    marks = (*MARKS, OFTEN_CUT, "passed over: ")
+    marks = (*MARKS, APART, OFTEN_CUT, "passed over: ")
     return [FOOTNOTES[mark] for mark in marks if any(mark in block for block in blocks)]
 
 
@@ -211,7 +212,10 @@ def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
 
 
 def _run_name(result: Result) -> str:
-    return with_marks(f"{escape(str(result['model']['name']))}{protocol_label(result)}", marks_of(result))
+    return with_marks(
+        f"{escape(str(result['model']['name']))}{protocol_label(result)}",
+        marks_of(result) + (APART if result.get("apart") else ""),
+    )
 
 
 def _row(result: Result) -> Row:
@@ -222,6 +226,8 @@ def _row(result: Result) -> Row:
         row.rank(column, numbers, marks_of(result))
         if column in result.get("near", ()):
             row.near.add(column)
+        if result.get("apart"):
+            row.apart.add(column)
     row.notes.append(f"v{escape(str(result['task']['version']))}: {ended(_sums(result['cells']))}")
     row.notes.append(f"run {escape(str(result['run']))}{cautioned(result)}")
     if why := doubt(result):

@@ -25,11 +25,15 @@ BASELINE = "baseline"
 ABSENT, WAITING, FAILED = ".", "?", "x"
 GRADES = {1.0: "1", 0.5: "h", 0.0: "0"}
 LED = "l"
+# The image controls: over no picture, and over one that has a truth of its own.
+BLANK, SWAP = "blank", "swap"
 # Replies in which no answer was read: wrong, each for its own reason.
 UNREAD: dict[Outcome, str] = {"refused": "r", "filtered": "f", "cut": "c", "unread": "u"}
 ENDED: dict[Outcome, str] = {"answered": "a", **UNREAD, "failed": FAILED}
 _OF_LETTER: dict[str, Outcome] = {letter: outcome for outcome, letter in ENDED.items()}
 LETTERS = ABSENT + WAITING + FAILED + LED + "".join(GRADES.values()) + "".join(UNREAD.values())
+# How many options a question had, one character per item.
+COUNTS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _OF_GRADE = {letter: grade for grade, letter in GRADES.items()} | {FAILED: None}
 # Options have no names here: the right one, the one a cue argues for, and any other.
 _TARGET, _CUED, _OTHER, _NEITHER = "right", "cued", "other", "neither"
@@ -40,7 +44,8 @@ class Outcomes(TypedDict):
 
     `before`: of a cue's arm, whether the baseline's answer already was the option that the cue argues for. `ended`: how
     replies ended, where their letter does not say it. `grades`: arm -> judge -> grades. `regraded`: rule of a cell ->
-    what it makes of the baseline. `labels`: expert -> grades of the answers to baselines.
+    what it makes of the baseline. `labels`: expert -> grades of the answers to baselines. `options`: how many
+    each question had, of a run that asked some over a blank picture.
     """
 
     items: str
@@ -50,6 +55,7 @@ class Outcomes(TypedDict):
     grades: NotRequired[dict[str, dict[str, str]]]
     regraded: NotRequired[dict[str, str]]
     labels: NotRequired[dict[str, str]]
+    options: NotRequired[str]
 
 
 def arm_of(record: Record) -> str:
@@ -59,7 +65,7 @@ def arm_of(record: Record) -> str:
 
 
 def outcomes_of(items: Items, records: Sequence[Record], facts: Facts, labels: Labels | None = None) -> Outcomes:
-    """Return what became of each item in each arm of a run.
+    """Return what became of each item in each arm of a run; `records` hold those of its controls and repeats too.
 
     Raises DataError for a record of no item, and for a score that has no letter.
     """
@@ -67,7 +73,7 @@ def outcomes_of(items: Items, records: Sequence[Record], facts: Facts, labels: L
     bases = {record.sample_id: record for record in records if is_item(record)}
     arms: dict[str, dict[int, Record]] = {}
     for record in records:
-        base = record.cue.base_id if record.cue else record.sample_id
+        base = record.cue.base_id if record.cue else _asked(record)
         if base not in place:
             raise DataError(f"{record.sample_id}: its baseline {base} is not in the run.")
         if arms.setdefault(arm_of(record), {}).setdefault(place[base], record) is not record:
@@ -83,7 +89,7 @@ def outcomes_of(items: Items, records: Sequence[Record], facts: Facts, labels: L
     }
     before, ended, grades = {}, {}, {}
     for arm, found in sorted(arms.items()):
-        if any("suggests_in_base" in record.tags for record in found.values()):
+        if any("suggests_in_base" in record.tags and not record.repeat for record in found.values()):
             before[arm] = string({i: _before(record, bases[items.ids[i]]) for i, record in found.items()})
         if any(record.score.outcome not in (None, _implied(record)) for record in found.values()):
             ended[arm] = string({i: ENDED[r.score.outcome or _implied(r)] for i, r in found.items()})
@@ -102,7 +108,14 @@ def outcomes_of(items: Items, records: Sequence[Record], facts: Facts, labels: L
         for i, of in enumerate(experts, 1)
     }
     parts = {"before": before, "ended": ended, "grades": grades, "regraded": regraded, "labels": said}
+    if any(record.arm == BLANK for record in records):
+        made["options"] = string({place[name]: COUNTS[len(base.options)] for name, base in bases.items()})
     return cast("Outcomes", made | {name: part for name, part in parts.items() if part})
+
+
+def _asked(record: Record) -> str:
+    """Return the id of the item that a record without a cue is a reply to; controls and repeats have ids ID#NAME."""
+    return record.sample_id.rpartition("#")[0] if record.arm or record.repeat else record.sample_id
 
 
 def letter(record: Record) -> str:
@@ -112,7 +125,9 @@ def letter(record: Record) -> str:
         return FAILED if outcome_of(record) == "failed" else WAITING
     if not score.value and not score.verdicts and (ended := UNREAD.get(outcome_of(record))):
         return ended
-    led = record.cue is not None and score.parsed is not None and score.parsed == record.cue.suggests
+    # Over the picture of another item its truth is what an answer can be led to.
+    argued = record.cue.suggests if record.cue else record.tags.get("shown")
+    led = score.parsed is not None and score.parsed == argued
     if led and not score.value:
         return LED
     if score.value not in GRADES:
@@ -157,6 +172,8 @@ def check_outcomes(outcomes: Outcomes, items: Items, where: str) -> None:
     strings |= {f"ended.{arm}": (text, "".join(_OF_LETTER) + ABSENT) for arm, text in outcomes.get("ended", {}).items()}
     strings |= {f"regraded.{rule}": (text, LETTERS) for rule, text in outcomes.get("regraded", {}).items()}
     strings |= {f"labels.{who}": (text, "1h0" + ABSENT) for who, text in outcomes.get("labels", {}).items()}
+    if "options" in outcomes:
+        strings["options"] = (outcomes["options"], COUNTS)
     for arm, of in outcomes.get("grades", {}).items():
         strings |= {f"grades.{arm}.{judge}": (text, "".join(_OF_GRADE) + ABSENT) for judge, text in of.items()}
     for place, (text, known) in strings.items():
@@ -173,7 +190,11 @@ def check_outcomes(outcomes: Outcomes, items: Items, where: str) -> None:
 
 
 def records_of(items: Items, outcomes: Outcomes) -> list[Record]:
-    """Return records with the scores, clusters, tags and cues of the run that these outcomes are of; no texts."""
+    """Return records with the scores, clusters, tags and cues of the run that these outcomes are of; no texts.
+
+    Those of controls and repeats are among them.
+    """
+    options = [("",) * COUNTS.index(count) for count in outcomes.get("options", "0" * len(items.ids))]
     records: list[Record] = []
     for arm, text in outcomes["arms"].items():
         control, _, asked = arm.rpartition(":")
@@ -187,11 +208,14 @@ def records_of(items: Items, outcomes: Outcomes) -> list[Record]:
                 continue
             base = items.ids[i]
             name = f"{base}/{asked}" if attack else base
+            name += f"#{control or repeat}" if control or repeat else ""
             tags = {tag: values[i] for tag, values in items.tags.items()}
             if attack:
                 tags |= {"attack": attack, "variant": variant}
             if before is not None:
                 tags["suggests_in_base"] = _suggested(before[i], outcomes["arms"][BASELINE][i])
+            if control == SWAP:
+                tags["shown"] = _CUED
             given = [(judge, _OF_GRADE[of[i]]) for judge, of in grades.items() if of[i] != ABSENT]
             score = _score(one, [Verdict(name, judge, grade, "") for judge, grade in given])
             if ended is not None:
@@ -207,6 +231,7 @@ def records_of(items: Items, outcomes: Outcomes) -> list[Record]:
                     cue=Cue(attack, cast("Variant", variant), base, _argued(variant)) if attack else None,
                     prediction=_prediction(name, score),
                     score=score,
+                    options=options[i],
                     repeat=int(repeat or 0),
                     arm=control,
                 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from aloe_bench import registry
 from aloe_bench.boards.ablations import ablations_page
+from aloe_bench.boards.apart import apart
 from aloe_bench.boards.careqa import CAREQA
 from aloe_bench.boards.controls import controls_blocks
 from aloe_bench.boards.heart import heart_page
@@ -45,7 +46,10 @@ class Board:
 def board(published: Sequence[Published]) -> Board:
     """Return every page made of these results; each stands on one at least, or a remark says why not."""
     near = near_best(published)
-    results = [{**one.result, "near": cells} for one, cells in zip(published, near, strict=True)]
+    other = apart([one.result for one in published])
+    results = [
+        {**one.result, "near": cells, "apart": texts} for one, cells, texts in zip(published, near, other, strict=True)
+    ]
     remarks: list[str] = []
     places: dict[str, dict[str, Entry]] = {name: {} for name in TEXTS}
     for name in registry.TASKS:

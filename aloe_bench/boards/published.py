@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,19 +17,33 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import ATTACKED, task_cells, task_sections
 from aloe_bench.evaluation.corrected import corrected_cells
+from aloe_bench.evaluation.reliance import controls_section
+from aloe_bench.evaluation.repeats import repeats_section
 from aloe_bench.facts import Facts
+
+# What may stand in a result beside its cells, and follows from its letters.
+SECTIONS = ("heart", "controls", "repeats")
+
+
+def first_of(records: Sequence[Record]) -> tuple[list[Record], list[Record], list[Record]]:
+    """Return the records that cells are made of, those of controls, and those of further replies."""
+    controls, repeats = [r for r in records if r.arm], [r for r in records if r.repeat]
+    return [r for r in records if not r.arm and not r.repeat], controls, repeats
 
 
 def numbers_of(run: str, task: str, facts: Facts, items: Items, outcomes: Outcomes) -> dict[str, Any]:
-    """Return what a result says in numbers: its cells, and the sections of an attacked table; from letters alone."""
-    every = records_of(items, outcomes)
-    records, beside = [r for r in every if not r.arm], [r for r in every if r.arm]
+    """Return what a result says in numbers, from letters alone: its cells, and the sections of what stands beside them.
+
+    These are of an attacked table, of image controls and of repeats.
+    """
+    records, controls, repeats = first_of(records_of(items, outcomes))
     header = {"run_id": run, "task": {"name": task, "facts": facts}}
     rules = rules_of(items, outcomes)
     cells = {name: asdict(cell) for name, cell in task_cells(header, records, rules).items()}
     for name, found in corrected_cells(header, records, labels_of(items, outcomes), rules).items():
         cells[name]["corrected"] = found
-    return {"cells": cells} | task_sections(header, records, beside)
+    beside = controls_section(records, controls) | repeats_section(records, repeats)
+    return {"cells": cells} | task_sections(header, records, controls) | beside
 
 
 @dataclass(frozen=True)
@@ -52,8 +66,13 @@ class Published:
 
     @cached_property
     def records(self) -> list[Record]:
-        """The run's records, without texts and without what was asked beside them."""
-        return [record for record in records_of(self.items, self.result["outcomes"]) if not record.arm]
+        """The run's records, without texts, controls and repeats."""
+        return self.parts[0]
+
+    @cached_property
+    def parts(self) -> tuple[list[Record], list[Record], list[Record]]:
+        """The records of the run, of its controls and of its repeats, without texts."""
+        return first_of(records_of(self.items, self.result["outcomes"]))
 
     def numbers(self) -> dict[str, Any]:
         """Return the result's numbers, computed again."""

@@ -61,6 +61,7 @@ class ModelFacts(TypedDict):
     miniature: bool
     size_group: str | None
     domain: str | None
+    profile: NotRequired[dict[str, Any] | None]
 
 
 class TaskFacts(TypedDict):
@@ -164,6 +165,16 @@ class Controlled(TypedDict):
     same_patient: NotRequired[bool]
 
 
+class Repeated(TypedDict):
+    """Several replies to each question: their mean, and what of its variance is the items' and what the replies'."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+    n: int
+    n_replies: int
+    failed: int
+
+
 class DefenceFacts(TypedDict):
     name: str
     sha256: str
@@ -176,6 +187,9 @@ class Result(TypedDict):
     protocol: str
     engine: NotRequired[EngineFacts | None]
     parser: NotRequired[str | None]
+    prompt_sha256: NotRequired[str | None]
+    decoding: NotRequired[dict[str, Any] | None]
+    seed: NotRequired[int | None]
     answer: NotRequired[str | None]
     defence: NotRequired[DefenceFacts]
     judges: NotRequired[JuryFacts | None]
@@ -193,6 +207,7 @@ class Result(TypedDict):
     outcomes: Outcomes
     heart: NotRequired[dict[str, Attacked]]
     controls: NotRequired[dict[str, Controlled]]
+    repeats: NotRequired[dict[str, Repeated]]
 
 
 def read_result(path: Path) -> Mapping[str, Any]:

@@ -36,6 +36,7 @@ MAX_NAME_CHARS, MAX_CAUTION_CHARS = 100, 800
 MARKS = ("†", "§", "◊", "¶")
 # Some cut replies, and yet a rank.
 OFTEN_CUT = "°"
+APART = "≠"
 NEAR = (
     "≈: in the 95 % confidence set for the best of our runs in the table, each column by itself; the paper's rows "
     "have no items to test."
@@ -58,6 +59,10 @@ FOOTNOTES = {
         "Passed over: of several runs of one model on one task a graded one is shown, of these one on verified data, "
         "of these a complete one, of these the newest."
     ),
+    APART: (
+        f"{APART} Runs of this task were not all asked, shown, decoded or read alike: the notes say what this one has, "
+        "and how far that alone moves a score is not known."
+    ),
     OFTEN_CUT: f"° Over {MARKED_CUT} % of the replies were cut at the token limit before an answer, and so wrong.",
     "¶": f"¶ Over {MOST_CUT} % of the replies were cut at the token limit before an answer: not ranked.",
     "‡": "‡ Made with --allow-missing: the tasks named had no data and were not run.",
@@ -69,7 +74,7 @@ class Row:
     """One line of a table; `shown` holds the printed percentages, None where there is none.
 
     `unranked` holds the marks of the columns that are not ranked, `often_cut` the columns with many cut replies,
-    `marks` those of all its results.
+    `apart` those in which runs were made in other ways, `marks` those of all its results.
     """
 
     name: str
@@ -79,6 +84,7 @@ class Row:
     small_print: dict[str, str] = field(default_factory=dict)
     unranked: dict[str, str] = field(default_factory=dict)
     often_cut: set[str] = field(default_factory=set)
+    apart: set[str] = field(default_factory=set)
     near: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     marks: set[str] = field(default_factory=set)
@@ -211,6 +217,8 @@ def _add_task(row: Row, shape: Shape, result: Mapping[str, Any]) -> None:
         row.rank(column, numbers, marks_of(result))
         if each.cell in result.get("near", ()):
             row.near.add(column)
+        if result.get("apart"):
+            row.apart.add(column)
     row.notes.append(_note(shape, result))
 
 
@@ -286,8 +294,13 @@ def _corrected_text(found: Mapping[str, Any] | None) -> str:
 
 
 def cautioned(result: Mapping[str, Any]) -> str:
-    """Return the cautions of a run, each on a line of its own within a cell of a table, and who ran it if not we."""
+    """Return the cautions of a run, each on a line of its own within a cell of a table.
+
+    Before them stands what sets it apart from others of its column, and that somebody else ran it.
+    """
     said = SUBMITTED if result.get("submitted") else ""
+    if found := result.get("apart"):
+        said += f"; {escape('; '.join(found), MAX_CAUTION_CHARS)}{APART}"
     return said + "".join(f"<br>Caution: {escape(text, MAX_CAUTION_CHARS)}" for text in result.get("cautions", ()))
 
 
@@ -344,7 +357,7 @@ def best_two(rows: Sequence[Row], column: str) -> list[Decimal]:
 def marked(text: str, row: Row, column: str, podium: Sequence[Decimal]) -> str:
     """Return `text` with the mark of its value: bold if best, underlined if second, why it is not ranked."""
     value = row.shown[column]
-    text += OFTEN_CUT if column in row.often_cut else ""
+    text += (OFTEN_CUT if column in row.often_cut else "") + (APART if column in row.apart else "")
     if column in row.unranked:
         return text + row.unranked[column]
     if podium and value == podium[0]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench.cli.common import FiniteRange, RunFolder
+from aloe_bench.cli.verb import Verb
 
 if TYPE_CHECKING:
     from aloe_bench.judges.agreement.measure import Agreement, Mode
@@ -27,7 +28,13 @@ def _scale(_context: click.Context, _option: click.Parameter, text: str) -> tupl
     return values
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench agreement --annotations ratings.csv",
+        "aloe-bench agreement --annotations ratings.csv --run runs/m/careqa_vision_open --correct",
+    ),
+)
 @click.option("--annotations", required=True, type=click.Path(path_type=Path), help="CSV of the experts' labels.")
 @click.option(
     "--raters", help="Who counts, e.g. ana,bo; all by default. Other columns and raters are left out, and named."

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench.cli.common import RunFolder, listener_on
+from aloe_bench.cli.verb import Verb
 
 if TYPE_CHECKING:
     from aloe_bench.judges.experts.assign import PerItem
@@ -20,7 +21,13 @@ if TYPE_CHECKING:
 FILE = "annotations.sqlite"
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench annotate runs/m/careqa_vision_open --raters ana,bo,cy --sample 105",
+        "aloe-bench annotate runs/m/careqa_vision_open --export ratings.csv",
+    ),
+)
 @click.argument("run", type=RunFolder())
 @click.option("--raters", help="Comma-separated names; kept from the first start on.  [default: a,b,c,d]")
 @click.option("--per-item", help="Raters an item gets: N, or LEAST-MOST; kept from then on.  [default: 2-4]")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aloe_bench.cli.verb import Verb
 from aloe_bench.registry import ATTACKS
 
 if TYPE_CHECKING:
@@ -41,7 +42,17 @@ class AttackOptions:
     as_json: bool
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench attack --source xray --output attacked",
+        "aloe-bench attack --source xray --type caption,sycophancy --preview 4 --output preview.png",
+    ),
+    groups={
+        "What is attacked": "source from limit places new-source",
+        "Attacks": "type strength templates parity seed",
+    },
+)
 @click.option("--source", type=click.Path(path_type=Path), multiple=True, help="A source folder; repeatable.")
 @click.option("--from", "questions", multiple=True, help="mcq:FILE, questions of your own, in place of --source.")
 @click.option("--output", type=click.Path(path_type=Path), help="The new folder (with --preview: the PNG file).")
@@ -50,14 +61,14 @@ class AttackOptions:
 @click.option("--templates", help="A shipped set, or a TOML file of yours.  [default: clinical; of --from: answers]")
 @click.option("--parity", is_flag=True, help="Box and legend rules of the published generator, without neutral rows.")
 @click.option("--seed", type=click.IntRange(-(2**63), 2**63 - 1), default=0, show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="Items of each dataset and task at most, classes in turn.")
+@click.option("--limit", type=click.IntRange(1), help="Maximum items per dataset and task, balanced over classes.")
 @click.option(
     "--places", type=click.Path(path_type=Path), help="Table of a larger part of the source, for its wrong boxes."
 )
 @click.option("--workers", type=click.IntRange(1), help="Processes; the output does not depend on it.  [default: all]")
 @click.option("--embed", is_flag=True, help="Put the pictures into the table, as on the hub, and not beside it.")
 @click.option("--overwrite", is_flag=True, help="Replace an --output that this command wrote.")
-@click.option("--preview", type=click.IntRange(1, 20), help="Only draw so many items, side by side, into one PNG.")
+@click.option("--preview", type=click.IntRange(1, 20), help="Draw so many sample items into one PNG and exit.")
 @click.option("--dry-run", is_flag=True, help="Check everything, pictures too, and say what would be written.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--new-source", type=click.Path(path_type=Path), help="Write a commented template of a source.")

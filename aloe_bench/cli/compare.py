@@ -11,12 +11,23 @@ from typing import Any
 import click
 
 from aloe_bench.cli.common import FiniteRange, RunFolder
+from aloe_bench.cli.verb import Verb
 
 SIDES = ("first", "second")
 TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "interval (family)", "MDE", "n")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench compare runs/base/slake runs/tuned/slake --margin 5",
+        "aloe-bench compare --table --reference base runs/*",
+    ),
+    groups={
+        "Several runs": "table reference all-pairs dose",
+        "Why they differ": "explain data-root",
+    },
+)
 @click.argument("runs", nargs=-1, required=True, type=RunFolder())
 @click.option("--by", help="Also one row for each value of this tag, e.g. category or modality (exploratory).")
 @click.option("--margin", type=FiniteRange(0, 100, min_open=True), help="Points that may be lost, e.g. 2.")

@@ -9,6 +9,7 @@ import click
 
 from aloe_bench import registry
 from aloe_bench.cli import mixture, mixture_build, mixture_score, questions
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import DataError, UsageError
 
 
@@ -27,7 +28,13 @@ for command in (
     data.add_command(command)
 
 
-@data.command()
+@data.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data fetch medical",
+        "aloe-bench data fetch slake --data-root data",
+    ),
+)
 @click.argument("tasks", nargs=-1, required=True)
 @click.option("--data-root", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 @click.option("--revision", help="Another commit or branch than the one the task pins.")

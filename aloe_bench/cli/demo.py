@@ -12,11 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
+from aloe_bench.cli.verb import Verb
+
 if TYPE_CHECKING:
     from aloe_bench.miniature.demo import Demo
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench demo --output demo-output",
+        "aloe-bench demo --quick",
+    ),
+)
 @click.option("--output", type=click.Path(path_type=Path), default=Path("demo-output"), show_default=True)
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the AR stage's pictures, cues and order."

@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from aloe_bench.cli.common import FiniteRange
+from aloe_bench.cli.verb import Verb
 
 PACKAGE = "aloe-bench"
 # Where the name to install differs from the name to import.
@@ -25,7 +26,13 @@ IMPORTED = {
 }  # fmt: skip
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench doctor",
+        "aloe-bench doctor --model PATH --gpu-memory 40",
+    ),
+)
 @click.option(
     "--model", help="A checkpoint folder: its prompt, tokens per picture, memory and commands; nothing is run."
 )

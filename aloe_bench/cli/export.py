@@ -7,10 +7,18 @@ from typing import Any
 
 import click
 
+from aloe_bench.cli.verb import Verb
+
 TASKS_AS, RUNS_AS = ("vlmeval",), ("eee", "hf")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench export runs/m/slake --format eee --output eee",
+        "aloe-bench export --tasks careqa_vision_mcq --output tsv",
+    ),
+)
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice([*TASKS_AS, *RUNS_AS]), default="vlmeval", show_default=True)
 @click.option("--tasks", help="Tasks, separated by commas; heart:FOLDER for an attacked data set.")

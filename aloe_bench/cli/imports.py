@@ -6,8 +6,17 @@ from pathlib import Path
 
 import click
 
+from aloe_bench.cli.verb import Verb
 
-@click.command("import")
+
+@click.command(
+    "import",
+    cls=Verb,
+    examples=(
+        "aloe-bench import eee --output runs",
+        "aloe-bench compare runs/m/slake runs/n/slake",
+    ),
+)
 @click.argument("place", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
 def import_run(place: Path, output: Path) -> None:

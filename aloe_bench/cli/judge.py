@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING
 import click
 
 from aloe_bench.cli.common import FiniteRange, RunFolder
+from aloe_bench.cli.verb import Verb
 
 if TYPE_CHECKING:
     from aloe_bench.judges.jury.seats import Jury
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench judge --show-default > judges.toml",
+        "aloe-bench judge runs/m/careqa_vision_open --judges judges.toml",
+    ),
+)
 @click.argument("run", type=RunFolder(), required=False)
 @click.option(
     "--judges", type=click.Path(path_type=Path), help="judges.toml; default: the shipped one, the paper's three."

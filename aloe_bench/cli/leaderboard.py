@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from aloe_bench.cli.common import FiniteRange
+from aloe_bench.cli.verb import Verb
 
 
 @click.group()
@@ -15,7 +16,13 @@ def leaderboard() -> None:
     """Build and verify leaderboard pages, hand runs in and take them, and compare published runs."""
 
 
-@leaderboard.command()
+@leaderboard.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench leaderboard build runs/m runs/n --output board",
+        "aloe-bench leaderboard build",
+    ),
+)
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
 def build(runs: tuple[Path, ...], output: Path) -> None:
@@ -33,7 +40,13 @@ def build(runs: tuple[Path, ...], output: Path) -> None:
         click.echo(str(path))
 
 
-@leaderboard.command()
+@leaderboard.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench leaderboard verify",
+        "aloe-bench leaderboard verify board",
+    ),
+)
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("leaderboards"))
 def verify(folder: Path) -> None:
     """Compute FOLDER (default: leaderboards) again from its published outcomes: every number, mark and page.
@@ -49,7 +62,13 @@ def verify(folder: Path) -> None:
     click.echo(f"{folder}: every number and page is what the published outcomes give.")
 
 
-@leaderboard.command()
+@leaderboard.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench leaderboard submit runs/m --output submission",
+        "aloe-bench leaderboard accept submission --dry-run",
+    ),
+)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("submission"), show_default=True)
 def submit(run: Path, output: Path) -> None:
@@ -65,7 +84,13 @@ def submit(run: Path, output: Path) -> None:
         click.echo(str(path))
 
 
-@leaderboard.command()
+@leaderboard.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench leaderboard accept submission --dry-run",
+        "aloe-bench leaderboard accept submission",
+    ),
+)
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("leaderboards"), show_default=True)
 @click.option("--replace", is_flag=True, help="Take the place of another run of this model and task.")
@@ -86,7 +111,13 @@ def accept(folder: Path, output: Path, replace: bool, dry_run: bool) -> None:
         click.echo(str(path))
 
 
-@leaderboard.command()
+@leaderboard.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench leaderboard compare board/results/m/slake.json board/results/n/slake.json",
+        "aloe-bench leaderboard compare FIRST SECOND --margin 5",
+    ),
+)
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
 @click.option("--by", help="Also one row for each value of this tag (exploratory).")

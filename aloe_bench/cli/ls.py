@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import click
 
 from aloe_bench import registry
+from aloe_bench.cli.verb import Verb
 
 FOLDERS = {
     "heart:FOLDER": "the rows its manifest counts, a folder that `attack` wrote or the published HEART table",
@@ -77,7 +78,13 @@ def _line(facts: object) -> str:
     return ", ".join(fact for fact in texts if fact)
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench ls",
+        "aloe-bench ls attacks",
+    ),
+)
 @click.argument("what", type=click.Choice(list(TABLES)), default="tasks")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 @click.option("--tasks-path", is_flag=True, help="Print the folder to give to lm-eval as --include_path.")

@@ -116,7 +116,7 @@ def _take_config(command: click.Command, verb: str) -> None:
     if passes_on or hasattr(command, "commands") or any("--config" in each.opts for each in command.params):
         return
     path = click.Path(path_type=Path)
-    text = "TOML with a table a verb; it may also stand before the verb."
+    text = "TOML with a table per verb; may also stand before the verb."
     command.params.append(
         click.Option(["--config"], type=path, expose_value=False, is_eager=True, callback=load, help=text)
     )

@@ -6,8 +6,16 @@ from pathlib import Path
 
 import click
 
+from aloe_bench.cli.verb import Verb
 
-@click.command()
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench run --model PATH --suite medical --shard 1/3 --output part-1",
+        "aloe-bench merge part-1 part-2 part-3 --output runs",
+    ),
+)
 @click.argument("shards", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="The new run folder.")
 def merge(shards: tuple[Path, ...], output: Path) -> None:

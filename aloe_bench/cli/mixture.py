@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aloe_bench.cli.common import progress_of
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -24,7 +25,13 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data sniff samples.jsonl",
+        "aloe-bench data sniff samples.parquet --output source.toml",
+    ),
+)
 @click.argument("file", type=PATH)
 @click.option("--output", type=PATH, help="Write the mapping to this TOML file.")
 def sniff(file: Path, output: Path | None) -> None:
@@ -85,7 +92,16 @@ def shown(conversation: Conversation) -> str:
     return "\n".join(lines)
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data clean fracatlas:FracAtlas --output pool",
+        "aloe-bench data clean source.toml:FOLDER --model PATH --output pool",
+    ),
+    groups={
+        "What is dropped": "model min-pixels max-pixels max-length max-pictures min-side without-pictures",
+    },
+)
 @click.argument("sources", nargs=-1, required=True)
 @click.option("--output", type=PATH, required=True, help="The pool: a folder for samples and what is found of them.")
 @click.option(
@@ -150,7 +166,17 @@ def show_counts(pool: Pool) -> None:
             click.echo(f"  {source}: {each['before']} - {out or '0'} = {each['after']}")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data leakage pool --against careqa_vision_mcq",
+        "aloe-bench data leakage pool --against heart:attacked --radius 4 --variant mirror",
+    ),
+    groups={
+        "What is compared": "against data-root radius variant drop-text",
+        "How often a hit is true": "label view decoys",
+    },
+)
 @click.argument("pool", type=PATH)
 @click.option("--against", multiple=True, required=True, help="A task, heart:FOLDER, a pool, or a folder of pictures.")
 @click.option("--data-root", type=PATH, default=Path("data"), show_default=True, help="Where the data of tasks lies.")
@@ -243,7 +269,13 @@ def amounts(given: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data rebalance pool --table-1",
+        "aloe-bench data rebalance pool --share xray=0.5 --share ct=0.5 --total 10M",
+    ),
+)
 @click.argument("pool", type=PATH)
 @click.option(
     "--tokens", multiple=True, help="Loss tokens of a source or category: pubmedvision=175.3M, text/general=1M."
@@ -300,7 +332,13 @@ def rebalance(pool: Path, listed: Path | None, as_json: bool, **options: Any) ->
     click.echo(found["reduction"])
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data coverage pool",
+        "aloe-bench data coverage pool --rows modality --columns anatomy",
+    ),
+)
 @click.argument("pool", type=PATH)
 @click.option("--rows", default="modality", show_default=True, help="Tag of the rows.")
 @click.option("--columns", default="specialty", show_default=True, help="Tag of the columns, such as anatomy.")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aloe_bench.cli.common import progress_of
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,13 @@ def _model(asked: dict[str, Any]) -> Model:
     return make_model(ModelSpec(asked["model"], asked["backend"], urls, asked["api_key"], asked["batch_size"], options))
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data tag pool --model PATH",
+        "aloe-bench data tag pool --model NAME --base-url http://127.0.0.1:8000/v1",
+    ),
+)
 @click.argument("pool", type=PATH)
 @asks_a_model
 @JSON
@@ -73,7 +80,13 @@ def tag(pool: Path, as_json: bool, **asked: Any) -> None:
         click.echo(f"Not in the vocabulary, taken as Other: {words}")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data perplexity pool --model PATH",
+        "aloe-bench data filter pool --max-perplexity pubmedvision=80 --sheet",
+    ),
+)
 @click.argument("pool", type=PATH)
 @asks_a_model
 @JSON
@@ -98,7 +111,13 @@ def perplexity(pool: Path, as_json: bool, **asked: Any) -> None:
     _show_quantiles(found["quantiles"])
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data ocr pool",
+        "aloe-bench data filter pool --max-in-picture pubmedvision=0.8",
+    ),
+)
 @click.argument("pool", type=PATH)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read pictures.")
 @JSON
@@ -127,7 +146,14 @@ def _show_quantiles(sources: dict[str, dict[str, float]]) -> None:
         click.echo(f"{source}: " + ", ".join(f"{value:.4g} at {float(q):.0%}" for q, value in each.items()))
 
 
-@click.command("filter")
+@click.command(
+    "filter",
+    cls=Verb,
+    examples=(
+        "aloe-bench data filter pool --min-score pubmedvision=3 --sheet",
+        "aloe-bench data filter pool --max-perplexity pubmedvision=80 --note 'looked at 40 samples'",
+    ),
+)
 @click.argument("pool", type=PATH)
 @click.option("--min-score", multiple=True, help="Least score of a source: pubmedvision=3.")
 @click.option("--min-perplexity", multiple=True, help="Least perplexity of a source: pubmedvision=1.1.")

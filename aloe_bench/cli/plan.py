@@ -8,11 +8,22 @@ from typing import Any
 import click
 
 from aloe_bench.cli.common import FiniteRange
+from aloe_bench.cli.verb import Verb
 
 SHARE = FiniteRange(0, 100, min_open=True)
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench plan --gap 5 --discordance 12 --attacks 3",
+        "aloe-bench plan --items 165 --clusters 40",
+    ),
+    groups={
+        "Comparing two models": "gap discordance attacks power items clusters",
+        "Labels of experts": "alpha raters answers correlation grades within",
+    },
+)
 @click.option("--gap", type=SHARE, help="Points between the two that should be found, e.g. 5.")
 @click.option("--discordance", type=SHARE, help="Percent of items on which the two differ, e.g. 15.")
 @click.option("--attacks", type=click.IntRange(1), default=1, show_default=True, help="Comparisons of one family.")

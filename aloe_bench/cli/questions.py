@@ -7,12 +7,19 @@ from pathlib import Path
 
 import click
 
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import DataError
 
 KIND = click.Choice(["mcq", "yesno", "open"])
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data template mcq",
+        "aloe-bench data template open questions",
+    ),
+)
 @click.argument("kind", type=KIND)
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 def template(kind: str, folder: Path | None) -> None:
@@ -25,7 +32,13 @@ def template(kind: str, folder: Path | None) -> None:
     click.echo(f"aloe-bench data check {kind}:{table}")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data check mcq:questions.csv",
+        "aloe-bench data check open:questions.jsonl --json",
+    ),
+)
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def check(file: str, as_json: bool) -> None:

@@ -7,9 +7,16 @@ from pathlib import Path
 import click
 
 from aloe_bench.cli.common import FiniteRange
+from aloe_bench.cli.verb import Verb
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench report runs/m/heart-xray --output report.html",
+        "aloe-bench report runs/base/heart-xray runs/tuned/heart-xray --plots figures",
+    ),
+)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True)
 @click.option(

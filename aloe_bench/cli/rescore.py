@@ -12,6 +12,7 @@ import click
 
 from aloe_bench import registry
 from aloe_bench.cli.common import RunFolder
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -23,7 +24,13 @@ SHOWN_MOVES = 12
 OUTCOMES = ("unread", "refused", "cut", "filtered")
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench rescore runs/m/slake --parser all",
+        "aloe-bench rescore runs/m/slake --parser vlmeval,lm-eval",
+    ),
+)
 @click.argument("run", type=RunFolder())
 @click.option(
     "--parser",

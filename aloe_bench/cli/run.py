@@ -16,6 +16,7 @@ import click
 
 from aloe_bench import registry
 from aloe_bench.cli.common import FiniteRange
+from aloe_bench.cli.verb import Verb
 from aloe_bench.core import AnswerForm, AnswerProtocol, Decoding
 
 if TYPE_CHECKING:
@@ -77,7 +78,21 @@ class RunOptions:
     as_json: bool
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench run --model PATH --suite medical --data-root data",
+        "aloe-bench run --model NAME --base-url http://127.0.0.1:8000/v1 --tasks mcq:questions.csv",
+    ),
+    groups={
+        "Model": "model backend base-url revision api-key model-args "
+        "min-pixels max-pixels resolution name size-group domain batch-size",
+        "Questions": "tasks suite data-root limit shard controls defence repeats allow-partial allow-missing",
+        "Asking and reading": "protocol answer parser max-new-tokens temperature seed "
+        "reasoning-tokens extend-cut judges",
+        "Where it runs": "engine ray replicas gpus-per-replica",
+    },
+)
 @click.option("--model", required=True, help="Checkpoint folder, model name on the server, or 'mock'.")
 @click.option(
     "--backend",
@@ -115,7 +130,14 @@ class RunOptions:
     show_default=True,
     help="Ask choice questions for the option's letter or for its text.",
 )
-@click.option("--parser", type=click.Choice(list(registry.PARSERS)), default="strict", show_default=True)
+@click.option(
+    "--parser",
+    type=click.Choice(list(registry.PARSERS)),
+    metavar="NAME",
+    default="strict",
+    show_default=True,
+    help=f"How replies are read: {', '.join(registry.PARSERS)} (`aloe-bench ls parsers`).",
+)
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
 @click.option(
@@ -136,11 +158,21 @@ class RunOptions:
     show_default=True,
     help="Who asks: our own loop, or VLMEvalKit's runner (images only; --model may be one of its names).",
 )
-@click.option("--ray", is_flag=False, flag_value="local", help="Spread over Ray: an address, or none for this machine.")
+@click.option(
+    "--ray",
+    is_flag=False,
+    flag_value="local",
+    help="Run on the Ray cluster at an address; without a value, on this machine.",
+)
 @click.option("--replicas", type=click.IntRange(1), default=2, show_default=True, help="Back ends on the cluster.")
 @click.option("--gpus-per-replica", type=FiniteRange(0), default=0, show_default=True)
 @click.option("--judges", type=click.Path(path_type=Path), help="judges.toml: grade open answers in the same pass.")
-@click.option("--limit", type=click.IntRange(1), help="Only this many items (a seedless, order-free choice).")
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Ask N items, chosen by a hash of the item's id: always the same N.",
+)
 @click.option("--shard", help="i/n: only the i-th of n parts, split by image.")
 @click.option("--defence", help="A text file, or picture-first or ignore-words: words before every prompt.")
 @click.option("--repeats", type=click.IntRange(1), default=1, help="Replies to each question, above temperature 0.")
@@ -153,7 +185,7 @@ class RunOptions:
 @click.option("--fresh", is_flag=True, help="Start another run, instead of resuming one or taking a finished one.")
 @click.option("--allow-partial", is_flag=True, help="Run a data set of unexpected size; every table is marked.")
 @click.option("--allow-missing", is_flag=True, help="Leave out tasks that have no data; every table is marked.")
-@click.option("--dry-run", is_flag=True, help="Load and check the data, print one prompt a task, ask nothing.")
+@click.option("--dry-run", is_flag=True, help="Load and check the data, print one prompt per task, ask nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def run(**options: Any) -> None:
     """Ask a model the questions of one or more tasks; run again to resume. A finished run is not asked again."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from aloe_bench.cli.common import FiniteRange, given
+from aloe_bench.cli.verb import Verb
 
 if TYPE_CHECKING:
     from aloe_bench.training.data.prepare import Prepared
@@ -66,7 +67,14 @@ def shared(command: _Command) -> _Command:
     return command
 
 
-@click.command("train-sft")
+@click.command(
+    "train-sft",
+    cls=Verb,
+    examples=(
+        "aloe-bench train-sft --model PATH --data conversations --output tuned",
+        "aloe-bench train-sft --recipe aloe-vision-72b --write-cluster job --cluster slurm",
+    ),
+)
 @click.option("--model", type=PATH, help="Checkpoint folder to start from.")
 @click.option("--data", type=PATH, help="Folder of conversations (docs/training.md).")
 @click.option("--output", type=PATH, help="Where the trained checkpoint goes.")

@@ -24,6 +24,7 @@ from aloe_bench.cli.train import (
     show_plan,
     show_trained,
 )
+from aloe_bench.cli.verb import Verb
 
 if TYPE_CHECKING:
     from aloe_bench.core import AnswerForm
@@ -48,7 +49,14 @@ class ArOptions(TrainOptions):
     data_only: bool
 
 
-@click.command("train-ar")
+@click.command(
+    "train-ar",
+    cls=Verb,
+    examples=(
+        "aloe-bench train-ar --model PATH --source xray --output robust --evaluation attacked --measure",
+        "aloe-bench train-ar --source xray --data-only --output conversations",
+    ),
+)
 @click.option("--model", type=PATH, help="Checkpoint folder to start from.")
 @click.option("--source", type=PATH, help="HEART source to attack and learn from (docs/robustness.md).")
 @click.option("--output", type=PATH, help="Where the trained checkpoint goes.")

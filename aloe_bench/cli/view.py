@@ -8,11 +8,18 @@ from pathlib import Path
 import click
 
 from aloe_bench.cli.common import listener_on
+from aloe_bench.cli.verb import Verb
 
 HOST = "127.0.0.1"
 
 
-@click.command()
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench view runs/m/heart-xray",
+        "aloe-bench view runs/base/heart-xray runs/tuned/heart-xray --data heart/xray --port 0",
+    ),
+)
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--data",

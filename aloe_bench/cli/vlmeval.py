@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aloe_bench.cli.common import RunFolder
+from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import RunMismatchError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -17,7 +18,14 @@ if TYPE_CHECKING:
 SHOWN = 12
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command(
+    context_settings={"ignore_unknown_options": True},
+    cls=Verb,
+    examples=(
+        "aloe-bench vlmeval --data CareQA_Vision_MCQ --model NAME",
+        "aloe-bench vlmeval --parity runs/m/careqa_vision_mcq",
+    ),
+)
 @click.option("--data", multiple=True, help="Upstream's names: CareQA_Vision_MCQ CareQA_Vision_Open HEART ...")
 @click.option("--heart", type=click.Path(path_type=Path), help="The folder that HEART stands for.")
 @click.option("--parity", type=RunFolder(), help="A run folder: read its replies with both matchers.")

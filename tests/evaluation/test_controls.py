@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from aloe_bench.boards.build import evidence
+from aloe_bench.boards.compare import compared as compare_sides
+from aloe_bench.boards.compare import published_side
+from aloe_bench.boards.verify import result_text, verify
 from aloe_bench.core import Prediction, Record, Score
 from aloe_bench.evaluation.controls import ARMS, controls_of
 from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.evaluation.runlog import read_controls, read_lines, read_records
+from aloe_bench.files import write_atomic
 from aloe_bench.heart.task import open_task
 from tests.evaluation.test_run import only_run
 from tests.support.heart_source import write_source
@@ -133,6 +138,29 @@ def test_a_run_with_controls_that_was_cut_short_is_finished_and_then_compared(qu
     text = (tmp_path / "boards" / "miniature.md").read_text()
     assert "## Image controls" in text and "| Boxes alone *(computed)* |" in text
     assert "Boxes alone give " in again.stdout
+    # What is published of the controls follows from one letter an item, and is compared like the run folders.
+    published = [evidence(only_run(tmp_path / name)) for name in "ab"]
+    arms = published[0].result["outcomes"]["arms"]
+    assert {"blank:baseline", "swap:baseline"} < arms.keys() and set(arms["swap:baseline"]) >= set("1l.")
+    summary = json.loads((folder / "summary.json").read_text())
+    assert rounded(published[0].result["controls"]) == rounded(summary["controls"])
+    for name, one in zip("ab", published, strict=True):
+        path = tmp_path / "pages" / "results" / name / "heart.json"
+        write_atomic(path, result_text(one.result))
+        write_atomic(one.items.path(tmp_path / "pages"), one.items.text)
+    sides = [published_side(path) for path in sorted((tmp_path / "pages").glob("results/*/*.json"))]
+    again = {row["row"]: row for row in compare_sides(*sides)["rows"]}[row["row"]]
+    assert (again["value"], again["p"]) == pytest.approx((row["value"], row["p"]))
+    assert verify(tmp_path / "boards") == []
+    (result,) = (tmp_path / "boards" / "results").glob("*/*.json")
+    text = result.read_text()
+    result.write_text(text.replace('"same_patient": false', '"same_patient": true', 1))
+    assert any("controls" in line for line in verify(tmp_path / "boards"))
+
+
+def rounded(numbers: Any) -> Any:
+    """Numbers whose last digits depend on the order of sums, to nine digits."""
+    return json.loads(json.dumps(numbers), parse_float=lambda text: round(float(text), 9))
 
 
 def replaced(record: Record) -> tuple[Any, ...]:

@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from aloe_bench.boards.build import evidence
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.repeats import variance_parts
 from tests.conftest import MINI
@@ -35,6 +36,10 @@ def test_replies_have_keys_of_their_own_and_the_first_ones_are_the_run(quick, tm
     assert found["value"] == pytest.approx(np.mean(every)) and found["n_replies"] == 3
     assert found["interval"][0] <= found["value"] <= found["interval"][1] and found["replies"] > 0
     assert summary["n"] == len(records), "items are counted once"
+    result, _ = evidence(folder)
+    assert set(result["outcomes"]["arms"]) == {"baseline", "baseline#1", "baseline#2"}
+    for key, value in found.items():
+        assert result["repeats"]["overall"][key] == pytest.approx(value), key
 
     again = quick(*words("three", "--model-args", "accuracy=0.5", "--repeats", "3", "--json"))
     assert again.returncode == 0 and len(runlog.read_lines(folder)) == 3 * len(records), "a finished run is taken"
