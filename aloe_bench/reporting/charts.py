@@ -151,7 +151,7 @@ def dots(
     rows = tuple(
         (label, *((run,) if runs else ()), words[variant], *_numbers(entry)) for label, run, variant, entry in entries
     )
-    heading = ("Questions", *(("Run",) if runs else ()), "Cue", "%" if not zero else "Points", "95 % interval", "n")
+    heading = ("Questions", *(("Run",) if runs else ()), "What", "%" if not zero else "Points", "95 % interval", "n")
     return ReportFigure(name, title, _alt(title, rows), draw, bottom + 0.7, heading, rows)
 
 

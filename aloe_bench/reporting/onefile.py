@@ -53,7 +53,7 @@ def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | No
     wanted = options or ReportOptions()
     need("report")
     sets = question_sets(runs)
-    open_sets = [each for each in sets if may_share(each.runs[0].header["task"])]
+    open_sets = [each for each in sets if all(may_share(run.header["task"]) for run in each.runs)]
     kept_sets = [each for each in sets if each not in open_sets]
     _refuse_sharing(kept_sets, wanted)
     sections, remarks, data, inside, local = _made(sets, open_sets, kept_sets, wanted)
@@ -109,7 +109,9 @@ def _made(
 def _refuse_sharing(kept: Sequence[QuestionSet], wanted: ReportOptions) -> None:
     if wanted.share and kept and wanted.most_pictures:
         names = ", ".join(
-            f"{each.title} ({each.runs[0].header['task'].get('licence') or 'no licence'})" for each in kept
+            f"{each.title} ({run.header['task'].get('licence') or 'no licence'})"
+            for each in kept
+            for run in [next(one for one in each.runs if not may_share(one.header["task"]))]
         )
         raise UsageError(
             f"--share: the pictures of {names} may not be passed on. Add --pictures 0, or leave these runs out. "

@@ -30,6 +30,7 @@ class PageSection:
     models: Sequence[Mapping[str, str]] = ()
     sentences: Sequence[tuple[str, Sequence[str]]] = ()
     daggers: bool = False
+    otherwise: Sequence[str] = ()
     figures: Sequence[ReportFigure] = ()
     drawn: Sequence[str] = ()
 
@@ -99,7 +100,12 @@ def _section(each: QuestionSet) -> PageSection:
         words.asked(each),
         [_model(run.header) | {"label": run.label} for run in each.runs],
         words.sentences(each),
-        any(run.name != run.label for run in each.runs),
+        any("†" in run.name for run in each.runs),
+        [
+            f"{run.label}: not as {each.runs[0].label} in {', '.join(run.otherwise)}."
+            for run in each.runs
+            if run.otherwise
+        ],
         figures(each),
     )
 
@@ -116,6 +122,13 @@ def _model(header: Mapping[str, Any]) -> dict[str, str]:
         "prompt": str(header.get("prompt_sha256", ""))[:12],
         "protocol": f"{header['protocol']}, {header.get('parser')}, answers as {header.get('answer', 'letter')}",
         "decoding": ", ".join(f"{key} {value}" for key, value in decoding.items()),
+        "pictures": _pixels(model.get("profile") or {}),
         "jury": judges or "none",
         "aloe-bench": str((header.get("versions") or {}).get("aloe-bench", "")),
     }
+
+
+def _pixels(profile: Mapping[str, Any]) -> str:
+    ends = [f"{word} {profile[key]} pixels" for word, key in (("at least", "min_pixels"), ("at most", "max_pixels"))
+            if profile.get(key) is not None]  # fmt: skip
+    return ", ".join(ends) or "as the back end takes them"

@@ -199,6 +199,23 @@ def test_what_is_filtered_can_be_taken_away(reader: Reader, hostile: Path) -> No
     assert HOSTILE in json.loads(line).values()
 
 
+def test_print_lists_the_rows_chosen_and_reasoning_is_folded(reader: Reader, hostile: Path) -> None:
+    record = read_records(hostile)[1]
+    reader.open(f"#item={quote(record.cue.base_id, safe='')}&attack={record.cue.attack}&variant={record.cue.variant}")
+    folded = reader.driver.find_element(By.CSS_SELECTOR, "#item .reply:nth-child(2) details")
+    assert folded.get_attribute("open") is None and "Reasoning" in folded.text
+    reader.choose("attack", "caption")
+    chosen = reader.count()
+    reader.driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        rows = reader.driver.find_elements(By.CSS_SELECTOR, "#printed .printed")
+        assert len(rows) == chosen > 0 and rows[0].is_displayed() and "Prompt" in rows[0].text
+        assert not reader.driver.find_element(By.ID, "filters").is_displayed()
+    finally:
+        reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_a_phone_scrolls_one_way_only(reader: Reader) -> None:
     reader.open("")
     metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
