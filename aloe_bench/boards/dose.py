@@ -22,19 +22,31 @@ from aloe_bench.stats.intervals import clustered_share
 USUAL = 1.0
 
 
+# What the axis of a text's size says, by whether it is known how large the model is shown a picture.
+SHOWN = "text size in px after the model's own resize (median)"
+SENT = "text size in px in the picture (median; the model's own resize is not known)"
+
+
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """One run: its dose, all else that may move its cue-following, and task/attack -> sample id -> record."""
+    """One run: its dose, all else that may move its cue-following, and task/attack -> sample id -> record.
+
+    `limits` are the least and most pixels, width times height, at which the model is shown pictures; None where its
+    profile does not say.
+    """
 
     dose: float
     conditions: Mapping[str, Any]
     items: Mapping[str, Mapping[str, Record]]
+    limits: tuple[int, int] | None
 
 
 def dose_rows(runs: Sequence[Path], setting: str) -> dict[str, Any]:
     """Return, for each task and attack that `setting` (such as caption.size) acts on, its dose-response over `runs`.
 
-    The share is cue-following under the adversarial cue. Raises UsageError for a setting without a number in at least
+    The share is cue-following under the adversarial cue. `axis` of a row says what its `doses` are: of a text's size
+    the pixels that the model sees, where its profile says how pictures are shown to it; `strengths` are the settings
+    themselves. Raises UsageError for a setting without a number in at least
     two runs or twice the same, RunMismatchError unless every run has the same items and cues, of one model asked in one
     way, and all other settings are equal.
     """
@@ -55,7 +67,8 @@ def doses_of(runs: Sequence[Side], setting: str) -> dict[str, Any]:
     if len(set(doses)) < max(2, len(doses)):
         shown = ", ".join(f"{dose:g}" for dose in doses)
         raise UsageError(f"--dose {setting}: the runs were made at {shown}; expected two different strengths or more.")
-    rows = [_row(name, doses, [run.items.get(name, {}) for run in found]) for name in found[0].items]
+    sizes = known[setting].look == "font_scale"
+    rows = [_row(name, setting, sizes, found) for name in found[0].items]
     return {"model": found[0].conditions["model"], "setting": setting, "rows": rows}
 
 
@@ -82,7 +95,9 @@ def _run(side: Side, setting: str) -> _Run:
         raise UsageError(f"--dose {setting}: {folder} has no attack it acts on; expected e.g. caption.size.")
     asked = {key: header.get(key) for key in ("protocol", "parser", "answer", "decoding", "defence")}
     conditions = {"model": str(header["model"]["fingerprint"]), "--strength": " and ".join(sorted(others)), **asked}
-    return _Run(doses.pop(), conditions, items)
+    profile = header["model"].get("profile") or {}
+    least, most = profile.get("min_pixels"), profile.get("max_pixels")
+    return _Run(doses.pop(), conditions, items, (least or 0, most) if most else None)
 
 
 def _dose(folder: Path, setting: str, value: object) -> float:
@@ -91,13 +106,44 @@ def _dose(folder: Path, setting: str, value: object) -> float:
     return float(value)
 
 
-def _row(name: str, doses: Sequence[float], runs: Sequence[Mapping[str, Record]]) -> dict[str, Any]:
+def text_px(record: Record, limits: tuple[int, int] | None) -> float:
+    """Return the size in pixels of a drawn cue's text for a model that is shown pictures within `limits` of pixels.
+
+    nan where the record does not say. The sides are scaled alike; a processor that rounds them moves this by less.
+    """
+    size = next((part.size for part in record.prompt if part.size), None)
+    if "font_px" not in record.tags or size is None:
+        return float("nan")
+    pixels = size[0] * size[1]
+    shown = pixels if limits is None else min(max(pixels, limits[0]), limits[1])
+    scale: float = (shown / pixels) ** 0.5
+    return float(record.tags["font_px"]) * scale
+
+
+def _axis(name: str, setting: str, sizes: bool, found: Sequence[_Run]) -> tuple[str, list[float]]:
+    """Return what the doses of a row are, and the doses."""
+    if not sizes:
+        return setting, [run.dose for run in found]
+    medians = [float(np.median([text_px(record, run.limits) for record in run.items[name].values()])) for run in found]
+    if np.isnan(medians).any():
+        return f"{setting} (the runs do not say how large the text is)", [run.dose for run in found]
+    for one, other in pairwise(zip(found, medians, strict=True)):
+        if other[1] <= one[1]:
+            raise UsageError(
+                f"--dose: at {one[0].dose:g} and {other[0].dose:g} the text of {name} is {one[1]:.3g} and "
+                f"{other[1]:.3g} px for the model: that is one dose. Leave one run out."
+            )
+    return SHOWN if all(run.limits for run in found) else SENT, medians
+
+
+def _row(name: str, setting: str, sizes: bool, found: Sequence[_Run]) -> dict[str, Any]:
+    strengths, runs = [run.dose for run in found], [run.items.get(name, {}) for run in found]
     ids = sorted(runs[0])
     if any(sorted(run) != ids for run in runs):
         raise RunMismatchError(f"--dose: the runs have other items of {name}; attack one source with one seed.")
     if any((run[i].target, run[i].cue) != (runs[0][i].target, runs[0][i].cue) for run in runs for i in ids):
         raise RunMismatchError(f"--dose: the cues of {name} argue for other options; attack one source with one seed.")
-    for (dose, one), (next_dose, other) in pairwise(zip(doses, runs, strict=True)):
+    for (dose, one), (next_dose, other) in pairwise(zip(strengths, runs, strict=True)):
         if all(one[i].prompt and one[i].prompt == other[i].prompt for i in ids):
             raise UsageError(
                 f"--dose: at {dose:g} and {next_dose:g} every question of {name} was the same, pictures too (no text "
@@ -110,8 +156,10 @@ def _row(name: str, doses: Sequence[float], runs: Sequence[Mapping[str, Record]]
     clusters = [runs[0][i].cluster for i in ids]
     if len(set(clusters)) < 2:
         raise DataError(f"--dose: all {len(ids)} items of {name} are of one image or patient; expected two or more.")
+    axis, doses = _axis(name, setting, sizes, found)
     intervals = [clustered_share(column, np.ones(len(ids)), clusters).interval for column in hits.T]
-    return {"row": name, "failed": 0, "intervals": intervals, **asdict(dose_response(doses, hits, clusters, name))}
+    facts = {"row": name, "failed": 0, "axis": axis, "strengths": strengths, "intervals": intervals}
+    return facts | asdict(dose_response(doses, hits, clusters, name))
 
 
 def _led(record: Record) -> bool:

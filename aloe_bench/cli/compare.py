@@ -103,13 +103,13 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(result, indent=2, allow_nan=False))
         return
-    table = Table("", f"led at {setting}", "rising curve", "p (trend)", "half led at", "95 % interval", "n")
+    table = Table("", "led at dose", "rising curve", "p (trend)", "half led at", "95 % interval", "n")
     for row in result["rows"]:
         if row["failed"]:
             table.add_row(row["row"], f"{row['failed']} failed")
             continue
         shares, curve = (
-            ", ".join(f"{dose:g}: {points(share)}" for dose, share in zip(row["doses"], row[key], strict=True))
+            ", ".join(f"{dose:.4g}: {points(share)}" for dose, share in zip(row["doses"], row[key], strict=True))
             for key in ("shares", "curve")
         )
         most = ["at most " if flag else "" for flag in row["at_most_lowest"]]
@@ -117,7 +117,12 @@ def _dose(runs: tuple[Path, ...], setting: str, as_json: bool) -> None:
         low, high = ("beyond" if end is None else f"{flag}{end:.3g}" for end, flag in ends)
         half = "not reached" if row["ed50"] is None else f"{most[0]}{row['ed50']:.3g}"
         table.add_row(row["row"], shares, curve, _p(row["p_trend"]), half, f"{low} to {high}", str(row["n"]))
-    Console(width=None if sys.stdout.isatty() else 150).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 150)
+    console.print(table)
+    for row in (row for row in result["rows"] if not row["failed"] and row["axis"] != setting):
+        pairs = zip(row["strengths"], row["doses"], strict=True)
+        made = ", ".join(f"{strength:g}: {dose:.3g}" for strength, dose in pairs)
+        console.print(f"{row['row']}: doses are {row['axis']}; by {setting}: {made}.", highlight=False, soft_wrap=True)
 
 
 def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -> None:
@@ -152,10 +157,10 @@ def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -
         console.print(table)
     table = Table("part of the difference", "points", "items", "")
     for part in found.parts:
-        table.add_row(part.name, points(float(part.points), "+.2f"), str(part.n), part.says)
+        table.add_row(part.name, points(float(part.points), "+z.2f"), str(part.n), part.says)
     table.add_section()
     means = f"{points(float(found.first), '.2f')} -> {points(float(found.second), '.2f')}"
-    table.add_row("second minus first", points(float(change), "+.2f"), "", f"mean over the items: {means}")
+    table.add_row("second minus first", points(float(change), "+z.2f"), "", f"mean over the items: {means}")
     console.print(table)
 
 
@@ -196,7 +201,7 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
         )
     for row in result["rows"]:
         if read := row.get("answered_in_both"):
-            change = f"{points(read['value'], '+.1f')} ({_span(read['interval'])})"
+            change = f"{points(read['value'], '+z.1f')} ({_span(read['interval'])})"
             console.print(f"{row['row']}: among the {read['n']} items that both answered, {change}", highlight=False)
     for warning in dict.fromkeys(row["warning"] for row in result["rows"] if "warning" in row):
         console.print(f"Caution: {warning}.", highlight=False, markup=False, soft_wrap=True)
@@ -207,7 +212,7 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
 def line_of(row: dict[str, Any]) -> list[str]:
     from aloe_bench.stats.family import mde
 
-    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or points(row["value"], "+.1f")
+    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or points(row["value"], "+z.1f")
     return [
         row["row"], points(row["first"]), points(row["second"]), change, _span(row["interval"]), _p(row.get("p")),
         _p(row.get("p_adjusted")), _span(row.get("interval_family")), mde(row), str(row["n"]),
@@ -215,7 +220,7 @@ def line_of(row: dict[str, Any]) -> list[str]:
 
 
 def _span(interval: Sequence[float] | None) -> str:
-    return f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}" if interval else "-"
+    return f"{100 * interval[0]:+z.1f} to {100 * interval[1]:+z.1f}" if interval else "-"
 
 
 def points(value: float | None, form: str = ".1f") -> str:

@@ -37,7 +37,7 @@ def view(runs: tuple[Path, ...], data: tuple[Path, ...], port: int) -> None:
 
     from aloe_bench.errors import need
 
-    need("report", "annotate")
+    need("matplotlib", "starlette", "uvicorn")
     import uvicorn
 
     from aloe_bench.api.reports import run_folders

@@ -192,6 +192,7 @@ def _spoken(row: HeartRow) -> dict[str, str]:
         "bias": row.optional("bias"),
         "wording": "+".join(text for text in templates if text),
         "names": row.optional("cue_names"),
+        "font_px": row.optional("font_px"),
     }
     return {tag: text for tag, text in found.items() if text}
 

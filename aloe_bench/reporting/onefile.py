@@ -51,7 +51,7 @@ def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | No
     be larger than `max_mb`.
     """
     wanted = options or ReportOptions()
-    need("report")
+    need("matplotlib")
     sets = question_sets(runs)
     open_sets = [each for each in sets if all(may_share(run.header["task"]) for run in each.runs)]
     kept_sets = [each for each in sets if each not in open_sets]

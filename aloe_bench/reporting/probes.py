@@ -212,7 +212,7 @@ def doses(sets: Sequence[QuestionSet]) -> tuple[list[ReportFigure], list[str]]:
                 if row["failed"]:
                     remarks.append(f"{runs[0].label}, {row['row']}: no dose curve, as {row['failed']} calls failed.")
                 else:
-                    lines[task, setting, row["row"]][runs[0].label] = _points(row)
+                    lines[task, row["axis"], row["row"]][runs[0].label] = _points(row)
     return [_dose(number, *key, models) for number, (key, models) in enumerate(sorted(lines.items()))], remarks
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from aloe_bench.boards.dose import text_px
+from aloe_bench.core import Part, Prediction, Record, Score
 from aloe_bench.evaluation.runlog import read_run
 from tests.conftest import closed_rows
 from tests.evaluation.test_run import only_run
@@ -157,6 +159,7 @@ def test_runs_at_several_strengths_give_a_dose_response(quick, tmp_path):
         for row in table:
             row["strength"] = "{}" if size == 1 or not row["attack"] else json.dumps({"caption.size": size})
             row["picture"] = png(f"{row['source_id']} {row['attack']} {row['variant']} {size if row['attack'] else 0}")
+            row["font_px"] = 14 * size if row["attack"] else None
         folder = write_folder(tmp_path / f"h{size}", table)
         words = ("--model-args", f"accuracy=0.9,follow={follow}", "--output", tmp_path / f"r{size}")
         assert quick("run", "--model", "mock", "--tasks", f"heart:{folder}", *words).returncode == 0
@@ -172,15 +175,29 @@ def test_runs_at_several_strengths_give_a_dose_response(quick, tmp_path):
     (row,) = result["rows"]
     led = [sum(r.score.parsed == r.cue.suggests for r in read_run(run)[1] if r.cue and r.cue.variant == "adversarial")
            for run in runs]  # fmt: skip
-    assert row["doses"] == [0.5, 1.0, 3.0]
+    assert row["doses"] == [7, 14, 42] and row["strengths"] == [0.5, 1.0, 3.0]
+    assert row["axis"] == "text size in px in the picture (median; the model's own resize is not known)"
     assert row["shares"] == pytest.approx([count / 60 for count in led])
-    assert 1 < row["ed50"] < 3 and row["p_trend"] < 0.001
+    assert 14 < row["ed50"] < 42 and row["p_trend"] < 0.001
     assert "half led at" in quick("compare", *runs, "--dose", "caption.size").stdout
     nothing = quick("compare", *runs, "--dose", "sycophancy.repeats")
     twice = quick("compare", runs[0], runs[0], "--dose", "caption.size")
     alone = quick("compare", runs[0])
     assert (nothing.returncode, twice.returncode, alone.returncode) == (2, 2, 2)
     assert "no attack it acts on" in nothing.stderr and "0.5, 0.5" in twice.stderr and "expected two" in alone.stderr
+
+
+def test_the_dose_of_a_text_is_its_size_after_the_models_own_resize():
+    def record(px: int, size: tuple[int, int]) -> Record:
+        return Record(0, "a", "choice", "A", "c", {"font_px": str(px)}, None, Prediction("a", "A", "stop"),
+                      Score(1.0, "A", "letter"), prompt=(Part("user", image="x", size=size),))  # fmt: skip
+
+    assert text_px(record(20, (1000, 400)), None) == 20
+    assert text_px(record(20, (1000, 400)), (100, 100_000)) == 10, "the area is quartered, so each side is halved"
+    assert text_px(record(20, (100, 100)), (40_000, 90_000)) == 40, "small pictures are shown larger"
+    assert text_px(record(20, (200, 200)), (40_000, 90_000)) == 20
+    # Two texts of one height in their files, of which a model sees one twice as large.
+    assert text_px(record(20, (2000, 2000)), (1, 250_000)) == text_px(record(5, (500, 500)), (1, 250_000))
 
 
 def test_two_doses_with_equal_pictures_are_no_two_doses(quick, tmp_path):

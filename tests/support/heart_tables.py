@@ -25,7 +25,7 @@ PUBLISHED = (
 ).split()
 OURS = (
     "item_id cluster variant attack n_options box_labels cue_target image_sha256 template_set question_template "
-    "trigger_template caption_template strength seed generator_version"
+    "trigger_template caption_template strength seed generator_version font_px"
 ).split()
 # The order of the generator's own merged TSV.
 TSV_ORDER = (
