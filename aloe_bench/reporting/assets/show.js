@@ -177,6 +177,7 @@ async function start() {
   $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   album = opened($("pictures").textContent.trim());
   data = served ? await asked("index.json") : await unpacked($("data").textContent);
+  $("data").remove();
   $("set").append(...data.sets.map((set, i) => make("option", { value: i }, set.title)));
   $("set").closest("label").hidden = data.sets.length < 2;
   openSet(0);
