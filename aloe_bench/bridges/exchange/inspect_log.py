@@ -18,10 +18,10 @@ from aloe_bench.boards.public import public_header, public_result, without_paths
 from aloe_bench.bridges.exchange.eee import stamp
 from aloe_bench.core import ImageRef, Record
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.cells import is_attacked
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.reporting.pictures import hashes
-from aloe_bench.reporting.places import find_pictures
-from aloe_bench.reporting.read import question_sets
+from aloe_bench.reporting.places import WantedPictures, find_pictures
 from aloe_bench.reporting.sharing import may_share
 
 VERSION, SCORER = 2, "aloe_bench"
@@ -51,7 +51,9 @@ def export_inspect(folder: Path, output: Path, data: Sequence[Path] = ()) -> Ins
         remarks.append(f"{len(wanted)} pictures left out: the licence {header['task'].get('licence')!r} does not say "
                        "that they may be passed on")  # fmt: skip
     elif wanted:
-        found, remarks = find_pictures(question_sets([folder]), data)
+        attacked = is_attacked([record for record in records if not record.arm])
+        task = WantedPictures(str(header["task"]["name"]), header, attacked, frozenset(wanted))
+        found, remarks = find_pictures(data, [task])
     shown = {name: _uri(found[name]) for name in sorted(wanted & found.keys())}
     began = datetime.fromtimestamp(float(stamp(str(header["run_id"]), folder)), UTC)
     begun = began.isoformat()
@@ -83,8 +85,8 @@ def export_inspect(folder: Path, output: Path, data: Sequence[Path] = ()) -> Ins
     }  # fmt: skip
     # The viewer lists files by their names alone: time, task, and what tells two apart.
     digits = hashlib.sha256(f"{header['run_id']}\0{header['model']['fingerprint']}".encode()).hexdigest()[:22]
-    task = re.sub(r"[^\w-]|_", "-", safe_name(str(header["task"]["name"])))
-    name = f"{began:%Y-%m-%dT%H-%M-%S}+00-00_{task}_{digits}.json"
+    called = re.sub(r"[^\w-]|_", "-", safe_name(str(header["task"]["name"])))
+    name = f"{began:%Y-%m-%dT%H-%M-%S}+00-00_{called}_{digits}.json"
     # In this order: the viewer reads a log's head up to its samples.
     write_atomic(output / name, json.dumps(_readable(log)) + "\n")
     return InspectLog(output / name, len(records), len(shown), tuple(remarks))
