@@ -57,6 +57,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
     from aloe_bench.cli.summary import show_effects
+    from aloe_bench.evaluation.outcomes import told_of_pictures
 
     lines = [(rows(summary)[:MAX_CELLS], len(summary["cells"]) - MAX_CELLS) for summary in summaries]
     titles, shown = _as_needed(TITLES, [row for some, _ in lines for row in some])
@@ -72,6 +73,9 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     console.print(table)
     for text in dict.fromkeys(f"{summary['task']}: {text}" for summary in summaries for text in summary["cautions"]):
         console.print(f"Caution: {text}", soft_wrap=True, markup=False, highlight=False)
+    for summary in summaries:
+        for text in told_of_pictures(summary.get("pictures", {})):
+            console.print(f"Caution: {summary['task']}: {text}", soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
         if "heart" in summary:
             show_effects(console, summary["heart"])
