@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 
 
 class AloeError(Exception):
@@ -45,21 +46,34 @@ class RunMismatchError(AloeError):
     """A run folder was made under other conditions than those asked for now."""
 
 
-# What an extra brings, by the name it is imported under.
-EXTRAS = {
-    "hf": ("torch", "torchvision", "transformers", "accelerate"),
-    "train": ("trl", "datasets", "tensorboard"),
-    "cluster": ("deepspeed", "bitsandbytes"),
-    "vllm": ("vllm",),
-    "lm-eval": ("lm_eval",),
-    "vlmeval": ("vlmeval",),
-    "ray": ("ray",),
-    "annotate": ("starlette", "uvicorn"),
-    "report": ("matplotlib",),
-    "ocr": ("rapidocr", "onnxruntime"),
-    "dicom": ("pydicom",),
-    "dev": ("pytest", "ruff", "mypy"),
-}
+PACKAGE = "aloe-bench"
+# Where the name to install differs from the name to import.
+_IMPORTED = {
+    "lm-eval": "lm_eval", "ms-vlmeval": "vlmeval", "import-linter": "importlinter", "pytest-xdist": "xdist",
+    "pylibjpeg-openjpeg": "openjpeg", "pylibjpeg-rle": "rle", "pandas-stubs": "pandas-stubs",
+    "mkdocs-material": "material",
+}  # fmt: skip
+_FOR_DEVELOPERS = ("dev", "docs")  # an extra of users is named before one of these
+
+
+@cache
+def extras() -> dict[str, dict[str, str]]:
+    """Return by extra what it brings, as the package's own metadata lists it: name to import -> name to install."""
+    import re
+    from importlib import metadata
+
+    try:
+        required = metadata.requires(PACKAGE) or ()
+    except metadata.PackageNotFoundError:  # run from a bare folder of source
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    for line in required:
+        package, _, marker = line.partition(";")
+        extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
+        name = re.match(r"[A-Za-z0-9._-]+", package.strip())
+        if extra and name and name[0] != PACKAGE:
+            found.setdefault(extra[1], {})[_IMPORTED.get(name[0], name[0].replace("-", "_"))] = name[0]
+    return dict(sorted(found.items(), key=lambda entry: entry[0] in _FOR_DEVELOPERS))
 
 
 def missing_extra(error: ModuleNotFoundError) -> DependencyError | None:
@@ -67,25 +81,25 @@ def missing_extra(error: ModuleNotFoundError) -> DependencyError | None:
     cause: BaseException | None = error
     while cause is not None:  # a library that lacks another one says so in its own words
         package = (getattr(cause, "name", None) or "").partition(".")[0] if isinstance(cause, ImportError) else ""
-        extra = next((extra for extra, packages in EXTRAS.items() if package in packages), None)
-        if extra and isinstance(cause, ModuleNotFoundError):
-            return _not_installed(package, extra)
+        if isinstance(cause, ModuleNotFoundError) and any(package in brought for brought in extras().values()):
+            return _not_installed(package)
         cause = cause.__cause__ or cause.__context__
     return None
 
 
-def _not_installed(package: str, extra: str) -> DependencyError:
-    return DependencyError(f"this needs {package}, which is not installed. Run: pip install 'aloe-bench[{extra}]'")
+def _not_installed(package: str) -> DependencyError:
+    extra = next((extra for extra, brought in extras().items() if package in brought), None)
+    place = f"{PACKAGE}[{extra}]" if extra else package
+    return DependencyError(f"this needs {package}, which is not installed. Run: pip install '{place}'")
 
 
-def need(*extras: str) -> None:
-    """Raise DependencyError for the first package of these extras that is not installed; nothing is imported."""
+def need(*packages: str) -> None:
+    """Raise DependencyError for the first of `packages`, by names to import, that is not there; nothing is imported."""
     from importlib.util import find_spec
 
-    for extra in extras:
-        for package in EXTRAS[extra]:
-            if find_spec(package) is None:
-                raise _not_installed(package, extra)
+    for package in packages:
+        if find_spec(package) is None:
+            raise _not_installed(package)
 
 
 class GateError(AloeError):

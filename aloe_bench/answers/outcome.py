@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 
-from aloe_bench.core import FILTERS, Outcome, Prediction, Record, Refusal
+from aloe_bench.answers.strict.cleaning import WRAPPED, contained, without_reasoning
+from aloe_bench.core import FILTERS, Finish, Outcome, Prediction, Record, Refusal
 
 # ruff: noqa: E501  (a word list broken over more lines is harder to check)
 
@@ -52,6 +53,21 @@ def outcome_of_unread(prediction: Prediction, rule: str) -> Outcome:
     if prediction.finish == "length" or rule == "open-reasoning":
         return "cut"
     return "refused" if refusal(prediction.text or "") else "unread"
+
+
+def outcome_of_open(reply: str, finish: Finish) -> Outcome:
+    """Return what became of an open reply before a jury has seen it: answered, cut or unread.
+
+    Its answer is all of it, so that one which ended at the token limit was cut, however much of it there is; but for
+    one that had closed a container around its answer, or that never left its reasoning.
+    """
+    text = without_reasoning(reply)
+    if text is None:
+        return "cut"
+    whole = any(kind in WRAPPED and end < len(text.rstrip()) for kind, end, _ in contained(text))
+    if finish == "length" and not whole:
+        return "cut"
+    return "answered" if text.strip() else "unread"
 
 
 def outcome_of(record: Record) -> Outcome:

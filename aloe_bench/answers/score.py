@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from aloe_bench import registry
 from aloe_bench.answers.compat.probmed import BOTH
-from aloe_bench.answers.outcome import UNREAD, is_filtered, outcome_of_unread, refusal
+from aloe_bench.answers.outcome import UNREAD, is_filtered, outcome_of_open, outcome_of_unread, refusal
 from aloe_bench.answers.parsers import Asked, Parser
 from aloe_bench.answers.strict.choice import without_reasoning
 from aloe_bench.core import LETTERS, Finish, Kind, Prediction, Sample, Score
@@ -46,12 +46,12 @@ def open_answer(reply: str) -> str | None:
 def grade_open(reply: str, finish: Finish = "stop") -> Score:
     """Return the score of a reply to an open question before a jury has seen it; no answer is a wrong one.
 
-    A reply that ended at the token limit or in its reasoning, with nothing to show to a jury, was cut.
+    A reply that was cut, mid-text or in its reasoning, scores 0 and no judge is asked.
     """
-    if open_answer(reply) is None:
-        cut = finish == "length" or without_reasoning(reply) is None
-        return Score(0.0, None, f"{UNREAD}no answer", outcome="cut" if cut else "unread")
-    return Score(value=None, parsed=None, rule="unjudged", outcome="answered")
+    outcome = outcome_of_open(reply, finish)
+    if outcome == "answered":
+        return Score(value=None, parsed=None, rule="unjudged", outcome=outcome)
+    return Score(0.0, None, f"{UNREAD}{'no answer' if open_answer(reply) is None else outcome}", outcome=outcome)
 
 
 def graded_open(prediction: Prediction, jury: Score) -> Score:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import unicodedata
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 
 from aloe_bench.cli.common import RunFolder
 from aloe_bench.cli.verb import Verb
+from aloe_bench.errors import need
 
 if TYPE_CHECKING:
     from aloe_bench.judges.experts.assign import PerItem
@@ -19,6 +21,21 @@ if TYPE_CHECKING:
     from aloe_bench.judges.experts.store import Store
 
 FILE = "annotations.sqlite"
+
+
+@dataclass(frozen=True)
+class AnnotateOptions:
+    """The argument and options of `annotate`, by their names on the command line."""
+
+    run: Path
+    raters: str | None
+    per_item: str | None
+    data_root: Path | None
+    host: str
+    port: int
+    seed: int | None
+    sample: int | None
+    csv_file: Path | None
 
 
 @click.command(
@@ -39,7 +56,7 @@ FILE = "annotations.sqlite"
 @click.option("--seed", type=int, help="Of who rates what, and in which order; kept from then on.  [default: 0]")
 @click.option("--sample", type=click.IntRange(1), help="Show N answers drawn at random; kept from the first start on.")
 @click.option("--export", "csv_file", type=click.Path(path_type=Path), help="Write the ratings as CSV (- = stdout).")
-def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
+def annotate(**options: Any) -> None:
     """Serve the open answers of RUN to experts, each by a link of their own; or export what they said.
 
     Start it again, with or without --raters, --per-item and --seed, to resume: links and ratings stay in
@@ -48,26 +65,28 @@ def annotate(run: Path, csv_file: Path | None, **options: Any) -> None:
     from aloe_bench.evaluation.runlog import read_header
     from aloe_bench.judges.experts.store import Store
 
-    header = read_header(run)
-    if csv_file is not None:
-        _export(run, header, csv_file)
+    wanted = AnnotateOptions(**options)
+    header = read_header(wanted.run)
+    if wanted.csv_file is not None:
+        _export(wanted.run, header, wanted.csv_file)
         return
-    _need_web_packages()
-    if options["per_item"] is not None:
-        _per_item(options["per_item"])
-    names = _names(options["raters"])
-    items = _items(run, header, options["data_root"] or _data_root(header))
-    items = _drawn(run, items, options["sample"], options["seed"])
-    store = Store(run / FILE)
+    need("starlette", "uvicorn")
+    if wanted.per_item is not None:
+        _per_item(wanted.per_item)
+    names = _names(wanted.raters)
+    items = _items(wanted.run, header, wanted.data_root or _data_root(header))
+    items = _drawn(wanted.run, items, wanted.sample, wanted.seed)
+    store = Store(wanted.run / FILE)
     try:
+        asked = {"per_item": wanted.per_item, "seed": wanted.seed}
         design = {"per_item": "2-4", "seed": "0"} | store.design()
-        design |= {key: str(options[key]) for key in design if options[key] is not None}
+        design |= {key: str(value) for key, value in asked.items() if value is not None}
         per_item = _per_item(design["per_item"])
         raters = names or [rater.name for rater in store.raters()] or ["a", "b", "c", "d"]
         if len(raters) < per_item.least and not store.raters():
             raise click.UsageError(f"--per-item {design['per_item']} needs {per_item.least} raters or more.")
         store.set_up(_study(header), items, raters, per_item, int(design["seed"]))
-        _serve(store, items, options["host"], options["port"])
+        _serve(store, items, wanted.host, wanted.port)
     finally:
         store.close()
 
@@ -76,18 +95,6 @@ def _data_root(header: dict[str, Any]) -> Path:
     """Return where the run's command looked for data."""
     asked = (header.get("asked") or {}).get("options") or {}
     return Path(str(asked.get("data_root") or "data"))
-
-
-def _need_web_packages() -> None:
-    from aloe_bench.errors import DependencyError
-
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise DependencyError(
-            f"annotate needs {error.name}, which is not installed. Run: pip install 'aloe-bench[annotate]'"
-        ) from error
 
 
 def _per_item(text: str) -> PerItem:

@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeVar
 import click
 
 _Value = TypeVar("_Value")
+# A rate from less time says nothing, and lines that come faster are not read.
+LEAST_SECONDS = 2.0
 
 
 class RunFolder(click.Path):
@@ -62,7 +64,7 @@ def _nothing(done: int, total: int, note: str = "") -> None:
 
 @contextmanager
 def progress_of(title: str, *, quiet: bool) -> Iterator[Report]:
-    """Give a Report: a bar on a terminal, a line every tenth elsewhere, nothing if quiet."""
+    """Give a Report: a bar on a terminal, elsewhere a line every tenth, two seconds apart, nothing if quiet."""
     if quiet:
         yield _nothing
     elif sys.stderr.isatty():
@@ -84,34 +86,38 @@ def _bar(title: str) -> Iterator[Report]:
         line = bar.add_task(title, total=None, rate="")
 
         def report(done: int, total: int, note: str = "") -> None:
-            bar.update(line, completed=done, total=total, rate=f"{speed(done):.1f}/s  {note}".rstrip())
+            rate = speed(done)
+            bar.update(line, completed=done, total=total, rate=f"{f'{rate:.1f}/s' if rate else ''}  {note}".strip())
 
         yield report
 
 
 def _lines(title: str) -> Report:
-    shown, speed = -1, _speed()
+    shown, last, speed = -1, time.monotonic(), _speed()
 
     def report(done: int, total: int, note: str = "") -> None:
-        nonlocal shown
-        rate, tenth = speed(done), 10 * done // max(1, total)
-        if tenth > shown:
-            shown = tenth
+        nonlocal shown, last
+        rate, tenth, now = speed(done), 10 * done // max(1, total), time.monotonic()
+        if tenth > shown and (note or done == total or now - last >= LEAST_SECONDS):
+            shown, last = tenth, now
             left = f", {rate:.1f}/s, {(total - done) / rate:.0f} s left" if rate and done < total else ""
             click.echo(f"{title}: {done}/{total}{left}{f', {note}' if note else ''}", err=True)
 
     return report
 
 
-def _speed() -> Callable[[int], float]:
-    """Return a function done -> items per second of this session (what an earlier one did does not count)."""
+def _speed() -> Callable[[int], float | None]:
+    """Return a function done -> items per second of this session, None while that would be noise.
+
+    What an earlier session did does not count, nor the time before the first item was reported.
+    """
     started: tuple[float, int] | None = None
 
-    def rate(done: int) -> float:
+    def rate(done: int) -> float | None:
         nonlocal started
         if started is None:
             started = (time.monotonic(), done)
-        seconds = time.monotonic() - started[0]
-        return (done - started[1]) / seconds if seconds > 0 else 0.0
+        seconds, new = time.monotonic() - started[0], done - started[1]
+        return new / seconds if new and seconds >= LEAST_SECONDS else None
 
     return rate

@@ -38,7 +38,7 @@ def demo(output: Path, seed: int, quick: bool, base: Path | None) -> None:
     from aloe_bench.miniature.loop import BASE
     from aloe_bench.training.sft import Stopped
 
-    need("hf", "train", "report")
+    need("torch", "torchvision", "transformers", "accelerate", "trl", "datasets", "tensorboard", "matplotlib")
     started, size = time.monotonic(), QUICK if quick else FULL
     try:
         done = run_demo(output, size, seed, _Lines(), base or BASE)

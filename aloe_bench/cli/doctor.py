@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import platform
-import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,13 +16,7 @@ import click
 
 from aloe_bench.cli.common import FiniteRange
 from aloe_bench.cli.verb import Verb
-
-PACKAGE = "aloe-bench"
-# Where the name to install differs from the name to import.
-IMPORTED = {
-    "lm-eval": "lm_eval", "ms-vlmeval": "vlmeval", "import-linter": "importlinter", "pytest-xdist": "xdist",
-    "pylibjpeg-openjpeg": "openjpeg", "pylibjpeg-rle": "rle", "pandas-stubs": "pandas",
-}  # fmt: skip
+from aloe_bench.errors import PACKAGE, extras, need
 
 
 @click.command(
@@ -45,10 +38,8 @@ def doctor(model: str | None, model_args: str, gpu_memory: float, as_json: bool)
         _machine(as_json)
         return
     from aloe_bench.cli.run import model_args as parsed
-    from aloe_bench.errors import DependencyError
 
-    if importlib.util.find_spec("transformers") is None:
-        raise DependencyError(f"doctor --model needs transformers. Run: pip install '{PACKAGE}[hf]'.")
+    need("transformers")
     from aloe_bench.models.checkup import checkup
 
     found = checkup(model, parsed(model_args), int(gpu_memory * 1e9))
@@ -83,18 +74,11 @@ def _machine(as_json: bool) -> None:
 
 
 def _missing() -> dict[str, list[str]]:
-    """Return by extra the packages that are not installed, as the package's own metadata lists them."""
-    missing: dict[str, list[str]] = {}
-    for line in importlib.metadata.requires(PACKAGE) or ():
-        package, _, marker = line.partition(";")
-        named = re.search(r"extra\s*==\s*['\"]([^'\"]+)['\"]", marker)
-        name = re.match(r"[A-Za-z0-9._-]+", package.strip())
-        if named is None or name is None:
-            continue
-        gone = missing.setdefault(named[1], [])
-        if name[0] != PACKAGE and importlib.util.find_spec(IMPORTED.get(name[0], name[0].replace("-", "_"))) is None:
-            gone.append(name[0])
-    return missing
+    """Return by extra the packages that are not installed, by the names to install."""
+    return {
+        extra: [name for module, name in brought.items() if importlib.util.find_spec(module) is None]
+        for extra, brought in extras().items()
+    }
 
 
 def _devices() -> list[str]:
@@ -131,8 +115,8 @@ def _show(found: Mapping[str, Any], gpu_memory: float) -> None:
         f"Memory per GPU, with keys and values of {SEQUENCES} prompts of {LENGTH} tokens "
         f"({found['cache_bytes_a_token'] / 1000:.0f} kB per token) and 2 GB to work in:"
     )
-    for devices, need in found["memory"].items():
-        whole, packed = need["bf16"] / 1e9, need["4 bit"] / 1e9
+    for devices, memory in found["memory"].items():
+        whole, packed = memory["bf16"] / 1e9, memory["4 bit"] / 1e9
         click.echo(f"  {devices:<9} {whole:.1f} GB at bfloat16, {packed:.1f} GB at 4 bit")
     for name, why in found["backends"].items():
         click.echo(f"  {name:<9} {why or 'knows this class'}")

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,84 @@ def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) 
 @click.command(
     cls=Verb,
     examples=(
+        "aloe-bench data ablate mixture.toml --output variants",
+        "aloe-bench data ablate mixture.toml --output variants --epochs 2 --batch 256",
+    ),
+)
+@click.argument("recipe", type=PATH)
+@click.option("--output", type=PATH, required=True, help="Folder of the variants; run again to resume.")
+@click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="Passes over the full mixture.")
+@click.option("--batch", type=click.IntRange(1), default=1024, show_default=True, help="Rows of an update.")
+@click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def ablate(recipe: Path, output: Path, epochs: int, batch: int, api_key: str, as_json: bool) -> None:
+    """Build the mixture of RECIPE and its variants: without a modality or domain, with leakage, unfiltered, unbalanced.
+
+    Each gets as many epochs as it takes to have the full mixture's updates. docs/data.md says how to compare them.
+    """
+    from aloe_bench.mixture.ablate import ablate as ablated
+    from aloe_bench.mixture.build import load_recipe
+
+    with ExitStack() as stack:
+
+        def report(title: str) -> Callable[[int, int], None]:
+            return stack.enter_context(progress_of(title, quiet=as_json))
+
+        found = ablated(load_recipe(recipe), output, epochs, batch, report, api_key)
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    for each in found:
+        click.echo(
+            f"{each.name} ({each.what} left out): {each.rows} rows, {each.epochs} epochs, {each.updates} updates"
+        )
+    click.echo(f"Train each: aloe-bench train-sft --data {output}/NAME/mixture --set epochs=EPOCHS ...")
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "aloe-bench data leaked pool runs/MODEL/careqa_vision_mcq",
+        "aloe-bench data leaked pool runs/MODEL/slake runs/OTHER/slake --radius 2",
+    ),
+)
+@click.argument("pool", type=PATH)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PATH)
+@click.option("--radius", type=click.Choice(("0", "2", "4")), default="0", show_default=True, help="Bits of a hit.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
+def leaked(pool: Path, runs: tuple[Path, ...], radius: str, as_json: bool) -> None:
+    """Say what each RUN scored on items whose picture is in POOL, against the rest of the run.
+
+    `data leakage` has to have compared POOL with the run's task; whether it dropped the hits does not matter.
+    """
+    from aloe_bench.cli.compare import points
+    from aloe_bench.mixture.leaked import leaked_scores
+    from aloe_bench.mixture.pool import Pool
+
+    found = [leaked_scores(Pool(pool), run, int(radius)) for run in runs]
+    if as_json:
+        click.echo(json.dumps([asdict(each) for each in found], indent=2))
+        return
+    for each in found:
+        click.echo(f"{each.model} on {each.task}, pictures within {each.radius} bits of one of {pool}:")
+        for name, part in (("leaked", each.leaked), ("rest", each.rest)):
+            within = f" [{points(part.interval[0])}, {points(part.interval[1])}]" if part.interval else ""
+            waiting = f"; {part.unscored} without a score" if part.unscored else ""
+            click.echo(
+                f"  {name}: {points(part.value)} %{within} of {part.n} items, {part.n_clusters} clusters{waiting}"
+            )
+        if each.difference is not None:
+            within = (
+                f" [{100 * each.interval[0]:+.1f}, {100 * each.interval[1]:+.1f}]"
+                if each.interval
+                else ", too few clusters or too alike for an interval"
+            )
+            click.echo(f"  leaked - rest: {100 * each.difference:+.1f} points{within}")
+
+
+@click.command(
+    cls=Verb,
+    examples=(
         "aloe-bench data explain pool SAMPLE",
         "aloe-bench data explain mixture SAMPLE --json",
     ),
@@ -103,4 +182,4 @@ def explain(pool: Path, name: str, as_json: bool) -> None:
         click.echo(shown(said))
 
 
-COMMANDS = (build, explain)
+COMMANDS = (build, ablate, leaked, explain)

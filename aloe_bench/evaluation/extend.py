@@ -16,6 +16,9 @@ from aloe_bench.tasks import formats
 
 log = logging.getLogger(__name__)
 
+# What a header and summary.json say longer replies began with.
+OWN_TOKENS, ASKED_AGAIN = "own tokens", "prompt"
+
 
 def check_extendable(plan: Plan, settings: Settings, engine: Engine | None) -> None:
     """Raise UsageError if cut replies of this run would not be the beginnings of the longer ones."""
@@ -55,6 +58,7 @@ def extend_cut(
     todo = [record for record in records if is_cut(record) and record.prediction.extended < more]
     if more > granted:
         runlog.note(folder, "extended", more)
+        runlog.note(folder, "extended_from", OWN_TOKENS if isinstance(model, ReplyExtender) else ASKED_AGAIN)
     if todo:
         (folder / "summary.json").unlink(missing_ok=True)
     left = 0

@@ -65,7 +65,8 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         summary["unseeded"] = sum(r.prediction.text is not None and r.prediction.seed is None for r in records)
     if header.get("extended"):
         count = sum(record.prediction.extended > 0 for record in records)
-        summary["extended"] = {"tokens": header["extended"], "replies": count}
+        how = {"from": header["extended_from"]} if "extended_from" in header else {}
+        summary["extended"] = {"tokens": header["extended"], "replies": count, **how}
     missing = runlog.controls_missing(header, controls) or runlog.repeats_missing(header, repeats)
     if done and not failed and not missing:
         write_json(folder / "summary.json", summary)

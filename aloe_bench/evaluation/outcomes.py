@@ -137,7 +137,8 @@ def _quoted(record: Record) -> str:
 def lopsided(records: Sequence[Record]) -> list[str]:
     """Return a sentence for each right option, letter or words, whose replies are unread far more than the others'.
 
-    By Fisher's exact test of it against the rest, adjusted by Holm for looking at each; as if replies were independent.
+    By Fisher's exact test of it against the rest, as if replies were independent, adjusted by Bonferroni for looking at
+    each.
     """
     closed = [record for record in records if record.kind != "open"]
     unread = [outcome_of(record) == "unread" for record in closed]

@@ -33,7 +33,7 @@ def contents(pool: Pool, table: Any) -> dict[str, str]:
     }
 
 
-class Said:
+class KeptReplies:
     """The lines of one file by sample; what was said of another content of a sample is left out."""
 
     def __init__(self, path: Path, of: Mapping[str, str]) -> None:
@@ -47,7 +47,7 @@ class Said:
         """Return what was said of the sample `name`, in order."""
         return self._lines.get(name, [])
 
-    def __enter__(self) -> Said:
+    def __enter__(self) -> KeptReplies:
         self._writer = LineWriter(self._path)
         self._writer.__enter__()
         return self

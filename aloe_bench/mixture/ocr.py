@@ -50,7 +50,7 @@ def reader_version() -> str:
     """Return the name and version of what reads. Raises DependencyError if it is not installed."""
     from importlib.metadata import version
 
-    need("ocr")
+    need("rapidocr", "onnxruntime")
     return f"rapidocr {version('rapidocr')}, onnxruntime {version('onnxruntime')}"
 
 

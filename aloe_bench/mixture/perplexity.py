@@ -16,7 +16,7 @@ from typing import Any
 from aloe_bench.core import AnswerLikelihood, AnswerScorer, Message, Model, Request
 from aloe_bench.errors import UsageError
 from aloe_bench.images import FileImage
-from aloe_bench.mixture.asked import Said, contents, pictures_of, shown
+from aloe_bench.mixture.asked import KeptReplies, contents, pictures_of, shown
 from aloe_bench.mixture.pool import Pool, kept, text_sha256, with_columns
 from aloe_bench.training.data.schema import Conversation, Text
 
@@ -54,14 +54,14 @@ def perplexity(
 
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
         rows = kept(table)
-        with Said(path, contents(pool, rows)) as said:
+        with KeptReplies(path, contents(pool, rows)) as said:
             _ask(pool, rows, model, said, report, chunk)
             return _measured(table, said)
 
     return pool.step("perplexity", settings, make)
 
 
-def _ask(pool: Pool, rows: Any, model: AnswerScorer, said: Said, report: Report, chunk: int) -> None:
+def _ask(pool: Pool, rows: Any, model: AnswerScorer, said: KeptReplies, report: Report, chunk: int) -> None:
     """Ask for every chunk in which a sample has no number yet."""
     import pyarrow as pa
 
@@ -89,7 +89,7 @@ def _line(name: str, answers: Sequence[AnswerLikelihood]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _measured(table: Any, said: Said) -> tuple[Any, dict[str, Any]]:
+def _measured(table: Any, said: KeptReplies) -> tuple[Any, dict[str, Any]]:
     import numpy as np
     import pyarrow as pa
 

@@ -18,7 +18,7 @@ from functools import lru_cache
 from typing import Any
 
 from aloe_bench.core import Decoding, Message, Model, Request, batches
-from aloe_bench.mixture.asked import Said, contents, pictures_of, shown
+from aloe_bench.mixture.asked import KeptReplies, contents, pictures_of, shown
 from aloe_bench.mixture.coverage import taxonomy
 from aloe_bench.mixture.evaluation import turns_of
 from aloe_bench.mixture.pictures import LookedAt
@@ -139,14 +139,14 @@ def tag(pool: Pool, model: Model, report: Report = lambda done, total: None, chu
 
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
         rows = kept(table)
-        with Said(replies, contents(pool, rows)) as said:
+        with KeptReplies(replies, contents(pool, rows)) as said:
             _ask(pool, rows, model, said, report, chunk)
             return _tagged(table, said)
 
     return pool.step("tag", settings, make)
 
 
-def _ask(pool: Pool, table: Any, model: Model, said: Said, report: Report, chunk: int) -> None:
+def _ask(pool: Pool, table: Any, model: Model, said: KeptReplies, report: Report, chunk: int) -> None:
     """Ask for every sample that has no readable reply and attempts left; replies are on disk batch by batch."""
     names = table["id"].to_pylist()
     for attempt in range(ATTEMPTS):
@@ -173,7 +173,7 @@ def _last(replies: Sequence[Mapping[str, Any]]) -> str:
     return next((str(r["text"]) for r in reversed(replies) if r["finish"] != "error"), "")
 
 
-def _tagged(table: Any, said: Said) -> tuple[Any, dict[str, Any]]:
+def _tagged(table: Any, said: KeptReplies) -> tuple[Any, dict[str, Any]]:
     import pyarrow as pa
 
     names = {bracket: str(taxonomy()[bracket]["name"]) for bracket in BRACKETS}

@@ -17,11 +17,11 @@ from aloe_bench.models.checkpoint_files import (
     model_name,
 )
 from aloe_bench.models.hf_folder import check_folder, end_tokens, local_folder
-from aloe_bench.models.hf_generate import NOTHING, Begun, answer_batch
+from aloe_bench.models.hf_generate import answer_batch
 from aloe_bench.models.hf_load import Loaded, Setup, load, loader_of, pixel_limits
 from aloe_bench.models.hf_options import score_options
 from aloe_bench.models.hf_probe import content_form, probe
-from aloe_bench.models.opening import failed, open_each
+from aloe_bench.models.opening import NOTHING, Begun, failed, open_each
 from aloe_bench.models.options import adds_special_tokens, answer_likelihoods
 from aloe_bench.models.profile import (
     Content,

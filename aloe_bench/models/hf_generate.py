@@ -7,12 +7,13 @@ tower and the prompt up to the end of the images are computed once for all of th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Decoding, Prediction, Request
 from aloe_bench.models.hf_options import REUSING_MODEL_TYPES, extended, token_ids
+from aloe_bench.models.opening import NOTHING, Begun
 from aloe_bench.models.reasoning import said
 from aloe_bench.models.sampling import sampling_seed
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 Opened = Sequence[tuple[Request, list[Any]]]
 Reply = tuple[int, list[int]]
 # Replies that continue from what they are, by the id of their request.
-Begun = Mapping[str, Prediction]
-NOTHING: Begun = {}
 
 
 @dataclass(frozen=True, slots=True)

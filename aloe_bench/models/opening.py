@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aloe_bench.core import Prediction, Request
@@ -9,6 +10,10 @@ from aloe_bench.errors import AloeError
 
 # SyntaxError is what Pillow raises for a broken PNG; ValueError, for some broken headers.
 IMAGE_ERRORS = (AloeError, OSError, SyntaxError, ValueError)
+
+# The replies that are to be continued, by request id.
+Begun = Mapping[str, Prediction]
+NOTHING: Begun = {}
 
 
 def open_images(request: Request) -> list[Any]:

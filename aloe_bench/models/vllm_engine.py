@@ -13,7 +13,7 @@ from aloe_bench.core import AnswerLikelihood, Decoding, Prediction, Request
 from aloe_bench.errors import DependencyError, ModelError
 from aloe_bench.models.checkpoint_files import checkpoint_files, fingerprint_folder, model_name
 from aloe_bench.models.hf_folder import check_folder, generation_ids, local_folder
-from aloe_bench.models.opening import failed, open_each
+from aloe_bench.models.opening import NOTHING, Begun, failed, open_each
 from aloe_bench.models.options import adds_special_tokens, answer_likelihoods
 from aloe_bench.models.profile import Profile, digest, paper_pixels, read_template
 from aloe_bench.models.reasoning import ReasoningTags, opened_by, said
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class VLLMModel:
-    """A checkpoint folder (or hub id) as a Model and an OptionScorer, through `vllm.LLM`.
+    """A checkpoint folder (or hub id) as a Model, an OptionScorer and a ReplyExtender, through `vllm.LLM`.
 
     As in `hf`, only the ids of its special tokens are kept of the checkpoint's generation settings, and
     `dtype` "auto" is float32 on a CPU. `guided` lets choice questions be answered by an option's letter
@@ -162,6 +162,27 @@ class VLLMModel:
             yield failed(request, fault)
         yield from self._answer(opened, decoding)
 
+    def extend(
+        self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
+    ) -> Iterator[Prediction]:
+        """Yield one whole reply a request: the tokens of `replies` and greedily up to `max_new_tokens` more.
+
+        A reply in a given shape (options, JSON) is asked again with as many tokens: its shape cannot be resumed.
+        """
+        begun = {reply.id: reply for reply in replies}
+        greedily = replace(decoding, temperature=0.0)
+        opened, broken = open_each(list(requests))
+        for request, fault in broken:
+            yield failed(request, fault)
+        shaped = [pair for pair in opened if self._shaped(pair[0])]
+        yield from self._answer([pair for pair in opened if not self._shaped(pair[0])], greedily, begun)
+        for pair in shaped:
+            whole = len(begun[pair[0].id].token_ids) + decoding.max_new_tokens
+            yield from self._answer([pair], replace(greedily, max_new_tokens=whole))
+
+    def _shaped(self, request: Request) -> bool:
+        return request.json_schema is not None or (self.guided and bool(request.options))
+
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
         """Yield one Prediction a request, with the natural log-probability of each option."""
         from aloe_bench.models.vllm_options import score_options
@@ -193,11 +214,18 @@ class VLLMModel:
             raise ValueError(f"{len(waiting)} images but no user turn to show them in")
         return turns
 
-    def ask(self, opened: Sequence[tuple[Request, list[Any]]], settings: Sequence[Any]) -> list[Any]:
-        """Return vLLM's output of each request; raises one of `refused` if it will not take one of them."""
-        bare = any(request.begun or not request.chat for request, _ in opened)
+    def ask(
+        self, opened: Sequence[tuple[Request, list[Any]]], settings: Sequence[Any], begun: Begun = NOTHING
+    ) -> list[Any]:
+        """Return vLLM's output of each request; raises one of `refused` if it will not take one of them.
+
+        Replies that have `begun` are prompts that end in their tokens.
+        """
+        bare = begun or any(request.begun or not request.chat for request, _ in opened)
         if bare or self._lacks_start(opened[0][0]):
-            prompts = [self.prompt(request, images) for request, images in opened]
+            prompts = [
+                self.prompt(request, images, begun[request.id].token_ids if begun else ()) for request, images in opened
+            ]
             return list(self.engine.generate(prompts, list(settings), use_tqdm=False))
         chats = [self.conversation(request, images) for request, images in opened]
         asked = {"chat_template": self.template, "chat_template_kwargs": self.template_args or None}
@@ -235,44 +263,47 @@ class VLLMModel:
         ids = self.tokenizer(text, add_special_tokens=special)["input_ids"]
         return {"prompt_token_ids": [*ids, *more], **({"multi_modal_data": {"image": list(images)}} if images else {})}
 
-    def _answer(self, opened: list[tuple[Request, list[Any]]], decoding: Decoding) -> Iterator[Prediction]:
+    def _answer(
+        self, opened: list[tuple[Request, list[Any]]], decoding: Decoding, begun: Begun = NOTHING
+    ) -> Iterator[Prediction]:
         """Answer all at once; if vLLM refuses, by halves, until the one that it refuses stands alone."""
         if len({request.chat for request, _ in opened}) > 1:
             for chat in (True, False):
-                yield from self._answer([pair for pair in opened if pair[0].chat == chat], decoding)
+                yield from self._answer([pair for pair in opened if pair[0].chat == chat], decoding, begun)
             return
         if not opened:
             return
         started = time.perf_counter()
         try:
-            outputs = self.ask(opened, [self._sampling(request, decoding) for request, _ in opened])
+            outputs = self.ask(opened, [self._sampling(request, decoding) for request, _ in opened], begun)
         except self.refused as error:
             if len(opened) == 1:
                 yield failed(opened[0][0], f"{opened[0][0].id}: {error}")
                 return
             half = len(opened) // 2
-            yield from self._answer(opened[:half], decoding)
-            yield from self._answer(opened[half:], decoding)
+            yield from self._answer(opened[:half], decoding, begun)
+            yield from self._answer(opened[half:], decoding, begun)
             return
         share = (time.perf_counter() - started) / len(opened)
         for (request, _), output in zip(opened, outputs, strict=True):
-            reply = self._prediction(request, output, share)
+            reply = self._prediction(request, output, share, begun.get(request.id))
             yield replace(reply, seed=sampling_seed(decoding, request.id) if reply.text is not None else None)
 
-    def _prediction(self, request: Request, output: Any, seconds: float) -> Prediction:
+    def _prediction(self, request: Request, output: Any, seconds: float, before: Prediction | None) -> Prediction:
         reply = output.outputs[0]
         if reply.finish_reason not in ("stop", "length"):
             return failed(request, f"{request.id}: vLLM ended with {reply.finish_reason!r}")
         ids = list(reply.token_ids)
         end = next((i for i, token in enumerate(ids) if token in self._eos), None)
-        ids = ids[:end]
+        first = before.token_ids if before else ()
+        ids = [*first, *ids[:end]]
         return Prediction(
             request.id,
             said(self.tokenizer, ids, self._opened(request)),
             reply.finish_reason,
-            prompt_tokens=len(output.prompt_token_ids),
+            prompt_tokens=len(output.prompt_token_ids) - len(first),
             output_tokens=len(ids),
-            seconds=seconds,
+            seconds=seconds + ((before.seconds or 0.0) if before else 0.0),
             token_ids=tuple(ids),
         )
 

@@ -64,7 +64,7 @@ def write_report(runs: Sequence[Path], output: Path, options: ReportOptions | No
     be larger than `max_mb`.
     """
     wanted = options or ReportOptions()
-    need("report")
+    need("matplotlib")
     sets = question_sets(runs)
     open_sets = [each for each in sets if may_share(each.runs[0].header["task"])]
     kept_sets = [each for each in sets if each not in open_sets]

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from aloe_bench.cli.summary import show
+from aloe_bench.errors import extras
 from aloe_bench.evaluation.runlog import find_run
 from tests.boards.test_facts import own_rows
 from tests.boards.test_leaderboard import record, run_folder
@@ -43,6 +45,16 @@ def test_a_package_of_an_extra_that_is_not_there_is_one_line_and_exit_3(quick, t
 
     assert done.returncode == 3
     assert "needs deepspeed, which is not installed. Run: pip install 'aloe-bench[cluster]'" in done.stderr
+
+
+def test_packages_of_extras_are_looked_for_under_the_names_that_they_are_imported_by(quick):
+    installed = {entry.metadata["Name"].lower().replace("_", "-") for entry in distributions()}
+
+    missing = json.loads(quick("doctor", "--json").stdout)["missing"]
+
+    assert [*extras()][-2:] == ["dev", "docs"]  # whoever lacks a package is sent to an extra of users first
+    wanted = {extra: {*brought.values()} - installed for extra, brought in extras().items()}
+    assert {extra: {*names} for extra, names in missing.items()} == {e: names for e, names in wanted.items() if names}
 
 
 @pytest.mark.slow

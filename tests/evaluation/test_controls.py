@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from aloe_bench.boards.build import evidence
@@ -190,6 +193,24 @@ def test_what_controls_cost_and_what_has_none_is_said_before_anything_is_asked(q
     assert "times the prompts of the run alone" in dry.stdout and "controls: blank " in dry.stdout
     assert text.returncode in (2, 3)
     assert wrong.returncode == 2 and "Did you mean blank?" in wrong.stderr
+
+
+@pytest.mark.parametrize("sides", [[10, 10, 60], [10, 10, 60, 60, 80]])
+def test_a_box_with_another_number_of_sides_is_refused_where_it_would_be_drawn_again(quick, table, tmp_path, sides):
+    broken = tmp_path / "table"
+    shutil.copytree(table, broken)
+    lines = pq.read_table(broken / "heart.parquet").to_pylist()
+    row, cells = next((n, line) for n, line in enumerate(lines) if line["box_info"] and not line["attack"])
+    boxes = json.loads(cells["box_info"])
+    next(iter(boxes.values()))["pixels"] = sides
+    cells["box_info"] = json.dumps(boxes)
+    pq.write_table(pa.Table.from_pylist(lines), broken / "heart.parquet")
+
+    refused = quick("run", *MOCK, "--tasks", f"heart:{broken}", "--controls", "blank", "--output", tmp_path / "runs")
+
+    assert refused.returncode == 3 and f"heart.parquet: row {row + 1}" in refused.stderr
+    assert "box_info is not as `attack` writes it" in refused.stderr and "Build the folder again" in refused.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def made(rng: np.random.Generator, n: int, reliance: float) -> tuple[list[Record], list[Record]]:

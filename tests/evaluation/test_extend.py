@@ -61,7 +61,11 @@ def test_only_cut_replies_are_asked_again_and_header_records_and_summary_say_so(
     assert [r.prediction.extended for r in records] == [20, 0] * 6
     assert [r.score.parsed for r in records] == ["C", "B"] * 6
     summary = json.loads((longer.folder / "summary.json").read_text())
-    assert summary["extended"] == {"tokens": 20, "replies": 6} and summary["cells"]["overall"]["cut"] == 0
+    assert header["extended_from"] == "prompt" and len(records[0].prediction.token_ids) == 0
+    assert (
+        summary["extended"] == {"tokens": 20, "replies": 6, "from": "prompt"}
+        and summary["cells"]["overall"]["cut"] == 0
+    )
     # Nothing is left to ask; fewer tokens than were granted cannot be had again.
     asked(model, extend_cut=20)
     assert len(model.asked) == 2

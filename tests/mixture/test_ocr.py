@@ -99,7 +99,9 @@ def drawn(picture: Image.Image, text: str, rng: random.Random) -> Image.Image:
 
 @pytest.mark.slow
 @reads
-def test_drawn_answers_are_found_and_others_are_not(tmp_path: Path, quick: Run) -> None:
+def test_drawn_answers_are_found_and_others_are_not(
+    tmp_path: Path, quick: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     mapping = sources.table(tmp_path, 1)
     (place := mapping.parent / "drawn").mkdir()
     some, rows = answers(), []
@@ -127,10 +129,10 @@ def test_drawn_answers_are_found_and_others_are_not(tmp_path: Path, quick: Run) 
     leaks = {f"table/r{i}" for i in range(120) if i % 2}
     said = {name for name, row in found.items() if row["in_picture"] >= LIMIT}
     recall, precision = len(said & leaks) / len(leaks), len(said & leaks) / len(said)
-    print(f"recall {recall:.3f}, precision {precision:.3f} at {LIMIT}; missed:")
-    for name in sorted(leaks - said):
-        print("  ", rows[int(name.removeprefix("table/r"))]["answer"], f"{found[name]['in_picture']:.2f}")
-    print("wrongly said:", [(rows[int(n.removeprefix("table/r"))]["answer"]) for n in sorted(said - leaks)])
+    missed = [rows[int(name.removeprefix("table/r"))]["answer"] for name in sorted(leaks - said)]
+    wrongly = [rows[int(name.removeprefix("table/r"))]["answer"] for name in sorted(said - leaks)]
+    with capsys.disabled():
+        print(f"recall {recall:.3f}, precision {precision:.3f} at {LIMIT}; missed {missed}, wrongly said {wrongly}")
     assert recall >= 0.95 and precision >= 0.9
     place_of = json.loads(found[sorted(said & leaks)[0]]["in_picture_at"])
     assert place_of["picture"].startswith("images/table/drawn/") and len(place_of["boxes"][0]) == 4

@@ -112,6 +112,22 @@ def test_vllm_and_transformers_give_the_same_tokens(hf, engine, requests):
         assert (mine.text, mine.finish, mine.prompt_tokens) == (other.text, other.finish, other.prompt_tokens)
 
 
+def test_a_cut_reply_goes_on_from_its_own_tokens_to_what_one_long_run_says(engine, requests):
+    asked = requests[::3]
+    long = by_id(engine.generate(asked, DECODING))
+    short = by_id(engine.generate(asked, replace(DECODING, max_new_tokens=5)))
+    begun = [reply for reply in short.values() if reply.finish == "length"]
+    cut_short = [request for request in asked if short[request.id].finish == "length"]
+
+    whole = by_id(engine.extend(cut_short, begun, replace(DECODING, max_new_tokens=7)))
+
+    assert len(whole) == len(cut_short) > 15
+    for request in cut_short:
+        mine, other = whole[request.id], long[request.id]
+        assert (mine.token_ids, mine.text, mine.finish) == (other.token_ids, other.text, other.finish)
+        assert (mine.prompt_tokens, mine.output_tokens) == (other.prompt_tokens, other.output_tokens)
+
+
 def test_option_scores_agree(hf, engine, requests):
     asked = [replace(request, options=("A", "pneumonia", "Zyx qq", "D")) for request in requests[::5]]
 

@@ -251,7 +251,9 @@ def _stance(text: str, at: int, before: str, after: str, strength: int) -> Stanc
     if strength and _SET_APART.match(text, at) and before.endswith("\n") and not MAY_BE.search(before):
         return "asserted"
     restated = _RELATIVE_IF.sub(" ", before) if strength else before
-    conditioned = CONDITION.search(MUST_CHOOSE.sub(" ", restated)) and not (strength and _IF_THEN.search(before))
+    conditioned = CONDITION.search(MUST_CHOOSE.sub(" ", restated)) and not (
+        strength and _IF_THEN.search(before + after)
+    )
     clause = re.split(r"[,;，；]", before)[-1] if strength else before + after
     if conditioned or HEDGE.search(clause) or re.match(r"[\"')\]]?\s{0,3}\?", text[at + 1 : at + 6]):
         return "hedged"

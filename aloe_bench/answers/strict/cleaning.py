@@ -156,6 +156,10 @@ def boxed(text: str) -> tuple[int, str] | None:
     return len(text), text[start + 7 :]
 
 
+# The containers that a reply puts around its whole answer; a box holds a step of the reasoning too.
+WRAPPED = ("answer-tag", "box")
+
+
 def contained(text: str) -> list[tuple[str, int, str]]:
     """Return the kind, end and content of every container in `text`; JSON fields only where there is no other."""
     found = [("answer-tag", end, inner) for end, inner in _between(text, "<answer>", "</answer>")]

@@ -14,7 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from aloe_bench.answers.outcome import is_filtered
+from aloe_bench.answers.outcome import is_filtered, outcome_of_open
 from aloe_bench.answers.score import grade_open, graded_open, open_answer
 from aloe_bench.core import Decoding, Model, Record, Score
 from aloe_bench.errors import AloeError, DataError, ModelError, RunMismatchError, UsageError, did_you_mean
@@ -190,6 +190,9 @@ def judge_run(
     with runlog.RecordWriter(folder) as writer:
         if fresh:
             writer.append(replace(r, score=_ungraded(r)) for r in records if r.score.verdicts)
+        # In logs of before cut answers were told from whole ones, they wait for a grade.
+        cut = [r for r in records if r.score.rule == "unjudged" and r.score != _ungraded(r)]
+        writer.append(replace(r, score=_ungraded(r)) for r in cut)
         _seat(folder, header.get("judges"), facts, fresh)
         with VerdictStore(folder) as store:
             ballot = panel.grade(cases, store, progress)
@@ -216,7 +219,7 @@ def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
         if record.kind != "open" or record.prediction.finish == "error" or is_filtered(record.prediction):
             continue
         answer = open_answer(record.prediction.text or "")
-        if answer is None:
+        if answer is None or outcome_of_open(record.prediction.text or "", record.prediction.finish) != "answered":
             continue
         if not record.question:
             raise DataError(f"{folder}: {record.sample_id} has no question in its record; run the model again.")
