@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, NotRequired, TypeVar, Union, cast, get_args, get_origin, get_type_hints, is_typeddict
 
 from aloe_bench.errors import DataError
@@ -22,6 +24,20 @@ def checked(value: object, kind: type[T], where: str) -> T:
     Raises DataError, naming `where` and the place in `value`, for anything else.
     """
     return cast("T", _read(value, kind, where, ""))
+
+
+def read_checked(path: Path, kind: type[T], advice: str) -> T | None:
+    """Return what a JSON file holds as a `kind`, None where there is no file.
+
+    Raises DataError for a broken one, with `advice` on how to have it again.
+    """
+    if not path.exists():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{path}: not JSON ({error}); {advice}.") from error
+    return checked(value, kind, str(path))
 
 
 def _read(value: Any, kind: Any, where: str, place: str) -> Any:

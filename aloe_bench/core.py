@@ -135,6 +135,14 @@ class Telling(Protocol):
     def told(self) -> Mapping[str, Any]: ...
 
 
+@runtime_checkable
+class Noting(Protocol):
+    """A task with notes on how its files were read, for the header of a run and for no page: they name files."""
+
+    @property
+    def notes(self) -> Sequence[str]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn. The images of a request stand before the text of its first user turn."""

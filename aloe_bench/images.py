@@ -10,8 +10,8 @@ How other pixels become 8-bit RGB (the same on every machine, so that scores are
 * 1-bit, palette, CMYK (Adobe's inverted one too) and YCbCr are converted by Pillow.
 * Transparency (alpha, a palette's or a key colour) is shown on white, as viewers do; on black where white leaves a
   grey-level standard deviation under 1 and black does not. A reference says so in its `note`.
-* Of an animation, a multi-page TIFF or a multi-frame DICOM the first frame is taken; if that is blank
-  and a later one is not, the file is refused.
+* Of an animation, a multi-page TIFF or a multi-frame DICOM the first frame is taken, and the reference's `note` says
+  so; if that is blank and a later one is not, the file is refused.
 * DICOM: modality rescale or LUT, then the file's first window or LUT (VOI) or minimum to maximum if it has none,
   MONOCHROME1 inverted, YBR and palette turned into RGB. Padding (PixelPaddingValue, with its range limit) has no part
   in the window and is black. A `window` given by the caller is in rescaled units (Hounsfield for CT) and replaces
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MAX_PIXELS = 100_000_000
+PICTURE_ENDINGS = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm"),
+    *(".dcm", ".dicom"),
+)
 
 # Formats that only hold pixels. Pillow reads many more, some of which run other programs (EPS).
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM")
@@ -125,7 +129,7 @@ def decoded(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image
 
 @dataclass(frozen=True, slots=True)
 class FileImage:
-    """A picture on disk, known by the hash of its bytes; an ImageRef. `note` tells the ground of a transparent one."""
+    """A picture on disk, known by the hash of its bytes; an ImageRef. `note` tells what of it is not shown."""
 
     path: Path
     sha256: str
@@ -283,11 +287,12 @@ def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
 
 
 def _facts(data: bytes, name: str, max_pixels: int) -> tuple[tuple[int, int], str]:
-    """Return (width, height) as shown, and the note on the ground of a transparent picture ("" for others)."""
+    """Return (width, height) as shown, and the note on a ground or on frames ("" for others)."""
     if _is_dicom(data, name):
-        shown = dicom_size(read_dicom(data, name, header_only=True), name)
+        dataset = read_dicom(data, name, header_only=True)
+        shown = dicom_size(dataset, name)
         _check_size(shown, name, max_pixels)
-        return shown, ""
+        return shown, _of_frames(int(dataset.get("NumberOfFrames") or 1))
     image = _header(data, name, max_pixels)
     width, height = image.size
     _check_size(image.size, name, max_pixels)
@@ -297,7 +302,20 @@ def _facts(data: bytes, name: str, max_pixels: int) -> tuple[tuple[int, int], st
         with suppress(DataError):
             ground = _opened(data, name, max_pixels, None)[1]
     size = (height, width) if _orientation(image, data) >= 5 else (width, height)
-    return size, f"transparent, shown on {ground}" if ground else ""
+    frames = "" if image.format == "JPEG" else _of_frames(_frames(image))
+    return size, "; ".join(note for note in (f"transparent, shown on {ground}" if ground else "", frames) if note)
+
+
+def _frames(image: Image.Image) -> int:
+    """Return how many frames or pages `image` has, 1 if that cannot be told."""
+    try:
+        return int(getattr(image, "n_frames", 1))
+    except BROKEN:
+        return 1
+
+
+def _of_frames(n: int) -> str:
+    return f"shown by the first of {n} frames" if n > 1 else ""
 
 
 def _header(data: bytes, name: str, max_pixels: int) -> Image.Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -22,23 +23,27 @@ CellColumn = list[tuple[NDArray[np.float64], NDArray[np.str_]]]
 def columns_of(
     header: Mapping[str, Any], records: Sequence[Record], rules: Mapping[str, Rule] = NO_RULES
 ) -> dict[str, CellColumn]:
-    """Return the columns of the cells of a run; cells that are not measured or weigh their items are absent."""
+    """Return the columns of the cells of a run; cells that are not measured are absent.
+
+    Where items weigh differently, their values are scores times what they weigh, of which the mean is 1.
+    """
     if header_facts(header, records).measure:
         arms = table_arms(blocks(records)).items()
         every = {name: [(arm.right[arm.there], b.clusters[arm.there]) for b, arm in of] for name, of in arms}
     else:
         every = {}
         for name, units in cell_units(header, records, rules).items():
-            weights = {weight for stratum in units.strata for _, weight in stratum}
-            if len(weights) == 1:
-                every[name] = [
-                    (
-                        np.array([np.nan if r.score.value is None else r.score.value for r, _ in stratum]),
-                        np.array([r.cluster for r, _ in stratum], dtype=str),
-                    )
-                    for stratum in units.strata
-                ]
+            if all(units.strata):
+                every[name] = [(_weighed(stratum), np.array([r.cluster for r, _ in stratum], dtype=str))
+                               for stratum in units.strata]  # fmt: skip
     return {name: sets for name, sets in every.items() if not any(np.isnan(values).any() for values, _ in sets)}
+
+
+def _weighed(stratum: Sequence[tuple[Record, Fraction]]) -> NDArray[np.float64]:
+    """Return the scores times their weights, nan where there is none; the mean weight is 1."""
+    scores = np.array([np.nan if record.score.value is None else record.score.value for record, _ in stratum])
+    weights = np.array([float(weight) for _, weight in stratum])
+    return scores if np.ptp(weights) == 0 else scores * weights / weights.mean()
 
 
 def shown_cells(places: Sequence[Place], cells: Sequence[str], is_attacked: bool) -> list[str]:

@@ -92,7 +92,7 @@ def _score(found: Cell | None) -> dict[str, Any]:
 
 
 def _difference(one: CellColumn | None, two: CellColumn | None) -> dict[str, Any]:
-    """Return the second minus the first; without a value where one of them is not measured, or weighs its items."""
+    """Return the second minus the first; without a value where one of them is not measured."""
     if one is None or two is None:
         return {"value": None, "interval": None, "n": 0, "n_clusters": 0, "p": None, "test": None,
                 "difference": mean_difference([])}  # fmt: skip

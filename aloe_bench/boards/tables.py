@@ -108,9 +108,9 @@ def with_marks(name: str, marks: str) -> str:
 
 
 def percent(value: Fraction, step: str = "0.01") -> Decimal:
-    """Return `value` in percent in steps of `step`, halves rounded up."""
+    """Return `value` in percent in steps of `step`, halves rounded up; what rounds to zero has no sign."""
     exact = Decimal(100 * value.numerator) / Decimal(value.denominator)
-    return exact.quantize(Decimal(step), rounding=ROUND_HALF_UP)
+    return exact.quantize(Decimal(step), rounding=ROUND_HALF_UP) + 0
 
 
 def escape(text: str, longest: int = MAX_NAME_CHARS) -> str:

@@ -145,7 +145,7 @@ def _print_corrected(cells: dict[str, Any]) -> None:
             f"{name}: jury {100 * cell['value']:.1f} {span(cell['interval'])}, items only; corrected with "
             f"{found['n_labels']} labels {100 * found['value']:.1f} {span(found['interval'])} by these experts"
             + (f", {span(wider)} by experts like these" if wider else "")
-            + f"; bias {100 * found['bias']:+.1f} {span(found['bias_interval'], '+.1f')}"
+            + f"; bias {100 * found['bias']:+z.1f} {span(found['bias_interval'], '+z.1f')}"
         )
 
 

@@ -157,10 +157,10 @@ def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -
         console.print(table)
     table = Table("part of the difference", "points", "items", "")
     for part in found.parts:
-        table.add_row(part.name, points(float(part.points), "+.2f"), str(part.n), part.says)
+        table.add_row(part.name, points(float(part.points), "+z.2f"), str(part.n), part.says)
     table.add_section()
     means = f"{points(float(found.first), '.2f')} -> {points(float(found.second), '.2f')}"
-    table.add_row("second minus first", points(float(change), "+.2f"), "", f"mean over the items: {means}")
+    table.add_row("second minus first", points(float(change), "+z.2f"), "", f"mean over the items: {means}")
     console.print(table)
 
 
@@ -201,7 +201,7 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
         )
     for row in result["rows"]:
         if read := row.get("answered_in_both"):
-            change = f"{points(read['value'], '+.1f')} ({_span(read['interval'])})"
+            change = f"{points(read['value'], '+z.1f')} ({_span(read['interval'])})"
             console.print(f"{row['row']}: among the {read['n']} items that both answered, {change}", highlight=False)
     for warning in dict.fromkeys(row["warning"] for row in result["rows"] if "warning" in row):
         console.print(f"Caution: {warning}.", highlight=False, markup=False, soft_wrap=True)
@@ -212,7 +212,7 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
 def line_of(row: dict[str, Any]) -> list[str]:
     from aloe_bench.stats.family import mde
 
-    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or points(row["value"], "+.1f")
+    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or points(row["value"], "+z.1f")
     return [
         row["row"], points(row["first"]), points(row["second"]), change, _span(row["interval"]), _p(row.get("p")),
         _p(row.get("p_adjusted")), _span(row.get("interval_family")), mde(row), str(row["n"]),
@@ -220,7 +220,7 @@ def line_of(row: dict[str, Any]) -> list[str]:
 
 
 def _span(interval: Sequence[float] | None) -> str:
-    return f"{100 * interval[0]:+.1f} to {100 * interval[1]:+.1f}" if interval else "-"
+    return f"{100 * interval[0]:+z.1f} to {100 * interval[1]:+z.1f}" if interval else "-"
 
 
 def points(value: float | None, form: str = ".1f") -> str:

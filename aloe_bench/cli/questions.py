@@ -43,7 +43,9 @@ def template(kind: str, folder: Path | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
 def check(file: str, as_json: bool) -> None:
     """Check own questions: FILE, or mcq:FILE, yesno:FILE, open:FILE. Every fault is told with its line."""
-    from aloe_bench.core import Absent
+    from aloe_bench.core import Absent, Sample
+    from aloe_bench.evaluation.outcomes import told_of_pictures
+    from aloe_bench.evaluation.plan import picture_notes
     from aloe_bench.tasks.data.questions import guessed_kind, read_questions
     from aloe_bench.tasks.own import KINDS, facts_of_file
 
@@ -52,6 +54,7 @@ def check(file: str, as_json: bool) -> None:
     kind = before if colon and before in KINDS else next(k for k, v in KINDS.items() if v == guessed_kind(path))
     found = read_questions(path, KINDS[kind], kind)
     found.stop_if_faulty()
+    found.notes += told_of_pictures(picture_notes(row for row in found.rows if isinstance(row, Sample)))
     facts = {"task": f"{kind}:{path}", **facts_of_file(found)}
     absent = [row.what for row in found.rows if isinstance(row, Absent)]
     if as_json:

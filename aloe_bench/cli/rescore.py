@@ -115,7 +115,7 @@ def _moves(row: Rescored) -> Iterator[str]:
 
 
 def _points(share: Any) -> str:
-    return f"{100 * float(share):+.2f}"
+    return f"{100 * float(share):+z.2f}"
 
 
 def _plain(found: RescoredRun) -> dict[str, Any]:

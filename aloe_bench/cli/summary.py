@@ -57,6 +57,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     from rich.table import Table
 
     from aloe_bench.cli.summary import show_effects
+    from aloe_bench.evaluation.outcomes import told_of_pictures
 
     lines = [(rows(summary)[:MAX_CELLS], len(summary["cells"]) - MAX_CELLS) for summary in summaries]
     titles, shown = _as_needed(TITLES, [row for some, _ in lines for row in some])
@@ -72,6 +73,9 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     console.print(table)
     for text in dict.fromkeys(f"{summary['task']}: {text}" for summary in summaries for text in summary["cautions"]):
         console.print(f"Caution: {text}", soft_wrap=True, markup=False, highlight=False)
+    for summary in summaries:
+        for text in told_of_pictures(summary.get("pictures", {})):
+            console.print(f"Caution: {summary['task']}: {text}", soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
         if "heart" in summary:
             show_effects(console, summary["heart"])
@@ -173,6 +177,7 @@ def show_controls(console: Console, summary: Mapping[str, Any]) -> None:
     """Print what the image controls say, a line a measure, in percent and points."""
     from rich.table import Table
 
+    from aloe_bench.evaluation.outcomes import not_answered
     from aloe_bench.evaluation.reliance import SAID
 
     table = Table("image control", "%", "95 % interval", "p (Holm)", "n")
@@ -185,6 +190,10 @@ def show_controls(console: Console, summary: Mapping[str, Any]) -> None:
                     f"{group}: {said}", value, _span(one["interval"]), _p(one.get("p_adjusted")), str(one["n"])
                 )
     console.print(table)
+    for group, entry in summary["controls"].items():
+        for arm, outcomes in entry.get("outcomes", {}).items():
+            if lost := not_answered({"n": sum(outcomes.values()), **outcomes}):
+                console.print(f"{group}, {arm}: {lost}.", highlight=False, soft_wrap=True, markup=False)
     for arm, reason, n in summary["controls_left_out"]:
         console.print(f"{arm}: not asked of {n} questions: {reason}.", highlight=False, soft_wrap=True, markup=False)
     if any(entry.get("same_patient") for entry in summary["controls"].values()):

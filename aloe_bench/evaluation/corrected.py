@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.checked import checked
+from aloe_bench.checked import read_checked
 from aloe_bench.core import Record
-from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import NO_RULES, CellUnits, Rule, cell_units, header_facts
 
 FILE = "labels.json"
@@ -26,14 +24,7 @@ class Labels:
 
 def read_labels(folder: Path) -> Labels | None:
     """Return the labels kept in a run's folder, None if there are none; raises DataError for a broken file."""
-    path = folder / FILE
-    if not path.exists():
-        return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); make it again with `aloe-bench agreement --correct`.") from error
-    return checked(value, Labels, str(path))
+    return read_checked(folder / FILE, Labels, "make it again with `aloe-bench agreement --correct`")
 
 
 def corrected_cells(

@@ -47,6 +47,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "verified": header["task"].get("verified"),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
+        "pictures": header.get("pictures", {}),
         "cells": {name: _plain(cell, corrected.get(name)) for name, cell in cells.items()},
         "cautions": cautions(cells, records),
     } | task_sections(header, records, controls)

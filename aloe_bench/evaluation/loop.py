@@ -15,6 +15,7 @@ from aloe_bench import registry
 from aloe_bench.answers.score import grade, parser_id
 from aloe_bench.core import (
     Model,
+    Noting,
     OptionScorer,
     Prediction,
     Record,
@@ -27,7 +28,7 @@ from aloe_bench.core import (
 )
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
-from aloe_bench.evaluation.plan import Plan, Settings
+from aloe_bench.evaluation.plan import Plan, Settings, picture_notes
 from aloe_bench.facts import facts_of
 from aloe_bench.files import safe_name
 from aloe_bench.tasks import formats
@@ -133,6 +134,8 @@ def run_plan(
             progress(len(done), len(plan.asked))
 
         engine.ask(plan.task, todo, model, settings, keep)
+    if "pictures" not in runlog.read_header(folder):
+        runlog.note(folder, "pictures", picture_notes(sample for _, sample in plan.samples))
     log.info("%s: %d of %d samples answered", plan.task.name, len(done), len(plan.asked))
     return folder
 
@@ -236,6 +239,7 @@ def _header(
             "data_sha256": plan.data_sha256,
             "facts": asdict(facts_of(task)),
             **({"told": dict(plan.told)} if plan.told else {}),
+            **({"notes": list(plan.task.notes)} if isinstance(plan.task, Noting) and plan.task.notes else {}),
             **_file_facts(task),
         },
         "prompt_sha256": plan.prompt_sha256,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,18 +20,23 @@ from aloe_bench.core import (
     AnswerProtocol,
     Decoding,
     Fetchable,
+    ImageRef,
     Sample,
     Task,
     Telling,
 )
-from aloe_bench.errors import DataError, MissingDataError, UsageError
+from aloe_bench.errors import AloeError, DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
 from aloe_bench.evaluation.controls import READ, Arm, Controls, controls_of
 from aloe_bench.evaluation.defence import Defence
 from aloe_bench.evaluation.repeats import repeats_of
 from aloe_bench.facts import facts_of
+from aloe_bench.joins import FIRST
+from aloe_bench.pixels import FLAT
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetched import Proof, commits, proof_of_data
+
+OF_ONE_GREY = "of one grey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,3 +249,35 @@ def answer_key(plans: Sequence[Plan]) -> dict[str, tuple[str, str | None]]:
         return sample.target, sample.cue.suggests if sample.cue else None
 
     return {sample.id: entry(sample) for plan in plans for _, sample in plan.asked}
+
+
+def picture_notes(samples: Iterable[Sample]) -> dict[str, dict[str, Any]]:
+    """Return, for each note, how many questions show such a picture, and the ids of the first ten.
+
+    Every picture is decoded once; one that does not open is told where it is asked about.
+    """
+    shown: dict[str, ImageRef] = {}
+    asked: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        for image in sample.images:
+            shown.setdefault(image.sha256, image)
+            asked[image.sha256].append(sample.id)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        notes = zip(shown, pool.map(_notes_of, shown.values()), strict=True)
+        found: dict[str, set[str]] = defaultdict(set)
+        for sha256, words in notes:
+            for word in words:
+                found[word].update(asked[sha256])
+    return {note: {"questions": len(ids), "first": sorted(ids)[:FIRST]} for note, ids in sorted(found.items())}
+
+
+def _notes_of(image: ImageRef) -> list[str]:
+    from PIL import ImageStat
+
+    words = [word for word in str(getattr(image, "note", "")).split("; ") if word]
+    try:
+        # As pixels.is_flat, the rest of which no ordinary picture needs.
+        spread = ImageStat.Stat(image.open().convert("L")).stddev[0]
+    except AloeError:
+        return words
+    return [*words, OF_ONE_GREY] if spread < FLAT else words

@@ -15,6 +15,7 @@ from typing import Any
 from aloe_bench.core import Cue, Part, Prediction, Record, Score, Verdict
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
+from aloe_bench.joins import FIRST
 from aloe_bench.tasks.data.fetched import why_unverified
 
 SCHEMA = 2
@@ -307,6 +308,17 @@ def _joined_controls(headers: Sequence[Header]) -> dict[str, Any]:
     return {"asked": dict(asked), "left_out": [[*key, n] for key, n in sorted(left.items())]}
 
 
+def _joined_notes(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Return the notes of shards as those of the whole; no question is in two."""
+    return {
+        note: {
+            "questions": sum(part[note]["questions"] for part in parts if note in part),
+            "first": sorted(name for part in parts if note in part for name in part[note]["first"])[:FIRST],
+        }
+        for note in sorted({note for part in parts for note in part})
+    }
+
+
 def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     """Join the shards of one run into `output`; refuses unless together they hold every sample once."""
     headers, parts = zip(*map(read_run, folders), strict=True)
@@ -347,6 +359,7 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     header |= {"shard": None, "n": whole, "run_id": output.name, "merged": ids}
     if "controls" in header:
         header["controls"] = _joined_controls(headers)
+    header["pictures"] = _joined_notes([each.get("pictures", {}) for each in headers])
     if doubtful := [each["task"] for each in headers if why_unverified(each["task"].get("verified"))]:
         header["task"] = doubtful[0]  # data are the benchmark's only if every shard's were
     create_run(output, header)

@@ -92,9 +92,8 @@ class Leftovers:
         """Note names that were taken as the same though they are spelled differently."""
         if joined.respelled:
             pairs = first_ten([f"{a} = {b}" for a, b in joined.respelled])
-            self.notes.append(
-                f"{left} and {right}: {len(joined.respelled)} names differ in case or composition: {pairs}"
-            )
+            many = "1 name differs" if len(joined.respelled) == 1 else f"{len(joined.respelled)} names differ"
+            self.notes.append(f"{left} and {right}: {many} in case or composition: {pairs}")
 
 
 def sentences(entries: tuple[LeftOver, ...]) -> list[str]:
@@ -103,6 +102,10 @@ def sentences(entries: tuple[LeftOver, ...]) -> list[str]:
     for entry in sorted(entries):
         groups.setdefault((entry.what, entry.reason), []).append(entry.name)
     return [
-        f"{len(names)} {what}{'' if len(names) == 1 else 's'}, {reason}: {first_ten(list(dict.fromkeys(names)))}"
+        f"{_counted(len(names), what)}, {reason}: {first_ten(list(dict.fromkeys(names)))}"
         for (what, reason), names in groups.items()
     ]
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" + ("" if n == 1 else "es" if what.endswith(("x", "s")) else "s")

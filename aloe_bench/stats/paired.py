@@ -97,7 +97,8 @@ def paired_difference(
 ) -> Difference:
     """Return the mean of `first` - `second` (one entry an item, each in [0, 1]) with interval and test.
 
-    Both may be differences in [-1, 1] themselves; theirs is then a difference in differences, in [-2, 2].
+    Both may be differences in [-1, 1] themselves; theirs is then a difference in differences, in [-2, 2]. Scores times
+    weights may be larger than 1: the largest then stands for one whole answer.
     Tango's score interval and test. Half credit and repeated clusters make the counts of gained, lost and items
     effective ones, divided by the ratio of the cluster-robust variance to that of single answers, or by the design
     effect of the correlation `within` if that is larger; quantile, freedom and few clusters as in `clustered_share`.
@@ -134,16 +135,19 @@ def mean_difference(sets: Sequence[tuple[ArrayLike, ArrayLike, ArrayLike]], with
             for change, codes, _ in arrays
         ]
         p_flip, flip = sign_flip(np.concatenate(sums))
+    p, said = float(2 * stdtr(freedom, -abs(score))), caution(loads, sum(repeated) if repeated else None)
+    if p_flip is not None and p < ALPHA <= p_flip:
+        said = f"{said}; p is under 5 % and that of the sign flip is not: with so few, go by the latter"
     return Difference(
         value=value,
         interval=interval,
         n=sum(sizes),
         n_clusters=sum(counts),
-        p=float(2 * stdtr(freedom, -abs(score))),
+        p=p,
         test="Tango score" if not repeated else "Tango score over clusters",
         p_flip=p_flip,
         flip=flip,
-        caution=caution(loads, sum(repeated) if repeated else None),
+        caution=said,
         pairs=pairs,
         freedom=freedom,
         scale=scale,
@@ -161,6 +165,8 @@ def _checked(first: ArrayLike, second: ArrayLike, clusters: ArrayLike) -> tuple[
     if not one.shape == two.shape == names.shape or one.ndim != 1:
         raise ValueError(f"{one.size} and {two.size} values and {names.size} clusters; expected as many")
     furthest = 2.0 if one.size and min(one.min(), two.min()) < 0 else 1.0
+    if one.size:
+        furthest = max(furthest, float(one.max()), float(two.max()))
     return one - two, numbered(names), furthest
 
 

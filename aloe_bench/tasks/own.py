@@ -26,13 +26,17 @@ MOST_GROUPS = 8
 
 @dataclass(frozen=True, slots=True)
 class OwnTask:
-    """The questions of one file, all of whose rows are the whole set; a Task with facts."""
+    """The questions of one file, all of whose rows are the whole set; a Task with facts.
+
+    `notes` tell what was read in another way and what no row names; they stand in a run's header.
+    """
 
     name: str
     rows: tuple[Sample | Absent, ...]
     source: str
     revision: str
     facts: Facts
+    notes: tuple[str, ...] = ()
     licence: str = "your own"
     version: int = 1
 
@@ -84,6 +88,7 @@ def open_questions(kind: str, place: str) -> OwnTask:
         source=path.name,
         revision=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
         facts=Facts((CellSpec("overall"), *_groups(samples))),
+        notes=tuple(found.notes),
     )
 
 

@@ -47,7 +47,7 @@ _HEAD = ("questions", "n", "before", "after", "change", "95 % interval", "p (fam
 
 
 def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or _points(row["value"], "+.1f")
+    change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or _points(row["value"], "+z.1f")
     span = _span(row["interval"]) + (f"; bounds {_span(row['bounds'])}" if row.get("bounds") else "")
     p = row["p_adjusted"]
     shown = "-" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
@@ -55,7 +55,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _span(ends: Sequence[float] | None) -> str:
-    return " to ".join(_points(end, "+.1f") for end in ends) if ends else "-"
+    return " to ".join(_points(end, "+z.1f") for end in ends) if ends else "-"
 
 
 def _points(value: float | None, form: str = ".1f") -> str:

@@ -49,7 +49,7 @@ class Retained:
         """The verdict in words, in points."""
         if self.change is None or self.low is None:
             return f"{self.questions}: not measured"
-        found = f"{100 * self.change:+.1f} points, at worst {100 * self.low:+.1f} (n {self.n})"
+        found = f"{100 * self.change:+z.1f} points, at worst {100 * self.low:+z.1f} (n {self.n})"
         if self.kept is None:
             return f"{self.questions}: {found}; under {LEAST} questions, so the gate says nothing"
         said = "retained" if self.kept else "NOT shown to be retained"

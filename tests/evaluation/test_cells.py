@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from aloe_bench.boards.columns import columns_of
 from aloe_bench.core import Cell, Prediction, Record, Score
 from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.facts import CellSpec, Facts
 from aloe_bench.stats.intervals import clustered_share, design_effect, nearly_exact
+from aloe_bench.stats.paired import mean_difference
 
 
 def record(i: int, picture: int, is_right: bool, part: str) -> Record:
@@ -67,3 +69,18 @@ def test_of_few_pictures_with_a_miss_in_all_cells_together_nothing_is_known() ->
     failed = replace(records[-1], score=Score(None, None, "failed", outcome="failed"))
     assert cells([*records[:-1], failed])["one"].interval == found.interval
     assert cells([*records[:-1], failed])["two"].interval is None
+
+
+def test_a_cell_that_weighs_its_items_is_compared_by_their_weights() -> None:
+    facts = Facts(cells=(CellSpec("it", weight="weight"),))
+    header = {"run_id": "r", "task": {"name": "t", "facts": facts}}
+    runs = []
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        made = [record(i, i, rng.random() < 0.5, "one") for i in range(40)]
+        runs.append([replace(r, tags={"weight": str(1 + r.index % 3)}) for r in made])
+    one, two = (columns_of(header, records)["it"] for records in runs)
+    values = [task_cells(header, records)["it"].value for records in runs]
+    assert [float(column[0][0].mean()) for column in (one, two)] == pytest.approx(values)
+    found = mean_difference([(two[0][0], one[0][0], one[0][1])])
+    assert found.value == pytest.approx(values[1] - values[0]) and found.p is not None

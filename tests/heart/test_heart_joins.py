@@ -67,6 +67,15 @@ def renamed(name: str, new: str) -> Callable[[Path], str]:
     return change
 
 
+def doubled(name: str) -> Callable[[Path], str]:
+    def change(root: Path) -> str:
+        text = (root / name).read_text()
+        (root / name).write_text(text + text)
+        return Path(name).stem
+
+    return change
+
+
 def in_labels(old: str, new: str, told: str) -> Callable[[Path], str]:
     def change(root: Path) -> str:
         text = (root / "labels.csv").read_text()
@@ -100,6 +109,11 @@ CHANGES: dict[str, tuple[str, Callable[[Path], str]]] = {
     "an image of COCO renamed": (
         "coco",
         in_coco(lambda w: w["images"][1].update(file_name="a/x-im001.png"), "x-im001"),
+    ),
+    "a box that is there twice": ("yolo", doubled("annotations/im001.txt")),
+    "a box whose polygon lies elsewhere": (
+        "coco",
+        in_coco(lambda w: w["annotations"][1].update(segmentation=[[0, 0, 5, 0, 5, 5]]), "im001"),
     ),
     "a category that no box has": (
         "coco",
@@ -246,6 +260,10 @@ def test_a_group_region_is_one_however_it_is_marked(mark: dict[str, Any], tmp_pa
         ("0 0.5 0.5 0 0.2", "no width or no height"),
         ("0 0.5 0.5 -0.1 0.2", "negative width"),
         ("7 0.5 0.5 0.1 0.2", "class '7' is not one of [detection] classes, 0 to 1"),
+        ("Mass 0.5 0.5 0.1 0.2", "class 'Mass' is not one of [detection] classes, 0 to 1; write 1"),
+        ("0 0,5 0,5 0,1 0,2", "Write decimal points, not commas"),
+        ("0,0.5,0.5,0.1,0.2", "separated by commas"),
+        ("# class x y w h", "a comment"),
     ],
 )
 def test_a_box_that_is_none_is_named_for_what_it_is(line: str, told: str, tmp_path: Path) -> None:
@@ -262,6 +280,10 @@ def test_a_box_that_is_none_is_named_for_what_it_is(line: str, told: str, tmp_pa
         ({"bbox": None, "segmentation": {"counts": [1], "size": [70, 80]}}, "RLE, a mask"),
         ({"bbox": [], "segmentation": [[1, 1, 9, 1, 9, 9]]}, "a polygon"),
         ({"bbox": [50, 40, 70, 60]}, "corners instead of"),
+        ({"bbox": [10, 10, 30, 25], "area": 300}, "has corners where [x, y, width, height] is expected"),
+        ({"bbox": [10, 10, 30, 25], "segmentation": [[10, 10, 30, 10, 30, 25]]}, "has corners where"),
+        ({"bbox": [0.4, 0.1, 0.25, 0.2]}, "lies in the first pixel: shares of 0 to 1?"),
+        ({"image_id": "1"}, "image_id is not one of the file's images; 1 is: write number and text alike"),
         ({"bbox": [40, 10, 0, 15]}, "no width or no height"),
         ({"category_id": 30.5}, "category_id 30.5"),
     ],
@@ -272,6 +294,39 @@ def test_a_coco_entry_that_is_no_box_is_named_for_what_it_is(entry: dict[str, An
     with pytest.raises(DataError, match=r"annotations\[1\] \(id 1\)") as caught:
         load_source(source)
     assert told in str(caught.value)
+
+
+def test_boxes_of_larger_pictures_that_all_lie_in_the_first_hundred_pixels_are_said_to(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "source", "coco")
+
+    def larger(whole: dict[str, Any]) -> None:
+        for image in whole["images"]:
+            image.update(width=400, height=300)
+        whole["annotations"] += [{**whole["annotations"][n], "id": 9 + n, "bbox": [60, 60, 20, 20]} for n in range(3)]
+
+    write_coco(source, larger)
+    assert any("if they are in percent" in note for note in load_source(source).notes)
+
+
+def test_a_class_is_given_by_number_or_by_a_name_that_means_one(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "source", "yolo")
+    rows = ["im000,Normal", "im001,pneumonia", "im002,2", "im003,"]
+    (source / "labels.csv").write_text("\n".join(["image_id,class", *rows]) + "\n")
+    loaded = load_source(source)
+    assert [image.class_index for image in loaded.images] == [0, 1, 2, None]
+    assert any("classes by name: Normal = 'normal' (0), pneumonia = 'pneumonia' (1)" in note for note in loaded.notes)
+
+    toml = (source / "dataset.toml").read_text().replace('"pneumonia", "effusion"]', '"None", "0"]')
+    (source / "dataset.toml").write_text(toml)
+    told_of = {
+        "0": "may be 2 or 0",
+        "none": "may be the class of that name or no class",
+        "nomal": "Did you mean normal",
+    }
+    for cell, told in told_of.items():
+        (source / "labels.csv").write_text(f"image_id,class\nim000,{cell}\n")
+        with pytest.raises(DataError, match=told):
+            load_source(source)
 
 
 def test_classes_as_floats_and_category_ids_with_gaps_are_read(tmp_path: Path) -> None:

@@ -100,6 +100,20 @@ def test_a_difference_in_differences_may_be_two() -> None:
     assert found.interval == pytest.approx((span.low, span.high), abs=0.01)
 
 
+def test_items_that_weigh_more_count_as_more() -> None:
+    rng, covered = np.random.default_rng(6), 0
+    for _ in range(200):
+        weights = rng.choice([0.5, 1.0, 4.0], 150)
+        weights /= weights.mean()
+        first, second = ((rng.random(150) < share) * weights for share in (0.7, 0.6))
+        low, high = paired_difference(first, second, range(150)).interval or (1, 1)
+        covered += low <= 0.1 <= high
+    assert 0.91 <= covered / 200 <= 0.99
+    found, span = paired_difference(first, second, range(150)), stats.ttest_rel(first, second).confidence_interval()
+    assert found.value == pytest.approx(first.mean() - second.mean()) and found.scale == pytest.approx(weights.max())
+    assert found.interval == pytest.approx((span.low, span.high), abs=0.03)
+
+
 def test_repeated_clusters_widen_and_few_or_large_ones_have_a_second_named_test() -> None:
     rng = np.random.default_rng(3)
     clusters = np.arange(400) // 4
@@ -189,3 +203,17 @@ def test_the_items_needed_are_enough_and_fewer_are_not(difference: float, discor
     assert n is not None and power(n, discordance, difference) >= 0.8
     assert power(int(0.93 * n), discordance, difference) < 0.8
     assert detectable(float(n), discordance).difference == pytest.approx(difference, rel=0.05)
+
+
+def test_of_few_items_the_score_errs_more_often_and_the_sign_flip_says_so() -> None:
+    """Exact: how often nothing is called a difference, at every discordance; docs/robustness.md has the figures."""
+    worst = {n: [power(n, d, 0.0) for d in np.linspace(0.01, 1, 100)] for n in (*range(2, 31), 50, 165)}
+    assert max(max(found[:80]) for n, found in worst.items() if n >= 7) <= 0.06
+    assert max(max(found) for found in worst.values()) == pytest.approx(0.125)  # four of four
+    assert max(max(found) for n, found in worst.items() if n >= 7) < 0.08
+    five = changed(0, 5, 6)
+    assert (five.p, five.p_flip) == pytest.approx((0.0253, 0.0625), abs=1e-4)
+    assert "that of the sign flip is not" in str(five.caution) and "that of" not in str(changed(0, 7, 8).caution)
+    for n in range(2, 21):  # all change: what a flip of so many can say at the least
+        errors = [stats.binom.pmf(g, n, 0.5) for g in range(n + 1) if (changed(g, n - g, n).p_flip or 1) < 0.05]
+        assert sum(errors) < 0.05

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow
 import pyarrow.parquet
 import pytest
+from PIL import Image
 
 from aloe_bench import evaluate, registry
 from aloe_bench.core import Absent, Sample
@@ -198,6 +199,63 @@ def test_a_picture_that_is_not_there_marks_the_run_and_is_named(quick, tmp_path)
     assert "absent: pictures 1" in own_rows(tmp_path / "out/miniature.md")["m †"][-1]
 
 
+def test_a_picture_s_name_in_another_spelling_is_found_and_said_and_those_of_no_row_are_named(quick, tmp_path):
+    path = file(tmp_path, CSV.replace("images/1.png", "images/E\u0301.PNG").replace("images/2.png", "images/X.png"))
+    for old, new in (("1.png", "\u00e9.png"), ("2.png", "x.PNG")):
+        (tmp_path / "images" / old).rename(tmp_path / "images" / new)
+    (tmp_path / "images/spare.png").write_bytes(png(3))
+
+    task = open_questions("mcq", str(path))
+
+    assert all(isinstance(row, Sample) for row in task.rows)
+    assert sum("differ in case or composition" in note for note in task.notes) == 2
+    assert any(note.endswith("images: 1 picture that no row names: spare.png") for note in task.notes)
+    assert quick("run", "--model", "mock", "--tasks", "mcq:q.csv").returncode == 0
+    (header,) = (json.loads(run.read_text()) for run in (tmp_path / "runs").rglob("run.json"))
+    assert [note.partition(": ")[2] for note in header["task"]["notes"]] == [n.partition(": ")[2] for n in task.notes]
+    (tmp_path / "images/X.PNG").write_bytes(png(4))
+    assert "may be each of" in faults_of(path)
+
+
+def faults_of(path: Path) -> str:
+    with pytest.raises(DataError) as refused:
+        open_questions("mcq", str(path))
+    return str(refused.value)
+
+
+def test_pictures_of_one_grey_or_of_several_frames_are_counted_by_check_run_and_merge(quick, tmp_path):
+    rng = random.Random(1)
+    grain = Image.frombytes("L", (16, 16), rng.randbytes(256))
+    (tmp_path / "images").mkdir()
+    grain.save(tmp_path / "images/a.png")
+    grain.save(tmp_path / "images/b.gif", save_all=True, append_images=[grain.transpose(Image.Transpose.ROTATE_90)])
+    Image.new("RGB", (9, 9), (70, 70, 70)).save(tmp_path / "images/c.png")
+    rows = "".join(f"{name},x{name}?,p,q,A,images/{name[0]}.{'gif' if name[0] == 'b' else 'png'}\n"
+                   for name in ("a", "b", "c1", "c2"))  # fmt: skip
+    (tmp_path / "q.csv").write_text("id,question,A,B,answer,image\n" + rows)
+
+    checked = quick("data", "check", "mcq:q.csv")
+    assert "pictures of one grey: in 2 questions: mcq/c1, mcq/c2" in checked.stderr
+    assert "pictures shown by the first of 2 frames: in 1 question: mcq/b" in checked.stderr
+    for shard in ("1/2", "2/2"):
+        done = quick("run", "--model", "mock", "--tasks", "mcq:q.csv", "--shard", shard)
+        assert done.returncode == 0, done.stderr
+    merge(sorted(path.parent for path in (tmp_path / "runs").rglob("run.json")), tmp_path / "whole")
+    assert json.loads((tmp_path / "whole/run.json").read_text())["pictures"] == {
+        "of one grey": {"questions": 2, "first": ["mcq-q/c1", "mcq-q/c2"]},
+        "shown by the first of 2 frames": {"questions": 1, "first": ["mcq-q/b"]},
+    }
+    done = quick("run", "--model", "mock", "--tasks", "mcq:q.csv", "--name", "m")
+    assert "Caution: mcq-q: pictures of one grey: in 2 questions: mcq-q/c1, mcq-q/c2" in done.stdout
+
+
+def test_a_cluster_that_is_absent_in_a_common_spelling_makes_no_cluster(tmp_path):
+    path = file(tmp_path, "question,A,B,answer,cluster\nx?,a,b,A,NA\ny?,a,b,A,n/a\nz?,A. a,B. b,A,p1\n")
+    task = open_questions("mcq", str(path))
+    assert len({row.cluster for row in task.rows}) == 3
+    assert any("options begin with their letters" in note for note in task.notes)
+
+
 def test_runs_on_one_s_own_file_have_cells_a_row_and_a_comparison(quick, tmp_path):
     rows = "".join(
         f"q{i},Number {i}?,a,b,{'AB'[i % 2]},images/{i % 2 + 1}.png,p{i // 2},{'xy'[i % 2]}\n" for i in range(12)
@@ -273,7 +331,7 @@ def test_a_path_as_windows_writes_it_and_a_patient_s_column_are_understood(tmp_p
 
     assert [len(row.images) for row in task.rows] == [1, 1]
     found = read_questions(tmp_path / "q.csv", "open", "x")
-    assert found.notes == ["column 'patient_id' is a tag; call it cluster if its rows are to count as one"]
+    assert found.notes[0] == "column 'patient_id' is a tag; call it cluster if its rows are to count as one"
 
 
 def mutated(data: bytes, rng: random.Random) -> bytes:

@@ -11,6 +11,8 @@ import pytest
 from aloe_bench.core import Sample
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.plan import Settings, load_plan
+from aloe_bench.tasks.data.rows import read_rows
+from aloe_bench.tasks.data.tsv import read_table
 from tests.support import suite_data as made
 from tests.tasks.test_suite_loaders import loaded, refusal, samples, task
 
@@ -351,3 +353,14 @@ def test_a_broken_mmmu_row_is_refused(tmp_path, changed, said):
 
     assert said in message
     assert "row 1" in message
+
+
+def test_no_row_is_lost_to_a_byte_order_mark_line_ends_or_a_stray_quote(tmp_path):
+    table, rows = tmp_path / "t.tsv", tmp_path / "r.json"
+    table.write_bytes(b"\xef\xbb\xbfindex\tquestion\r\n1\ta?\r\n\r\n2\tNA\r\n")
+    assert [row.cells["question"] for row in read_table(table, ("index", "question"))] == ["a?", "NA"]
+    table.write_bytes(b'index\tquestion\n1\ta?\n2\t"b?\n3\tc?\n')
+    with pytest.raises(DataError, match="not readable as a table"):
+        read_table(table, ("index", "question"))
+    rows.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n{"a": 2}\r\n')
+    assert [row for _, row in read_rows(rows)] == [{"a": 1}, {"a": 2}]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aloe_bench.heart.problems import Leftovers, Problems, read_text
 from aloe_bench.joins import join
-from aloe_bench.tables import whole_of
+from aloe_bench.tables import fold, whole_of
 
 # YOLO files are written with six decimals; half a pixel of a 512 px image is 0.001.
 SLACK = 1e-3
@@ -89,6 +90,14 @@ def _clip_hint(clip: float) -> str:
     return "" if clip else f". `clip = true` in dataset.toml cuts up to {CLIP:.0%} and leaves empty boxes out"
 
 
+def each_once(boxes: Mapping[str, tuple[Annotation, ...]], left: Leftovers) -> dict[str, tuple[Annotation, ...]]:
+    """Return the boxes without those that are there twice, which are one finding; each is told."""
+    for image_id, found in boxes.items():
+        for _ in range(len(found) - len(set(found))):
+            left.add("box", image_id, "the same as another of its picture: counted once", task="detection")
+    return {image_id: tuple(dict.fromkeys(found)) for image_id, found in boxes.items()}
+
+
 def yolo_folder(
     folder: Path, ids: Sequence[str], asked: Sequence[str], desk: BoxDesk
 ) -> dict[str, tuple[Annotation, ...]]:
@@ -131,12 +140,16 @@ def _yolo(path: Path, image_id: str, desk: BoxDesk) -> Iterable[Annotation]:
             continue
         index = whole_of(fields[0])
         if index is None or not 0 <= index < n_classes:
-            desk.problems.add(where, f"class {fields[0]!r} is not one of [detection] classes, 0 to {n_classes - 1}")
+            named = [n for n, name in enumerate(desk.reading.classes) if fold(name) == fold(fields[0])]
+            write = f"; write {named[0]}" if named else ""
+            expected = f"0 to {n_classes - 1}" if n_classes > 1 else "0 alone (numbers begin at 0)"
+            desk.problems.add(where, f"class {fields[0]!r} is not one of [detection] classes, {expected}{write}")
         try:
             cx, cy, w, h = map(float, fields[1:])
         except ValueError:
             said = " ".join(fields[1:])
-            desk.problems.add(where, f"{said!r} are not four numbers; expected cx cy w h in 0 to 1")
+            comma = ". Write decimal points, not commas" if re.fullmatch(r"[\d,. ]+", said) else ""
+            desk.problems.add(where, f"{said!r} are not four numbers; expected cx cy w h in 0 to 1{comma}")
             continue
         said = f"the box {' '.join(fields[1:])} (shares of 0 to 1)"
         if max(cx, cy, w, h) > 2:
@@ -148,6 +161,10 @@ def _yolo(path: Path, image_id: str, desk: BoxDesk) -> Iterable[Annotation]:
 
 def _kind_of(fields: Sequence[str]) -> str:
     """Return in words what a YOLO line of another length is."""
+    if fields[0].startswith("#"):
+        return ", a comment, which these files cannot have"
+    if len(fields) == 1 and "," in fields[0]:
+        return ", separated by commas and not by spaces"
     if len(fields) == 6:
         return ", the sixth perhaps a confidence: a prediction, not an annotation"
     if len(fields) == 9:

@@ -57,7 +57,10 @@ class CocoFile:
         for position, entry in enumerate(whole["annotations"]):
             place = f"annotations[{position}]"
             if not isinstance(entry, dict) or not _is_id(entry.get("image_id")) or entry["image_id"] not in images:
-                self._add(place, entry, "image_id is not one of the file's images")
+                asked = entry.get("image_id") if isinstance(entry, dict) else None
+                near = next((known for known in images if str(known) == str(asked)), None)
+                hint = f"; {near!r} is: write number and text alike" if near is not None else ""
+                self._add(place, entry, f"image_id is not one of the file's images{hint}")
                 continue
             name, size = images[entry["image_id"]]
             image_id = joined.pairs.get(name)
@@ -67,6 +70,7 @@ class CocoFile:
                 self._annotation(place, entry, categories, image_id, size, boxes, crowded)
         self._tell_categories()
         self._tell(joined, lost, crowded)
+        self._tell_percent(boxes, {joined.pairs[n]: size for n, size in images.values() if n in joined.pairs})
         if crowded and not boxes.keys() - crowded.keys():
             self._problems.add(
                 self._path.name,
@@ -78,6 +82,16 @@ class CocoFile:
                 self._left.add("box", image_id, "beside a group region: left out", task="detection")
         sizes = {joined.pairs[name]: size for name, size in images.values() if joined.pairs.get(name) in self._asked}
         return {image_id: tuple(found) for image_id, found in boxes.items()}, sizes
+
+    def _tell_percent(self, boxes: Mapping[str, Sequence[Annotation]], sizes: Mapping[str, tuple[int, int]]) -> None:
+        """Note boxes that would all be inside if they were in percent, of pictures that are larger by far."""
+        sized = [(box, sizes[image_id]) for image_id, found in boxes.items() for box in found]
+        within = all(box.x2 * size[0] <= 100 and box.y2 * size[1] <= 100 for box, size in sized)
+        if len(sized) >= MANY and within and all(min(size) >= 200 for _, size in sized):
+            self._left.notes.append(
+                f"{self._path.name}: all {len(sized)} boxes lie in the first 100 pixels of larger pictures; "
+                "if they are in percent, write pixels"
+            )
 
     def _tell_categories(self) -> None:
         for category, (position, entry) in self._unknown.items():
@@ -199,10 +213,23 @@ class CocoFile:
             self._left.notes.append(f"{self._path.name}: {place} has a score: a prediction, taken as an annotation")
         if x < w <= width and y < h <= height and (x + w > width * 1.01 or y + h > height * 1.01):
             said += " (corners instead of [x, y, width, height]?)"
+        if x + w <= 1 and y + h <= 1 and min(size) > 1:
+            self._add(place, entry, f"{said} lies in the first pixel: shares of 0 to 1? Expected pixels")
+            return
+        other = _outline_says(entry, (x, y, x + w, y + h))
+        if other == CORNERS:
+            self._add(place, entry, f"{said} {other}")
+            return
+        if other:
+            self._left.add("box", image_id, other, task="detection")
         corners = (x / width, y / height, (x + w) / width, (y + h) / height)
         found = self._desk.corners(image_id, f"{self._path.name}: {place}{_id_of(entry)}", said, corners)
         if found is not None:
             boxes[image_id].append(Annotation(categories[category], *found))
+
+
+MANY = 5  # boxes from which it is no accident that all lie in one corner
+CORNERS = "has corners where [x, y, width, height] is expected, by its polygon or area; write width and height"
 
 
 def _id_of(entry: dict[str, Any]) -> str:
@@ -215,6 +242,33 @@ def _outline(entry: Mapping[str, Any]) -> str:
     if isinstance(outline, dict):
         return ". Its segmentation is RLE, a mask; write its box"
     return ". Its segmentation is a polygon; write its box" if isinstance(outline, list) and outline else ""
+
+
+def _outline_says(entry: Mapping[str, Any], box: tuple[float, float, float, float]) -> str:
+    """Return in words what the polygon of an annotation, or failing that its area, says against `box`; "" if nothing.
+
+    `box` is (left, top, right, bottom) in pixels, of a bbox read as [x, y, width, height].
+    """
+    x, y, right, bottom = box
+    corners = (x, y, right - x, bottom - y)  # what the four numbers are if they are corners
+    outline = entry.get("segmentation")
+    parts = outline if isinstance(outline, list) else []
+    flat = [n for part in parts if isinstance(part, list) for n in part]
+    if len(flat) >= 6 and len(flat) % 2 == 0 and all(map(_is_number, flat)):
+        bounds = (min(flat[::2]), min(flat[1::2]), max(flat[::2]), max(flat[1::2]))
+        if _near(bounds, corners) and not _near(bounds, box):
+            return CORNERS
+        apart = bounds[0] > right or bounds[2] < x or bounds[1] > bottom or bounds[3] < y
+        return "whose polygon lies elsewhere: taken as its bbox says" if apart else ""
+    area = entry.get("area")
+    inside = (corners[2] - x) * (corners[3] - y)
+    told = _is_number(area) and area == inside > 0 and area != (right - x) * (bottom - y)
+    return CORNERS if told and corners[2] > x else ""
+
+
+def _near(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Return whether two boxes are the same to two pixels, as rounding and one-based exports leave them."""
+    return all(abs(a - b) <= 2 for a, b in zip(one, other, strict=True))
 
 
 def _is_group(entry: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aloe_bench.errors import DataError, did_you_mean
 from aloe_bench.heart.problems import Leftovers, Problems
+from aloe_bench.images import PICTURE_ENDINGS
 from aloe_bench.joins import alike, join
 from aloe_bench.tables import UserTable, as_text, fold, is_absent, read_table, whole_of
 from aloe_bench.volumes import what_else
@@ -35,10 +36,10 @@ def labels_file(root: Path) -> Path:
     return there[0] if there else root / NAMES[0]
 
 
-def read_labels(path: Path, n_classes: int, problems: Problems, left: Leftovers) -> list[Label]:
+def read_labels(path: Path, classes: Sequence[str], problems: Problems, left: Leftovers) -> list[Label]:
     """Return the sound rows of `path`; what is wrong with the others goes to `problems`.
 
-    `n_classes` is the number of classification classes, 0 if the dataset has no classification.
+    `classes` are those of the classification, empty if the dataset has none; a row gives one by index or by name.
     """
     if path.is_file() and path.stat().st_size == 0:
         problems.add(f"{path.name}:1", f"empty; expected the header {','.join(COLUMNS[:2])} and a row an image")
@@ -50,19 +51,23 @@ def read_labels(path: Path, n_classes: int, problems: Problems, left: Leftovers)
         problems.lines.append(fault.removeprefix(f"{path.parent}/"))
     left.notes += [note.removeprefix(f"{path.parent}/") for note in table.notes]
     labels: dict[str, Label] = {}
+    names = _ClassNames(classes, problems)
     for row in table.rows:
         where = row.where.removeprefix(f"{path.parent}/")
         image_id = row.text("image_id")
         if wrong := id_fault(image_id):
             problems.add(where, wrong)
             continue
-        index = _class_index(row.cells["class"], n_classes, where, problems)
+        index = names.index_of(row.cells["class"], where)
         if image_id in labels:
             there = labels[image_id].where
             problems.add(where, f"image_id {image_id!r} is already in {there}; keep one row an image")
             continue
         patient, split = ("" if is_absent(row.cells.get(name)) else row.text(name) for name in COLUMNS[2:])
         labels[image_id] = Label(image_id, index, patient, split, where)
+    if names.by_name:
+        meant = ", ".join(f"{name} = {classes[index]!r} ({index})" for name, index in sorted(names.by_name.items()))
+        left.notes.append(f"{path.name}: classes by name: {meant}")
     for group in alike(labels):
         places = " and ".join(f"{name!r} ({labels[name].where})" for name in group)
         problems.add(path.name, f"image_ids {places} differ in case alone; names are compared whatever their case")
@@ -98,25 +103,54 @@ def _check_header(table: UserTable, problems: Problems) -> bool:
     return not missing
 
 
-def _class_index(cell: object, n_classes: int, where: str, problems: Problems) -> int | None:
-    if is_absent(cell):
+class _ClassNames:
+    """Says which class a cell means; `by_name` are the names met, as written, with the index of each."""
+
+    def __init__(self, classes: Sequence[str], problems: Problems) -> None:
+        self._classes, self._problems = classes, problems
+        self._named = {fold(name): [n for n, other in enumerate(classes) if fold(other) == fold(name)]
+                       for name in classes}  # fmt: skip
+        self.by_name: dict[str, int] = {}
+
+    def index_of(self, cell: object, where: str) -> int | None:
+        """Return the index of the class that `cell` gives, None if it gives none or, which is told, not just one."""
+        text, n_classes = as_text(cell), len(self._classes)
+        named = self._named.get(fold(text), []) if text else []
+        index = whole_of(cell)
+        if is_absent(cell):
+            if named:
+                self._problems.add(
+                    where,
+                    f"class {text!r} may be the class of that name or no class; write {named[0]} or leave it empty",
+                )
+            return None
+        if len(named) == 1 and index in (None, named[0]):
+            if index is None:
+                self.by_name[text] = named[0]
+            return named[0]
+        if named:
+            may_be = " or ".join(str(n) for n in dict.fromkeys((*named, *([index] if index is not None else []))))
+            self._problems.add(where, f"class {text!r} may be {may_be}; write the index of the class that is meant")
+        elif n_classes == 0:
+            self._problems.add(
+                where, f"class {text}, but dataset.toml has no [classification]; add it or leave class empty"
+            )
+        elif index is None or index < 0:
+            near = did_you_mean(text, self._classes)
+            self._problems.add(
+                where,
+                f"class {text!r} is not a class index and no class's name; expected 0 to {n_classes - 1}, a name "
+                f"of [classification] classes, or nothing if unknown.{near}",
+            )
+        elif index >= n_classes:
+            self._problems.add(
+                where, f"class {text} is out of range; [classification] has classes 0 to {n_classes - 1}"
+            )
+        else:
+            return index
         return None
-    index, text = whole_of(cell), as_text(cell)
-    if index is None or index < 0:
-        problems.add(
-            where, f"class {text!r} is not a class index; expected 0 to {n_classes - 1}, or nothing if unknown"
-        )
-        return None
-    if n_classes == 0:
-        problems.add(where, f"class {text}, but dataset.toml has no [classification]; add it or leave class empty")
-        return None
-    if index >= n_classes:
-        problems.add(where, f"class {text} is out of range; [classification] has classes 0 to {n_classes - 1}")
-        return None
-    return index
 
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".dcm", ".dicom")
 # What operating systems leave in folders.
 _LITTER = ("thumbs.db", "desktop.ini", "icon\r", "__macosx")
 
@@ -183,7 +217,7 @@ def _kind_of(path: Path) -> str:
     if head[128:132] == b"DICM":
         return f"DICOM without its ending; call it {path.name}.dcm"
     other = what_else(head, path.name)
-    return other or f"no picture by its ending; expected {', '.join(SUFFIXES)}"
+    return other or f"no picture by its ending; expected {', '.join(PICTURE_ENDINGS)}"
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
@@ -193,7 +227,7 @@ def _by_stem(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if path.name.startswith(".") or path.name.lower() in _LITTER:
             continue
-        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+        if path.suffix.lower() in PICTURE_ENDINGS and not path.is_dir():
             found.setdefault(path.name[: -len(path.suffix)], []).append(path)
         else:
             others.append(path)

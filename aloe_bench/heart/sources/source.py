@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 from aloe_bench.errors import DataError, did_you_mean
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.problems import LeftOver, Leftovers, Problems, read_text, toml_line
-from aloe_bench.heart.sources.boxes import CLIP, Annotation, BoxDesk, BoxReading, yolo_folder
+from aloe_bench.heart.sources.boxes import CLIP, Annotation, BoxDesk, BoxReading, each_once, yolo_folder
 from aloe_bench.heart.sources.coco import CocoFile
 from aloe_bench.heart.sources.labels import Label, PictureFiles, labels_file, read_labels
 
@@ -119,8 +119,7 @@ def load_source(root: Path) -> Source:
     reading = facts.box_reading(detection.names if detection else ())
     problems.stop_if_any(str(root))
     left = Leftovers()
-    n_classes = len(classification.names) if classification else 0
-    every = read_labels(labels_file(root), n_classes, problems, left)
+    every = read_labels(labels_file(root), classification.names if classification else (), problems, left)
     labels = _of_split(every, split, problems)
     if len(labels) < len(every):
         left.notes.append(f"{len(every) - len(labels)} images of the labels are of another split than {split!r}")
@@ -348,11 +347,12 @@ def _annotations(
         problems.add("annotations", "both annotations/ and annotations.json are there; keep one")
         return _Annotations()
     if coco.exists():
-        return _Annotations(*CocoFile(coco, ids, asked, desk).read())
+        boxes, sizes = CocoFile(coco, ids, asked, desk).read()
+        return _Annotations(each_once(boxes, left), sizes)
     if not yolo.is_dir():
         problems.add("annotations", "[detection] is set, but neither annotations/ nor annotations.json is there")
         return _Annotations()
-    return _Annotations(yolo_folder(yolo, ids, asked, desk))
+    return _Annotations(each_once(yolo_folder(yolo, ids, asked, desk), left))
 
 
 def _digest(toml: str, images: Iterable[SourceImage]) -> str:

@@ -151,7 +151,7 @@ def _humans(humans: Alpha, level: Level) -> str:
 
 
 def _difference(value: float, interval: tuple[float, float], mode: Mode, n_judges: int) -> str:
-    span = f"{value:+.3f} (95 % interval {interval[0]:+.3f} to {interval[1]:+.3f})"
+    span = f"{value:+z.3f} (95 % interval {interval[0]:+z.3f} to {interval[1]:+z.3f})"
     if mode == "vs-majority":
         return (
             f"Alpha of jury and experts' majority differs from that among experts by {span}; a majority is less noisy "
@@ -160,7 +160,7 @@ def _difference(value: float, interval: tuple[float, float], mode: Mode, n_judge
     if interval[0] <= 0 <= interval[1]:
         return (
             f"Adding the panel changes alpha by {span}: this study cannot tell a change from none; changes from "
-            f"{interval[0]:+.3f} to {interval[1]:+.3f} remain possible."
+            f"{interval[0]:+z.3f} to {interval[1]:+z.3f} remain possible."
         )
     if value > 0:
         if mode == "all-raters" or n_judges < 3:
@@ -207,7 +207,7 @@ def _biases(panel: ExpertsAndJury) -> list[str]:
     if length.value is not None and length.interval and not length.interval[0] <= 0 <= length.interval[1]:
         per_doubling = length.value * float(np.log(2))
         found.append(
-            f"Next to the experts, the jury's grade changes by {per_doubling:+.3f} for each doubling of the answer's "
+            f"Next to the experts, the jury's grade changes by {per_doubling:+z.3f} for each doubling of the answer's "
             "length."
         )
     return found

@@ -42,7 +42,7 @@ def number(value: float | None, *, signed: bool = False) -> str:
     """Return `value` with three decimals, or a dash."""
     if value is None:
         return NONE
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+    return f"{value:+z.3f}" if signed else f"{value:.3f}"
 
 
 def span(interval: Interval | None, *, signed: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,13 @@ ANSWER, CLUSTER = "answer_sha256", "cluster"
 # Two raters who call an item ambiguous remove it: Aloe-Vision, appendix E.2.
 RATERS_TO_REMOVE = 2
 MOST_PROBLEMS_SHOWN = 10
+# Columns of numbers that stand beside ratings and are nobody's: any of them would be one more expert.
+NO_RATERS = re.compile(
+    r"gold|(gold[ _])?(label|standard)|truth|ground[ _]?truth|target|reference|consensus|majority|mean|median|average|"
+    r"sum|total|votes?|agree(ment|d)?|difficulty|confidence|certainty|split|fold|year|age|time|seconds?|duration|index|row|"
+    r"(n|num|number|count)[ _].*|.*[ _](count|seconds|ms|id|time|length)|length|words|tokens",
+    re.IGNORECASE,
+)
 LeftRating = tuple[str, str]  # name, and why it has no part
 
 
@@ -165,6 +173,13 @@ def _cells(table: UserTable, asked: Sequence[str], left: list[LeftRating], probl
         raters = others
     if not raters and not is_long:
         raise DataError(f"{path}:1: only item_id; expected item_id,rater,label or one column a rater.")
+    strange = [name for name in raters if NO_RATERS.fullmatch(name.strip())]
+    if strange and not is_long and not asked:
+        rest = ",".join(name for name in raters if name not in strange) or "a,b"
+        raise DataError(
+            f"{path}:1: {first_ten(strange)}: by the name no rater, and it would count as one. "
+            f"Say who rated: --raters {rest}."
+        )
     chosen = _chosen(path, raters, asked)
     left += [(name, "not among --raters") for name in raters if name not in chosen]
     for row in table.rows:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from aloe_bench.checked import checked
-from aloe_bench.errors import DataError, UsageError
+from aloe_bench.checked import read_checked
+from aloe_bench.errors import UsageError
 from aloe_bench.files import write_json
 from aloe_bench.seeds import rng_for
 
@@ -34,14 +33,7 @@ def draw(ids: Sequence[str], size: int, seed: int) -> LabelDraw:
 
 def read_draw(folder: Path) -> LabelDraw | None:
     """Return the draw recorded in a run's folder, None if there is none; raises DataError for a broken record."""
-    path = folder / FILE
-    if not path.exists():
-        return None
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise DataError(f"{path}: not JSON ({error}); restore a copy.") from error
-    return checked(value, LabelDraw, str(path))
+    return read_checked(folder / FILE, LabelDraw, "restore a copy")
 
 
 def recorded_draw(folder: Path, ids: Sequence[str], size: int | None, seed: int | None) -> LabelDraw | None:

@@ -13,7 +13,9 @@ from typing import Any
 
 from aloe_bench.core import LETTERS, Absent, ImageRef, Kind, Sample
 from aloe_bench.errors import DataError
-from aloe_bench.tables import UserRow, UserTable, as_text, fold, read_table
+from aloe_bench.images import PICTURE_ENDINGS, FileImage
+from aloe_bench.joins import first_ten, join
+from aloe_bench.tables import UserRow, UserTable, as_text, fold, is_absent, read_table
 from aloe_bench.tasks.data.rows import NoImageError, image_of
 
 LEAST_OPTIONS, MOST_OPTIONS, MOST_IMAGES = 2, len(LETTERS), 9
@@ -63,6 +65,7 @@ def read_questions(path: Path, kind: Kind, prefix: str) -> Questions:
         raise DataError(f"{path}: no rows; expected a question a row. `aloe-bench data template` writes an example.")
     for row in table.rows:
         reader.take(row)
+    reader.tell_left_over()
     return found
 
 
@@ -146,7 +149,10 @@ class _QuestionReader:
         if lacking:
             self._found.rows.append(Absent(name, ABSENT_GROUP, lacking))
             return
-        cluster = row.text("cluster") or (images[0].sha256 if images else name)
+        given = "" if is_absent(row.cells.get("cluster")) else row.text("cluster")
+        cluster = given or (images[0].sha256 if images else name)
+        if choices and all(text.startswith((f"{at}. ", f"{at}) ")) for at, text in zip(LETTERS, choices, strict=False)):
+            self._found.notes.append(f"{row.where}: the options begin with their letters, which stand there twice then")
         self._found.rows.append(Sample(name, self._kind, question, target, cluster, images, choices, tags=tags))
 
     def _id(self, row: UserRow, content: Sequence[str]) -> str:
@@ -239,8 +245,35 @@ class _QuestionReader:
         if re.fullmatch(r"[^/]{1,1000}\.\w{2,5}", value):
             value = value.replace("\\", "/")  # as Windows writes paths
         if value not in self._pictures:
-            self._pictures[value] = image_of(value, where, self._table.path.parent)
+            self._pictures[value] = self._found_image(value, where)
         return self._pictures[value]
+
+    def _found_image(self, value: str, where: str) -> ImageRef:
+        """Return the picture at `value`, or the one beside that place whose name differs in case or composition."""
+        folder = self._table.path.parent
+        try:
+            return image_of(value, where, folder)
+        except NoImageError as error:
+            there = error.path.parent
+            names = [path.name for path in there.iterdir()] if there.is_dir() else []
+            joined = join([error.path.name], names)
+            if joined.unclear:
+                several = first_ten([name for name in joined.unclear[0] if name in names])
+                raise DataError(f"{where}: {value!r} may be each of {several}; write one as it stands") from None
+            if not joined.pairs:
+                raise
+            name = joined.pairs[error.path.name]
+            self._found.notes.append(f"{where}: {value!r} is {name!r}: the names differ in case or composition")
+            return image_of(str((there / name).relative_to(folder)), where, folder)
+
+    def tell_left_over(self) -> None:
+        """Note the pictures that lie in the folders of those that rows name, and that no row names."""
+        used = {image.path for image in self._pictures.values() if isinstance(image, FileImage)}
+        for folder in sorted({path.parent for path in used}):
+            there = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURE_ENDINGS]
+            if left := [path.name for path in there if path not in used]:
+                many = "1 picture" if len(left) == 1 else f"{len(left)} pictures"
+                self._found.notes.append(f"{folder}: {many} that no row names: {first_ten(left)}")
 
     def _tags(self, row: UserRow) -> dict[str, str]:
         inside = row.cells.get("tags")

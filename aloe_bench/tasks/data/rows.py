@@ -32,7 +32,7 @@ _DATA_URI = re.compile(r"data:image/[\w.+-]+;base64,")
 def read_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """Return the objects of a JSON list or of JSON lines, each with where it stands, for messages."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         parsed = json.loads(text) if text.lstrip().startswith("[") else json_lines(text)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}). Download the file again.") from error
@@ -49,7 +49,7 @@ def json_lines(text: str) -> list[Any]:
 def read_json(path: Path) -> Any:
     """Return what a JSON file holds."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not readable as JSON ({error}). Download the file again.") from error
 

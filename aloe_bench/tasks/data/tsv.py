@@ -1,5 +1,9 @@
 """Tables of the VLMEvalKit kind: tab-separated, one question a row, pictures in base64 that stay on disk.
 
+A benchmark's file is no user's table, and is not read by `tables.py`: its bytes are known, its pictures (gigabytes of
+base64) are found by their place in the file and never held, and a cell is never anything but text. A byte order mark
+and CRLF are read all the same; another separator, a row of another width or a file cut short is refused with its row.
+
 Cells are text as they stand: "None", "NA" and "nan" survive. A picture cell of at most 64 characters is the `index`
 of the row that holds the picture.
 """
@@ -89,7 +93,7 @@ def _cells(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[int, dict[str,
         try:
             start = 0
             header: list[str] | None = None
-            for number, values in enumerate(csv.reader(lines(), delimiter="\t")):
+            for number, values in enumerate(csv.reader(lines(), delimiter="\t", strict=True)):
                 record, held[:] = b"".join(held), []
                 if header is None:
                     header = _header(path, values, needed)
