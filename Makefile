@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest
 # A file's tests stay in one process, for the sake of what they share.
 SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-gpu test-vllm test-vlmeval mutants wheel lint docs
+.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-gpu test-vllm test-vlmeval test-inspect mutants wheel lint docs
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -80,6 +80,13 @@ test-vlmeval: $(VENV)-vlmeval/installed
 # Built, installed and used outside the checkout; then with each extra that needs no torch.
 wheel: $(VENV)/installed
 	$(BIN)/python -m tests.wheel
+
+$(VENV)-inspect/installed: tests/support/environments/make-inspect
+	PYTHON=$(PYTHON) tests/support/environments/make-inspect $(VENV)-inspect
+
+# The logs that `export --format inspect` writes, read by inspect_ai itself.
+test-inspect: $(VENV)/installed $(VENV)-inspect/installed
+	INSPECT_PYTHON=$(abspath $(VENV)-inspect)/bin/python $(BIN)/python -m pytest -m slow tests/bridges/test_inspect_log.py
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check aloe_bench studies tests benchmarks examples

@@ -6,6 +6,7 @@ import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import TypeVar
 
@@ -55,6 +56,21 @@ def _pooled(function: Callable[[Item], Result], items: Sequence[Item], n_workers
         ) from error
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def beside(function: Callable[[Item], Result], item: Item, n_workers: int) -> Iterator[Callable[[], Result]]:
+    """Give what returns `function(item)`, which another process works out meanwhile; with one worker, when asked.
+
+    What it returns raises as `ordered` does.
+    """
+    if n_workers <= 1:
+        yield lambda: function(item)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(lambda: next(_pooled(function, [item], 1))).result
 
 
 def _chunk(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:

@@ -28,15 +28,21 @@ def report(
     says where pictures lie now if that is elsewhere; `pictures` is the number of items shown with theirs. Raises
     UsageError if `share` is asked of pictures that may not be passed on, DataError beyond `max_mb` (10^6 bytes).
     """
+    from aloe_bench.reporting.onefile import ReportOptions, write_report
+
+    options = ReportOptions(
+        tuple(map(Path, data)), None if plots is None else Path(plots), share, pictures, max_mb, pictures_mb, workers
+    )
+    return write_report(run_folders(runs), Path(output), options)
+
+
+def run_folders(runs: Run | Path | str | Sequence[Run | Path | str]) -> list[Path]:
+    """Return the folders of the finished runs that are given, or lie in a folder given, each once in that order."""
     from aloe_bench.boards.collect import finished_runs
-    from aloe_bench.reporting.page import ReportOptions, write_report
 
     given = [runs] if isinstance(runs, Run | Path | str) else list(runs)
     # One place at a time: the order given is the order of comparison.
     folders = [
         folder for run in given for folder in finished_runs([run.folder if isinstance(run, Run) else Path(run)])[0]
     ]
-    options = ReportOptions(
-        tuple(map(Path, data)), None if plots is None else Path(plots), share, pictures, max_mb, pictures_mb, workers
-    )
-    return write_report(list(dict.fromkeys(folders)), Path(output), options)
+    return list(dict.fromkeys(folders))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aloe_bench.cli.common import RunFolder
+from aloe_bench.cli.common import RunFolder, listener_on
 from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import need
 
@@ -204,7 +204,7 @@ def _serve(store: Store, items: list[RatedItem], host: str, port: int) -> None:
 
     from aloe_bench.judges.experts.app import create_app
 
-    listener = _listener(host, port)
+    listener = listener_on(host, port)
     if not _is_loopback(listener):
         click.echo(
             "Other machines can reach this page, and the traffic is not encrypted. "
@@ -223,16 +223,6 @@ def _serve(store: Store, items: list[RatedItem], host: str, port: int) -> None:
     finally:
         listener.close()
     click.echo(f"Stopped; {len(store.ratings())} ratings are in {store.path}. Start again to resume.")
-
-
-def _listener(host: str, port: int) -> socket.socket:
-    try:
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        raise click.UsageError(
-            f"Cannot listen on {host} port {port} ({error.strerror}); choose another --host or --port (0: a free one)."
-        ) from error
 
 
 def _is_loopback(listener: socket.socket) -> bool:

@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from math import isfinite
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    import socket
 
 _Value = TypeVar("_Value")
 # A rate from less time says nothing, and lines that come faster are not read.
@@ -121,3 +124,16 @@ def _speed() -> Callable[[int], float | None]:
         return new / seconds if new and seconds >= LEAST_SECONDS else None
 
     return rate
+
+
+def listener_on(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; raises UsageError where it cannot."""
+    import socket
+
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        raise click.UsageError(
+            f"Cannot listen on {host} port {port} ({error.strerror}); choose another --host or --port (0: a free one)."
+        ) from error

@@ -9,7 +9,7 @@ import click
 
 from aloe_bench.cli.verb import Verb
 
-TASKS_AS, RUNS_AS = ("vlmeval",), ("eee", "hf")
+TASKS_AS, RUNS_AS = ("vlmeval",), ("eee", "hf", "inspect")
 
 
 @click.command(
@@ -27,12 +27,14 @@ TASKS_AS, RUNS_AS = ("vlmeval",), ("eee", "hf")
 @click.option("--limit", type=click.IntRange(1), help="Keep N base questions, their variants with them.")
 @click.option("--allow-partial", is_flag=True, help="Export another number of rows than the task has.")
 @click.option("--organization", default="unknown", show_default=True, help="Of eee: who publishes the run.")
+@click.option("--data", multiple=True, type=click.Path(path_type=Path), help="Of inspect: where pictures lie now.")
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Where to write.")
-def export(form: str, output: Path, run: Path | None, organization: str, **wanted: Any) -> None:
+def export(form: str, output: Path, run: Path | None, organization: str, data: tuple[Path, ...], **wanted: Any) -> None:
     """Write a finished RUN as others read it, or tasks as TSV files for VLMEvalKit.
 
     eee: Every Eval Ever, OUTPUT/data/...: the aggregate, and one line for each reply (`import` reads it back). hf: the
-    model-index of a Hugging Face model card, and .eval_results. No path of this machine, no picture is in them.
+    model-index of a Hugging Face model card, and .eval_results. inspect: a log for `inspect view`, with the pictures
+    whose licence allows copies. No path of this machine is in any of them.
 
     vlmeval, without RUN: one base64 per picture. Plain upstream then reads the tasks: `LMUData=OUTPUT python -m
     vlmeval.run --data CareQA_Vision_MCQ --judge exact_matching ...`, with its own prompt and matcher. `aloe-bench
@@ -50,7 +52,7 @@ def export(form: str, output: Path, run: Path | None, organization: str, **wante
         return
     if run is None or wanted["tasks"] or wanted["suite"]:
         raise UsageError(f"--format {form} exports a run: aloe-bench export RUN --format {form} --output {output}")
-    for line in _export_run(form, find_run(run), output, organization):
+    for line in _export_run(form, find_run(run), output, organization, data):
         click.echo(line)
 
 
@@ -58,12 +60,17 @@ def _names(forms: tuple[str, ...]) -> str:
     return ", ".join(f"--format {form}" for form in forms)
 
 
-def _export_run(form: str, folder: Path, output: Path, organization: str) -> list[str]:
+def _export_run(form: str, folder: Path, output: Path, organization: str, data: tuple[Path, ...]) -> list[str]:
     """Write a run and return what to say of it: what it holds, then each file."""
     if form == "hf":
         from aloe_bench.bridges.exchange.hub import export_hub
 
         return [*map(str, export_hub(folder, output))]
+    if form == "inspect":
+        from aloe_bench.bridges.exchange.inspect_log import export_inspect
+
+        log = export_inspect(folder, output, data)
+        return [f"{log.path}: {log.n_samples} samples, {log.n_pictures} pictures", *log.remarks]
     from aloe_bench.bridges.exchange.eee import export_eee
 
     made = export_eee(folder, output, organization)

@@ -77,12 +77,16 @@ def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) 
 @click.option("--output", type=PATH, required=True, help="Folder of the variants; run again to resume.")
 @click.option("--epochs", type=click.IntRange(1), default=1, show_default=True, help="Passes over the full mixture.")
 @click.option("--batch", type=click.IntRange(1), default=1024, show_default=True, help="Rows of an update.")
+@click.option(
+    "--match", type=click.Choice(("full", "largest")), default="full", show_default=True,
+    help="Whose updates each variant gets at least: the full mixture's, as in the paper, or the largest variant's.",
+)  # fmt: skip
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
-def ablate(recipe: Path, output: Path, epochs: int, batch: int, api_key: str, as_json: bool) -> None:
+def ablate(recipe: Path, output: Path, epochs: int, batch: int, match: Any, api_key: str, as_json: bool) -> None:
     """Build the mixture of RECIPE and its variants: without a modality or domain, with leakage, unfiltered, unbalanced.
 
-    Each gets as many epochs as it takes to have the full mixture's updates. docs/data.md says how to compare them.
+    Each gets as many epochs as it takes to have as many updates as --match says. docs/data.md says how to compare them.
     """
     from aloe_bench.mixture.ablate import ablate as ablated
     from aloe_bench.mixture.build import load_recipe
@@ -92,7 +96,7 @@ def ablate(recipe: Path, output: Path, epochs: int, batch: int, api_key: str, as
         def report(title: str) -> Callable[[int, int], None]:
             return stack.enter_context(progress_of(title, quiet=as_json))
 
-        found = ablated(load_recipe(recipe), output, epochs, batch, report, api_key)
+        found = ablated(load_recipe(recipe), output, epochs, batch, match, report, api_key)
     if as_json:
         click.echo(json.dumps([asdict(each) for each in found], indent=2))
         return

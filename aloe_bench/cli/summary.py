@@ -177,6 +177,7 @@ def show_controls(console: Console, summary: Mapping[str, Any]) -> None:
     """Print what the image controls say, a line a measure, in percent and points."""
     from rich.table import Table
 
+    from aloe_bench.evaluation.outcomes import not_answered
     from aloe_bench.evaluation.reliance import SAID
 
     table = Table("image control", "%", "95 % interval", "p (Holm)", "n")
@@ -189,6 +190,10 @@ def show_controls(console: Console, summary: Mapping[str, Any]) -> None:
                     f"{group}: {said}", value, _span(one["interval"]), _p(one.get("p_adjusted")), str(one["n"])
                 )
     console.print(table)
+    for group, entry in summary["controls"].items():
+        for arm, outcomes in entry.get("outcomes", {}).items():
+            if lost := not_answered({"n": sum(outcomes.values()), **outcomes}):
+                console.print(f"{group}, {arm}: {lost}.", highlight=False, soft_wrap=True, markup=False)
     for arm, reason, n in summary["controls_left_out"]:
         console.print(f"{arm}: not asked of {n} questions: {reason}.", highlight=False, soft_wrap=True, markup=False)
     if any(entry.get("same_patient") for entry in summary["controls"].values()):

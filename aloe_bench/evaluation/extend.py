@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from aloe_bench.answers.outcome import outcome_of_open
 from aloe_bench.core import Model, Prediction, Record, ReplyExtender, Request
 from aloe_bench.errors import RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
@@ -38,7 +39,9 @@ def is_cut(record: Record) -> bool:
     """Return whether a reply ended at its token limit before it answered; one that had answered is not asked again."""
     if record.prediction.finish != "length":
         return False
-    return record.kind == "open" or record.score.outcome == "cut"
+    if record.kind == "open":
+        return outcome_of_open(record.prediction.text or "", "length") == "cut"
+    return record.score.outcome == "cut"
 
 
 def extend_cut(

@@ -13,6 +13,7 @@ from typing import Any
 from aloe_bench.core import Record
 from aloe_bench.evaluation.cells import ATTACKED
 from aloe_bench.evaluation.controls import ARMS
+from aloe_bench.evaluation.outcomes import counts
 from aloe_bench.stats.family import numbers_of, settle
 from aloe_bench.stats.intervals import DataSetShare, clustered_share, macro_interval
 from aloe_bench.stats.paired import mean_difference
@@ -43,8 +44,9 @@ def controls_section(records: Sequence[Record], controls: Sequence[Record]) -> d
     """Return {"controls": group -> measure -> numbers} of a run, without any control nothing.
 
     A group is a task of an attacked table, else all ("overall"). Each number is a mean over data sets, of an item's
-    pairs; without a value where a call failed. `chance` is guessing's share on the blank items, `same_patient` says
-    that clusters are single pictures, so that another picture may be of the same patient.
+    pairs; without a value where a call failed. `outcomes` counts by arm what became of the replies to its controls.
+    `chance` is guessing's share on the blank items, `same_patient` says that clusters are single pictures, so that
+    another picture may be of the same patient.
     """
     found: dict[str, Any] = {}
     for group, arms in pairs_of(records, controls).items():
@@ -57,6 +59,7 @@ def controls_section(records: Sequence[Record], controls: Sequence[Record]) -> d
             entry["chance"] = sum(1 / (n or 2) for n in options) / len(options)
         if "swap" in arms:
             entry["same_patient"] = len({pair.own.cluster for pair in arms["swap"]}) == len(arms["swap"])
+        entry["outcomes"] = {arm: counts([pair.control for pair in pairs]) for arm, pairs in arms.items()}
         found[group] = entry
     for name in CONTRASTS:
         settle([entry[name] for entry in found.values() if name in entry])

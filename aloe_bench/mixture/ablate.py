@@ -16,7 +16,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.files import write_atomic, write_json
@@ -25,6 +25,7 @@ from aloe_bench.mixture.pool import Pool
 from aloe_bench.mixture.read import read_sources
 from aloe_bench.mixture.source import SourceMapping, load_source
 
+Match = Literal["full", "largest"]
 FULL = "full"
 TABLE = "ablation.json"
 # What a model said of samples, which holds whatever mixture they are in.
@@ -33,7 +34,7 @@ _SAID = ("tag", "perplexity")
 
 @dataclass(frozen=True, slots=True)
 class AblationVariant:
-    """A variant as built: its rows, and the epochs after which a model has had as many updates as by the full one."""
+    """A variant as built: its rows, and how many epochs it is to be trained for, with its updates."""
 
     name: str
     what: str
@@ -91,13 +92,14 @@ def _of_sources(recipe: MixtureRecipe, left: list[SourceMapping]) -> MixtureReci
 
 
 def ablate(
-    recipe: MixtureRecipe, output: Path, epochs: int, batch: int,
+    recipe: MixtureRecipe, output: Path, epochs: int, batch: int, match: Match = "full",
     report: Report = lambda title: lambda done, total: None, api_key: str = "EMPTY",
 ) -> list[AblationVariant]:  # fmt: skip
     """Return every variant, built below `output`; the same call resumes.
 
     `epochs` and `batch` are what the full mixture is trained with: floor(rows / batch) x epochs updates, as train-sft
-    counts. A smaller variant is passed so often that it has at least as many.
+    counts. With `match` "full" a smaller variant is passed so often that it has at least as many, as in the paper, and
+    a larger one has more; with "largest" all have at least those of the largest variant.
     Raises UsageError for a mixture with nothing to leave out, DataError if one variant has fewer rows than a batch.
     """
     asked = variants(recipe)
@@ -105,20 +107,23 @@ def ablate(
         raise UsageError(
             f"{recipe.name}: one modality and domain, no leakage, filter or rebalance: nothing to leave out."
         )
-    found: list[AblationVariant] = []
-    for name, (what, variant) in asked.items():
+    rows: dict[str, int] = {}
+    for name, (_, variant) in asked.items():
         write_atomic(output / f"{name}.toml", as_toml(variant))
         if name != FULL:
             _begin(variant, output / FULL, output / name, same_sources=variant.source == recipe.source)
         card = build(variant, output / name, _named(report, name), api_key)
-        rows = sum(int(line["samples"]) for line in card["table_1"])
-        a_pass = rows // batch
-        if not a_pass:
-            raise DataError(f"{name}: {rows} rows are fewer than a batch of {batch}; give a smaller --batch.")
-        wanted = found[0].updates if found else a_pass * epochs
+        rows[name] = sum(int(line["samples"]) for line in card["table_1"])
+        if rows[name] < batch:
+            raise DataError(f"{name}: {rows[name]} rows are fewer than a batch of {batch}; give a smaller --batch.")
+    wanted = epochs * ((rows[FULL] if match == "full" else max(rows.values())) // batch)
+    found = []
+    for name, (what, _) in asked.items():
+        a_pass = rows[name] // batch
         times = max(epochs, math.ceil(wanted / a_pass))
-        found.append(AblationVariant(name, what, rows, times, a_pass * times))
-    write_json(output / TABLE, {"epochs": epochs, "batch": batch, "variants": [asdict(each) for each in found]})
+        found.append(AblationVariant(name, what, rows[name], times, a_pass * times))
+    settings = {"epochs": epochs, "batch": batch, "match": match}
+    write_json(output / TABLE, {**settings, "variants": [asdict(each) for each in found]})
     return found
 
 

@@ -77,6 +77,10 @@ class ReportFigure:
             figure = Figure(figsize=(WIDTH_IN, 0.9 + 0.24 * self.lines), layout="constrained")
             FigureCanvasAgg(figure)
             self.draw(figure.add_subplot(), ink)
+            # Laid out once: saving would draw everything twice for it.
+            if engine := figure.get_layout_engine():
+                engine.execute(figure)
+            figure.set_layout_engine("none")
             file = io.BytesIO()
             figure.savefig(file, format=form, dpi=PAPER_DPI, transparent=transparent, metadata=dict(said))
         return file.getvalue()
@@ -147,7 +151,7 @@ def dots(
     rows = tuple(
         (label, *((run,) if runs else ()), words[variant], *_numbers(entry)) for label, run, variant, entry in entries
     )
-    heading = ("Questions", *(("Run",) if runs else ()), "Cue", "%" if not zero else "Points", "95 % interval", "n")
+    heading = ("Questions", *(("Run",) if runs else ()), "What", "%" if not zero else "Points", "95 % interval", "n")
     return ReportFigure(name, title, _alt(title, rows), draw, bottom + 0.7, heading, rows)
 
 

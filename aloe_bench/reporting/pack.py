@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aloe_bench.core import Record
@@ -14,6 +14,8 @@ from aloe_bench.reporting.pictures import hashes
 from aloe_bench.reporting.read import QuestionSet, ReportedRun
 
 Columns = dict[str, Any]
+# Characters of a prompt that stand in the list.
+HEAD = 90
 
 
 def browser_data(sets: Sequence[QuestionSet]) -> dict[str, Any]:
@@ -27,16 +29,50 @@ def packed(value: object) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()
 
 
-def _set(each: QuestionSet) -> dict[str, Any]:
+def rows_index(sets: Sequence[QuestionSet]) -> dict[str, Any]:
+    """Return of `browser_data` what rows are filtered and listed by, for a page that loads the rest as it is needed."""
     return {
-        "title": each.title,
-        "attacked": each.attacked,
-        "rows": _rows(each.records),
-        "runs": [_replies(run) for run in each.runs],
+        "changes": dict(CHANGES),
+        "sets": [
+            _titles(each)
+            | {
+                "rows": _index(each.records) | {"head": [_head(record) for record in each.records]},
+                "runs": [_run(run) for run in each.runs],
+            }
+            for each in sets
+        ],
     }
 
 
-def _rows(records: Sequence[Record]) -> Columns:
+def row_details(each: QuestionSet, places: Sequence[int]) -> dict[str, Any]:
+    """Return of `browser_data` what `rows_index` leaves out, of the rows at `places`, in their order."""
+    records = [each.records[place] for place in places]
+    return {"rows": _details(records), "runs": [_replies([run.records[p] for p in places]) for run in each.runs]}
+
+
+def rows_with(each: QuestionSet, words: str) -> list[int]:
+    """Return the rows whose id, cluster, prompt or a reply has `words`, whatever their case."""
+    wanted = words.lower()
+
+    def texts(place: int, record: Record) -> Iterator[str]:
+        yield from (record.sample_id, record.cluster, _prompt(record))
+        yield from (_reply(run.records[place]) or "" for run in each.runs)
+
+    return [i for i, record in enumerate(each.records) if any(wanted in text.lower() for text in texts(i, record))]
+
+
+def _set(each: QuestionSet) -> dict[str, Any]:
+    return _titles(each) | {
+        "rows": _index(each.records) | _details(each.records),
+        "runs": [_run(run) | _replies(run.records) for run in each.runs],
+    }
+
+
+def _titles(each: QuestionSet) -> dict[str, Any]:
+    return {"title": each.title, "attacked": each.attacked}
+
+
+def _index(records: Sequence[Record]) -> Columns:
     place = {record.sample_id: i for i, record in enumerate(records) if record.cue is None and not record.arm}
     return {
         "id": [record.sample_id for record in records],
@@ -45,6 +81,11 @@ def _rows(records: Sequence[Record]) -> Columns:
         "variant": [record.cue.variant if record.cue else "" for record in records],
         "dataset": [record.tags.get("dataset", "") for record in records],
         "kind": [record.tags.get("task") or record.kind for record in records],
+    }
+
+
+def _details(records: Sequence[Record]) -> Columns:
+    return {
         "cluster": [record.cluster for record in records],
         "prompt": [_prompt(record) for record in records],
         "options": [list(record.options) for record in records],
@@ -52,6 +93,10 @@ def _rows(records: Sequence[Record]) -> Columns:
         "suggests": [record.cue.suggests if record.cue else None for record in records],
         "pictures": [list(hashes(record)) for record in records],
     }
+
+
+def _head(record: Record) -> str:
+    return _prompt(record).split("\n", 1)[0][:HEAD]
 
 
 def _prompt(record: Record) -> str:
@@ -64,16 +109,20 @@ def _prompt(record: Record) -> str:
     return "\n\n".join(texts) if texts else record.question
 
 
-def _replies(run: ReportedRun) -> Columns:
-    records = run.records
+def _run(run: ReportedRun) -> Columns:
+    return {"label": run.label, "run": str(run.header["run_id"]), "change": run.changes}
+
+
+def _reply(record: Record) -> str | None:
+    return record.prediction.text if record.prediction.text is not None else record.prediction.error
+
+
+def _replies(records: Sequence[Record]) -> Columns:
     return {
-        "label": run.label,
-        "run": str(run.header["run_id"]),
-        "text": [r.prediction.text if r.prediction.text is not None else r.prediction.error for r in records],
+        "text": [_reply(record) for record in records],
         "reasoning": _some(records, lambda r: r.prediction.reasoning),
         "parsed": [record.score.parsed for record in records],
         "rule": [record.score.rule for record in records],
-        "change": run.changes,
         "value": [record.score.value for record in records],
         "verdicts": _some(records, lambda r: [[v.judge, v.grade, v.reply] for v in r.score.verdicts]),
         "end": _some(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aloe_bench import registry
 from aloe_bench.core import ImageRef, samples_of
@@ -15,7 +17,24 @@ from aloe_bench.reporting.read import QuestionSet
 log = logging.getLogger(__name__)
 
 
-def find_pictures(sets: Sequence[QuestionSet], places: Sequence[Path]) -> tuple[dict[str, ImageRef], list[str]]:
+@dataclass(frozen=True, slots=True)
+class WantedPictures:
+    """The pictures of one task's questions, by hash; None where the run's log is from before it named them."""
+
+    title: str
+    header: Mapping[str, Any]
+    attacked: bool
+    hashes: frozenset[str] | None
+
+
+def wanted_of(each: QuestionSet) -> WantedPictures:
+    """Return which pictures the questions of `each` were asked over."""
+    named = any(record.prompt for record in each.records)
+    found = frozenset(name for record in each.records for name in hashes(record)) if named else None
+    return WantedPictures(each.title, each.runs[0].header, each.attacked, found)
+
+
+def find_pictures(places: Sequence[Path], sets: Sequence[WantedPictures]) -> tuple[dict[str, ImageRef], list[str]]:
     """Return the pictures of `sets` by hash, and for each set of which some were not found, what was.
 
     `places` are data roots and attacked tables to look in; without them, those that the runs were made on.
@@ -23,31 +42,29 @@ def find_pictures(sets: Sequence[QuestionSet], places: Sequence[Path]) -> tuple[
     found: dict[str, ImageRef] = {}
     remarks: list[str] = []
     for each in sets:
-        wanted = {name for record in each.records for name in hashes(record)}
-        if not any(record.prompt for record in each.records):
+        if each.hashes is None:
             remarks.append(f"{each.title}: this run's log is from before pictures were named in it, so none is shown.")
             continue
         for open_pictures in _ways(each, places):
             try:
-                found |= {ref.sha256: ref for ref in open_pictures if ref.sha256 in wanted}
+                found |= {ref.sha256: ref for ref in open_pictures if ref.sha256 in each.hashes}
             except AloeError as error:
                 log.warning("%s: %s", each.title, error)
-            if wanted <= found.keys():
+            if each.hashes <= found.keys():
                 break
-        if missing := len(wanted - found.keys()):
+        if missing := len(each.hashes - found.keys()):
             # Not why: a page that travels holds no path of this machine. The log has it.
             remarks.append(
-                f"{each.title}: {missing} of {len(wanted)} pictures were not found when this file was made. Name the "
-                "data root, or the folder of the attacked table, with --data."
+                f"{each.title}: {missing} of {len(each.hashes)} pictures were not found when this file was made. Name "
+                "the data root, or the folder of the attacked table, with --data."
             )
     return found, remarks
 
 
-def _ways(each: QuestionSet, places: Sequence[Path]) -> Iterator[Iterator[ImageRef]]:
+def _ways(each: WantedPictures, places: Sequence[Path]) -> Iterator[Iterator[ImageRef]]:
     """Yield, one place after the other, the pictures that the task of `each` has there."""
-    header = each.runs[0].header
-    options: Mapping[str, object] = (header.get("asked") or {}).get("options") or {}
-    name = str(header["task"]["name"])
+    options: Mapping[str, object] = (each.header.get("asked") or {}).get("options") or {}
+    name = str(each.header["task"]["name"])
     asked = [word.strip() for word in str(options.get("tasks") or "").split(",")]
     # A header may come from a stranger: a folder that it names is read, a Python file that it names is not run.
     folders = [word for word in asked if word.partition(":")[0] in registry.FOLDER_TASKS and ":" in word]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import gc
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.boards.compare import Side, compared
+from aloe_bench.boards.compare import Side, compared, differences
 from aloe_bench.boards.tables import is_miniature, protocol_label
 from aloe_bench.core import Cell, Record
 from aloe_bench.errors import DataError, RunMismatchError
@@ -19,6 +21,7 @@ from aloe_bench.evaluation.corrected import Labels, read_labels
 from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.reporting.change import changes
 
+OTHERWISE = "‡"
 MADE_UP = " (miniature, random or mock)"
 
 
@@ -27,7 +30,8 @@ class ReportedRun:
     """A finished run, read once; `cells` and `section` are what its summary holds, `side` what is compared.
 
     `label` is what the page calls it, with what sets it apart in words; `name` is short, for charts, with a dagger for
-    such words. Two runs of one name are told apart by their times.
+    such words. Two runs of one name are told apart by their times. Both end in a double dagger where the run was not
+    asked and graded as the first beside it: `otherwise` says in what.
     """
 
     folder: Path
@@ -37,6 +41,7 @@ class ReportedRun:
     cells: Mapping[str, Cell]
     section: Mapping[str, Any]
     labels: Labels | None = None
+    otherwise: tuple[str, ...] = ()
 
     @property
     def header(self) -> Mapping[str, Any]:
@@ -88,7 +93,8 @@ def question_sets(folders: Sequence[Path]) -> list[QuestionSet]:
     """
     found: dict[tuple[str, str], list[ReportedRun]] = {}
     for folder in folders:
-        run = _read(folder)
+        with _uncollected():
+            run = _read(folder)
         task = run.header["task"]
         there = found.setdefault((str(task["name"]), str(task["data_sha256"])), [])
         if any(other.header["run_id"] == run.header["run_id"] and other.label == run.label for other in there):
@@ -100,6 +106,18 @@ def question_sets(folders: Sequence[Path]) -> list[QuestionSet]:
         _question_set(name if names.count(name) == 1 else f"{name}, data {data[:8]}", runs)
         for (name, data), runs in found.items()
     ]
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave the garbage collector out: it walks through all records again and again, a third of the time of reading."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _read(folder: Path) -> ReportedRun:
@@ -136,4 +154,13 @@ def _question_set(title: str, runs: Sequence[ReportedRun]) -> QuestionSet:
                 "Report them apart."
             )
     pairs = tuple(compared(one.side, two.side) for one, two in pairwise(runs))
-    return QuestionSet(title, is_attacked(runs[0].records), tuple(runs), pairs)
+    return QuestionSet(title, is_attacked(runs[0].records), tuple(_marked(runs)), pairs)
+
+
+def _marked(runs: Sequence[ReportedRun]) -> Iterator[ReportedRun]:
+    """Yield the runs, those with a mark that were asked or graded otherwise than the first."""
+    for run in runs:
+        if found := differences(runs[0].header, run.header):
+            yield replace(run, name=f"{run.name}{OTHERWISE}", label=f"{run.label} {OTHERWISE}", otherwise=tuple(found))
+        else:
+            yield run

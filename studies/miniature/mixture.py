@@ -38,7 +38,7 @@ from aloe_bench.training.sft import TrainingJob, train
 
 ROWS, TEST, LEAKED = 480, 300, 40
 WRONG = 0.45
-EPOCHS, BATCH = 2, 32
+EPOCHS, BATCH = 1, 32
 QUESTION = "What does this image show?"
 ASKED = "{question}\nA. {a}\nB. {b}\nAnswer with the text of the correct option only."
 REPORT = (
@@ -144,7 +144,7 @@ def main(folder: Path, seeds: int) -> None:
     if not recipe.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         write_sources(folder / "in")
-    built = ablate(load_recipe(recipe), folder / "variants", EPOCHS, BATCH)
+    built = ablate(load_recipe(recipe), folder / "variants", EPOCHS, BATCH, "largest")
     task = f"mcq:{folder / 'in' / 'test' / 'test.jsonl'}"
     scores: dict[str, list[float]] = {}
     runs: list[Path] = []
@@ -166,7 +166,7 @@ def main(folder: Path, seeds: int) -> None:
     pool = Pool(folder / "variants" / "full")
     leaked = [asdict(leaked_scores(pool, run, 0)) for run in runs]
     table = json.loads((folder / "variants" / TABLE).read_text(encoding="utf-8"))
-    changes = compare_table(runs, reference="full-0")["rows"]
+    changes = compare_table([*runs[1:], runs[0]])["rows"]  # against the full mixture, the base last
     write_json(folder / "study.json", {"scores": scores, "variants": table, "leaked": leaked, "changes": changes})
 
 

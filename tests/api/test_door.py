@@ -146,6 +146,23 @@ def test_judge_compare_and_leaderboard_follow_from_runs(tmp_path):
     assert "graded by a, b, c" in next(page for page in pages if page.name == "miniature.md").read_text()
 
 
+def test_an_open_answer_that_was_cut_is_not_judged_and_bounds_stand_beside_the_grade(tmp_path):
+    model = ModelSpec("mock", options={"accuracy": 1.0, "cut": 0.5, "seed": 2})
+    run = evaluate(model, "careqa_vision_open", data_root=MINI, output=tmp_path / "runs", allow_partial=True)
+    lines = (run.folder / "records.jsonl").read_text()
+    # As a log of before says it: whole, and waiting for a jury.
+    cut = '"value":0.0,"parsed":null,"rule":"unread: cut","verdicts":[],"outcome":"cut"'
+    waiting = '"value":null,"parsed":null,"rule":"unjudged","verdicts":[],"outcome":"answered"'
+    assert lines.count(cut) == 4
+    (run.folder / "records.jsonl").write_text(lines.replace(cut, waiting))
+
+    judged = judge(run, judges_file(tmp_path / "judges.toml", *(mock_table(name) for name in "abc")))
+
+    cell = judged.cells["overall"]
+    assert (cell.cut, cell.answered, cell.n, cell.value) == (4, 6, 10, 0.6) and cell.bounds == (0.6, 1.0)
+    assert len((run.folder / "verdicts.jsonl").read_text().splitlines()) == 3 * 6
+
+
 def test_a_judges_key_is_handed_over_and_never_written(tmp_path, monkeypatch):
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     run = evaluate("mock", "careqa_vision_open", data_root=MINI, output=tmp_path / "runs", allow_partial=True)

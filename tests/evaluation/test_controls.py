@@ -62,6 +62,7 @@ def test_controls_stand_beside_a_run_and_change_none_of_its_numbers(quick, table
             shown = record.options["ABCD".index(record.tags["shown"])]
             assert shown == other.options["ABCD".index(other.target)] and record.tags["shown"] != record.target
     for task, entry in two["controls"].items():
+        assert all(sum(ends.values()) == ends["answered"] > 0 for ends in entry["outcomes"].values())
         blank = [r for r in controls if r.arm == "blank" and r.tags["task"] == task]
         right = np.mean([own[r.sample_id.rpartition("#")[0]].score.value for r in blank])
         assert entry["image_reliance"]["value"] == pytest.approx(right - np.mean([r.score.value for r in blank]))

@@ -59,8 +59,10 @@ def test_each_variant_lacks_what_its_name_says_and_has_as_many_updates(tmp_path:
             tmp_path / "out" / name / "mixture.parquet"
         ).read_bytes()
     assert content(tmp_path / "out" / "full") == before
-    again = quick("data", "ablate", recipe, "--output", tmp_path / "out", "--batch", 2, "--epochs", 2)
+    again = quick("data", "ablate", recipe, "--output", tmp_path / "out", "--batch", 2, "--match", "largest", "--json")
     assert again.returncode == 0 and content(tmp_path / "out" / "full") == before
+    most = max(map(len, found.values())) // 2
+    assert all(most <= each["updates"] < most + each["rows"] // 2 for each in json.loads(again.stdout))
 
 
 def test_a_recipe_is_the_same_written_and_read_again(tmp_path: Path) -> None:

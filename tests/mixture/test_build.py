@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -280,3 +281,30 @@ def test_ten_thousand_samples_killed_again_and_again_end_in_the_same_bytes(tmp_p
     assert kills >= 3
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
     assert Pool(tmp_path / "killed").done() == ["read", "clean", "leakage"]
+
+
+@pytest.mark.slow
+def test_a_hundred_steps_of_train_sft_on_a_mixture_of_ten_thousand_samples(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    from aloe_bench.miniature.checkpoint import build_tiny_checkpoint
+    from aloe_bench.training.recipes import load_recipe as training_recipe
+    from aloe_bench.training.sft import TrainingJob, train
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    sources.llava(folder, 5000)
+    sources.sharegpt(folder, 3000)
+    sources.table(folder, 2000)
+    recipe = RECIPE.split("[leakage]")[0].replace('[[source]]\nuse = "faulty/mapping.toml"\n', "")
+    (folder / "mixture.toml").write_text(recipe)
+    card = build(load_recipe(folder / "mixture.toml"), tmp_path / "out")
+    rows = sum(line["samples"] for line in card["table_1"])
+    assert rows > 9900
+    batch = rows // 100
+    small = replace(
+        training_recipe("miniature"), micro_batch=batch, global_batch=batch, min_pixels=3136, max_pixels=3136
+    )
+    tiny = build_tiny_checkpoint(tmp_path / "tiny")
+    trained = train(TrainingJob(tiny, tmp_path / "out" / "mixture", tmp_path / "trained", small))
+    assert trained.plan.steps == 100 and len(trained.losses) == 100
+    assert sum(trained.losses[-10:]) < 0.8 * sum(trained.losses[:10])

@@ -33,9 +33,15 @@ def test_content_in_parts_is_joined_and_its_reasoning_kept_apart():
     assert said is not None and (said.text, said.reasoning) == ("The answer is B", "A?")
 
 
-def test_a_reply_that_never_left_its_reasoning_is_a_reply_without_text():
-    said = read_message({"content": None, "reasoning_content": "so B"}, "stop")
-    assert said is not None and (said.text, said.reasoning) == ("", "so B")
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+@pytest.mark.parametrize("content", [None, "", []])
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_a_reply_that_never_left_its_reasoning_is_a_reply_without_text(content, key, reason):
+    said = read_message({"content": content, key: "so B"}, reason)
+    assert said is not None and (said.text, said.reasoning, said.finish) == ("", "so B", reason)
+
+
+def test_nothing_at_all_is_no_reply():
     assert read_message({"content": None}, "stop") is None
 
 

@@ -16,6 +16,7 @@ from aloe_bench import DataError, UsageError, compare, report
 from aloe_bench.evaluation.runlog import read_records
 from aloe_bench.heart.task import open_task
 from aloe_bench.reporting.pictures import album, hashes
+from aloe_bench.reporting.read import question_sets
 from aloe_bench.reporting.sharing import may_share
 from tests.reporting.conftest import Runs
 
@@ -123,6 +124,40 @@ def test_pictures_that_may_not_be_shared_stay_beside_the_file(runs: Runs, tmp_pa
 
 
 @pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (("prompt_sha256",), "0" * 64, "prompt_sha256"), (("parser",), "vlmeval", "parser"),
+        (("model", "profile"), {"max_pixels": 1}, "max_pixels"),
+    ],
+)  # fmt: skip
+def test_a_run_asked_otherwise_than_the_one_beside_it_is_marked_wherever_it_is_named(
+    runs: Runs, tmp_path: Path, place: tuple[str, ...], value: object, said: str
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(runs.base, other)
+    header = json.loads((other / "run.json").read_text())
+    part = header
+    for key in place[:-1]:
+        part = part[key]
+    part[place[-1]] = value
+    header["run_id"] = "other"
+    (other / "run.json").write_text(json.dumps(header))
+    ((first, second),) = [each.runs for each in question_sets([runs.base, other])]
+    assert "‡" not in first.name + first.label and second.name.endswith("‡") and second.label.endswith("‡")
+    assert any(said in name for name in second.otherwise)
+
+
+def test_share_asks_every_run_of_a_task_for_its_licence(runs: Runs, tmp_path: Path) -> None:
+    kept = tmp_path / "run"
+    shutil.copytree(runs.robust, kept)
+    header = json.loads((kept / "run.json").read_text())
+    header["task"]["facts"] = (header["task"].get("facts") or {}) | {"pictures": "keep"}
+    (kept / "run.json").write_text(json.dumps(header))
+    with pytest.raises(UsageError, match=r"--share: the pictures of heart-miniature-xray"):
+        report([runs.base, kept], tmp_path / "a.html", data=[runs.table], share=True)
+
+
+@pytest.mark.parametrize(
     ("licence", "allowed"),
     [("CC0-1.0", True), ("cc-by-4.0", True), ("CC BY 4.0", True), ("CC BY-NC-SA 4.0", True), ("Apache-2.0", True),
      ("MIT", True), ("", False), ("CC BY-ND 4.0", False), ("by source; none on its card", False),
@@ -136,7 +171,7 @@ def test_a_licence_decides_unless_the_task_says_so_itself(licence: str, allowed:
 
 @pytest.mark.slow
 def test_a_file_too_large_is_refused_and_not_written(runs: Runs, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"would be 0\.\d MB, more than --max-mb 0\.05"):
+    with pytest.raises(DataError, match=r"would be 0\.\d MB, more than --max-mb 0\.05.*`aloe-bench view RUN"):
         report(runs.base, tmp_path / "report.html", data=[runs.table], max_mb=0.05)
     assert not (tmp_path / "report.html").exists()
 
@@ -174,6 +209,9 @@ def test_hostile_names_stay_text_and_runs_asked_otherwise_are_marked(runs: Runs,
     assert "<script>alert" not in text and "<img src=x" not in text
     assert "\0" not in text and "\u202e" not in text
     assert "the runs differ in decoding" in text
+    assert "base (miniature, random or mock) ‡: not as" in text and "in decoding." in text
+    (found,) = data_of(text)["sets"]
+    assert [run["label"].endswith("‡") for run in found["runs"]] == [False, True]
     assert block(text, "pictures") == "{}"
 
 

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from aloe_bench import report
 from aloe_bench.evaluation.runlog import read_records
 from tests.reporting.conftest import Runs
+from tests.support.annotate_server import ENVIRONMENT, command
 
 pytest.importorskip("selenium", reason="install the extra dev")
 
@@ -32,6 +34,7 @@ pytestmark = [
         not (CHROMIUM and DRIVER), reason="Chromium is not installed: apt-get install chromium chromium-driver"
     ),
 ]
+AXE = os.environ.get("ALOE_BENCH_AXE", "")
 HOSTILE = (
     "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\"> [a](javascript:alert(1)) "
     '=HYPERLINK("http://x") \u202eevil\u202c \x00 </script> ```'
@@ -196,6 +199,23 @@ def test_what_is_filtered_can_be_taken_away(reader: Reader, hostile: Path) -> No
     assert HOSTILE in json.loads(line).values()
 
 
+def test_print_lists_the_rows_chosen_and_reasoning_is_folded(reader: Reader, hostile: Path) -> None:
+    record = read_records(hostile)[1]
+    reader.open(f"#item={quote(record.cue.base_id, safe='')}&attack={record.cue.attack}&variant={record.cue.variant}")
+    folded = reader.driver.find_element(By.CSS_SELECTOR, "#item .reply:nth-child(2) details")
+    assert folded.get_attribute("open") is None and "Reasoning" in folded.text
+    reader.choose("attack", "caption")
+    chosen = reader.count()
+    reader.driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        rows = reader.driver.find_elements(By.CSS_SELECTOR, "#printed .printed")
+        assert len(rows) == chosen > 0 and rows[0].is_displayed() and "Prompt" in rows[0].text
+        assert not reader.driver.find_element(By.ID, "filters").is_displayed()
+    finally:
+        reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
 def test_a_phone_scrolls_one_way_only(reader: Reader) -> None:
     reader.open("")
     metrics = {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True}
@@ -203,6 +223,34 @@ def test_a_phone_scrolls_one_way_only(reader: Reader) -> None:
     try:
         assert reader.driver.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         reader.screenshot("phone")
+    finally:
+        reader.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.skipif(not AXE, reason="ALOE_BENCH_AXE names no axe.min.js: npm install axe-core, and give its path")
+@pytest.mark.parametrize("width", [1366, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_no_serious_violation(reader: Reader, runs: Runs, theme: str, width: int) -> None:
+    row = next(r for r in read_records(runs.base) if r.cue and r.cue.attack == "caption")
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    reader.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        reader.open(f"#item={quote(row.cue.base_id, safe='')}&attack=caption&variant={row.cue.variant}")
+        reader.driver.execute_script(
+            "document.documentElement.dataset.theme = arguments[0];"
+            "document.querySelectorAll('details').forEach((each) => { each.open = true; });",
+            theme,
+        )
+        reader.screenshot(f"{theme}-{width}")
+        reader.driver.execute_script(Path(AXE).read_text(encoding="utf-8"))
+        found = reader.driver.execute_async_script("axe.run().then(arguments[0])")["violations"]
+        serious = [
+            f"{each['id']}: {node['target']} {node['failureSummary']}"
+            for each in found
+            if each["impact"] in ("serious", "critical")
+            for node in each["nodes"]
+        ]
+        assert serious == []
     finally:
         reader.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
@@ -222,6 +270,45 @@ def test_pictures_of_the_file_beside_are_shown_on_this_machine(runs: Runs, tmp_p
         assert reader.driver.find_elements(By.CSS_SELECTOR, "#item .picture img")
     finally:
         reader.driver.quit()
+
+
+@pytest.fixture(scope="module")
+def viewed(runs: Runs, hostile: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
+    """The same runs, served by `aloe-bench view`."""
+    words = command("view", runs.base, hostile, "--data", runs.table, "--port", 0)
+    with subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            found = Reader(tmp_path_factory.mktemp("viewed"), process.stdout.readline().strip())
+            yield found
+            found.driver.quit()
+        finally:
+            process.terminate()
+
+
+def test_view_loads_rows_and_pictures_as_they_are_looked_at(viewed: Reader, hostile: Path, runs: Runs) -> None:
+    records = read_records(runs.base)
+    row = next(r for r in records if r.cue and r.cue.attack == "caption")
+    viewed.open(f"#item={quote(row.cue.base_id, safe='')}&attack=caption&variant={row.cue.variant}")
+    wait = WebDriverWait(viewed.driver, 60)
+    wait.until(lambda d: len(d.find_elements(By.CSS_SELECTOR, "#item .picture img")) >= 3)
+    assert viewed.text("#item .id") == row.sample_id and row.prediction.text in viewed.text("#item .reply > .text")
+    viewed.screenshot("view-item")
+    viewed.choose("attack", "caption")
+    assert viewed.count() == sum(bool(r.cue) and r.cue.attack == "caption" for r in records)
+    viewed.driver.find_element(By.ID, "clear").click()
+    viewed.press("/")
+    viewed.press("HYPERLINK")
+    wait.until(lambda _: viewed.count() == 1)
+    wait.until(lambda _: "⟦U+202E⟧" in viewed.text("#item .reply:nth-child(2) > .text"))
+    assert viewed.driver.title != "owned"
+    viewed.driver.find_element(By.ID, "clear").click()
+    viewed.choose("variant", "adversarial")
+    viewed.driver.find_element(By.ID, "jsonl").click()
+    lines = viewed.saved("rows.jsonl").read_text(encoding="utf-8").splitlines()
+    replies = [r.prediction.text for r in read_records(hostile) if r.cue and r.cue.variant == "adversarial"]
+    assert [next(v for k, v in json.loads(line).items() if k.startswith("2:") and k.endswith("reply"))
+            for line in lines] == replies  # fmt: skip
+    assert viewed.requests() == [] and [entry["message"] for entry in viewed.driver.get_log("browser")] == []
 
 
 def test_nothing_was_asked_of_the_network_and_nothing_complained(reader: Reader) -> None:

@@ -57,9 +57,9 @@ def export_eee(folder: Path, output: Path, organisation: str = UNKNOWN) -> EEEFi
     header, lines = runlog.read_header(folder), runlog.read_lines(folder)
     own = [record for record in lines if not record.arm and not record.repeat]
     cells = task_cells(header, own)
-    stamp = _stamp(str(header["run_id"]), folder)
+    when = stamp(str(header["run_id"]), folder)
     model, task = str(header["model"]["name"]), str(header["task"]["name"])
-    evaluation = f"{task}/{model}/{stamp}"
+    evaluation = f"{task}/{model}/{when}"
     developer, _, name = model.rpartition("/")
     number = _uuid(f"{header['run_id']}\0{header['model']['fingerprint']}\0{task}")
     place = Path("data", safe_name(task), safe_name(developer or UNKNOWN), safe_name(name), number)
@@ -71,8 +71,8 @@ def export_eee(folder: Path, output: Path, organisation: str = UNKNOWN) -> EEEFi
     aggregate: dict[str, Any] = {
         "schema_version": SCHEMA,
         "evaluation_id": evaluation,
-        "evaluation_timestamp": datetime.fromtimestamp(float(stamp), UTC).isoformat(),
-        "retrieved_timestamp": stamp,
+        "evaluation_timestamp": datetime.fromtimestamp(float(when), UTC).isoformat(),
+        "retrieved_timestamp": when,
         "source_metadata": {
             "source_name": "aloe-bench",
             "source_type": "evaluation_run",
@@ -298,7 +298,7 @@ def _jury(jury: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stamp(run_id: str, folder: Path) -> str:
+def stamp(run_id: str, folder: Path) -> str:
     """Return when the run was begun in seconds since 1970; of a run whose name does not say it, when it was written."""
     found = _RUN_ID.fullmatch(run_id)
     if found is None:

@@ -2,7 +2,10 @@
 const $ = (id) => document.getElementById(id);
 const PAGE_ROWS = 50;
 const PRINT_ROWS = 200;
-const state = { set: 0, rows: [], at: 0, first: 0, hay: [] };
+// Rows that are asked for at once where a server has them.
+const LOAD_ROWS = 250;
+const state = { set: 0, rows: [], at: 0, first: 0, hay: [], filters: 0, sought: new Set() };
+const served = document.body.dataset.served === "true";
 let data, album;
 
 // Whatever a model or a data set wrote is shown as text; what could steer the text is shown by its number.
@@ -39,6 +42,46 @@ function opened(text) {
 }
 
 const current = () => data.sets[state.set];
+
+// A served page has from the start what rows are filtered and listed by; the rest of a row comes when it is wanted.
+async function asked(address, as) {
+  try {
+    const answer = await fetch(address);
+    if (!answer.ok) throw new Error(`${answer.status} ${await answer.text()}`);
+    return await answer[as || "json"]();
+  } catch (error) {
+    $("count").textContent = `The server does not answer (${error.message}). Start aloe-bench view again.`;
+    throw error;
+  }
+}
+
+const lacks = (i) => served && i >= 0 && (current().rows.prompt || [])[i] === undefined;
+
+async function loaded(places) {
+  const { rows, runs } = current(), set = state.set, lacking = [...new Set(places)].filter(lacks);
+  for (let from = 0; from < lacking.length; from += LOAD_ROWS) {
+    const part = lacking.slice(from, from + LOAD_ROWS);
+    const found = await asked(`rows/${set}?at=${part.join(",")}`);
+    const keep = (into, columns) => {
+      for (const [name, column] of Object.entries(columns)) {
+        into[name] = into[name] || [];
+        part.forEach((i, at) => { into[name][i] = column[at]; });
+      }
+    };
+    found.runs.forEach((columns, at) => keep(runs[at], columns));
+    keep(rows, found.rows);
+  }
+}
+
+// Pictures follow their row; the first has to wait until they were found.
+async function pictured(i) {
+  const { rows } = current(), set = state.set;
+  const wanted = [i, rows.base[i]].filter((j) => j >= 0).flatMap((j) => rows.pictures[j]);
+  if (!served || wanted.every((hash) => album[hash] || state.sought.has(hash))) return false;
+  Object.assign(album, opened(await asked(`pictures/${set}/${i}`, "text")));
+  wanted.forEach((hash) => state.sought.add(hash));
+  return true;
+}
 
 function choices(select, values, any) {
   const before = select.value;
@@ -78,12 +121,14 @@ function hay(i) {
   return state.hay[i];
 }
 
-function filter() {
-  const { rows, runs } = current();
+async function filter() {
+  const { rows, runs } = current(), turn = ++state.filters;
   const wanted = Object.fromEntries(["dataset", "kind", "attack", "variant"].map((name) => [name, $(name).value]));
   if (wanted.attack === "no cue") wanted.attack = null;
   const outcomes = runs.map((_, i) => $("outcome" + i).value);
   const words = $("search").value.toLowerCase().trim();
+  const having = served && words ? new Set(await asked(`search/${state.set}?${new URLSearchParams({ words })}`)) : null;
+  if (turn !== state.filters) return;
   const found = [];
   for (let i = 0; i < rows.id.length; i++) {
     if (wanted.dataset && rows.dataset[i] !== wanted.dataset) continue;
@@ -91,7 +136,7 @@ function filter() {
     if (wanted.attack === null ? rows.attack[i] !== "" : wanted.attack && rows.attack[i] !== wanted.attack) continue;
     if (wanted.variant && rows.variant[i] !== wanted.variant) continue;
     if (outcomes.some((name, run) => name && runs[run].change[i] !== name)) continue;
-    if (words && !hay(i).includes(words)) continue;
+    if (having ? !having.has(i) : words && !hay(i).includes(words)) continue;
     found.push(i);
   }
   state.rows = found;
@@ -105,7 +150,7 @@ function list() {
   $("list").replaceChildren(...state.rows.slice(state.first, last).map((i, at) => {
     const cue = rows.attack[i] ? [rows.attack[i], rows.variant[i]].filter(Boolean).join(", ") : "no cue";
     const button = make("button", { type: "button", "aria-current": state.first + at === state.at ? "true" : null, onclick: () => choose(state.first + at) },
-      make("span", { dir: "auto" }, rows.prompt[i].split("\n", 1)[0].slice(0, 90)), make("small", {}, cue + " · " + rows.id[i].slice(-24)));
+      make("span", { dir: "auto" }, rows.head ? rows.head[i] : rows.prompt[i].split("\n", 1)[0].slice(0, 90)), make("small", {}, cue + " · " + rows.id[rows.base[i] >= 0 ? rows.base[i] : i].split("/").pop().slice(-24)));
     for (const run of runs) button.append(badge(run.change[i]));
     return make("li", {}, button);
   }));
@@ -121,16 +166,20 @@ function badge(name) {
   return element;
 }
 
-function choose(at, quiet) {
+async function choose(at, quiet) {
   state.at = Math.max(0, Math.min(at, state.rows.length - 1));
   if (state.at < state.first || state.at >= state.first + PAGE_ROWS) state.first = state.at - (state.at % PAGE_ROWS);
   list();
   if (!state.rows.length) { $("item").replaceChildren(make("p", {}, "No row passes these filters.")); return; }
-  const i = state.rows[state.at];
-  show(i, $("item"));
+  const i = state.rows[state.at], set = state.set;
   const chosen = $("list").querySelector('[aria-current="true"]');
   if (chosen) intoView(chosen);
   if (!quiet) history.replaceState(null, "", link(i));
+  const needed = [i, current().rows.base[i]], stays = () => state.rows[state.at] === i && state.set === set;
+  if (needed.some(lacks)) await loaded(needed);
+  if (!stays()) return;
+  show(i, $("item"));
+  if (served && await pictured(i) && stays()) show(i, $("item"));
 }
 
 // Scrolls the list alone; the page stays where it is.
@@ -162,6 +211,8 @@ function follow() {
   if (at < 0) { $("count").textContent = "The address names a row that is not in this file."; return false; }
   choose(at, true);
   $("browser").scrollIntoView();
+  // Keys go on from the row that the address names, not into a box that had the focus.
+  $("item").focus({ preventScroll: true });
   return true;
 }
 

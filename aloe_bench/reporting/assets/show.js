@@ -35,7 +35,8 @@ function pictures(i, base) {
 
 function picture(hash, title) {
   const entry = album[hash];
-  if (!entry) return make("figure", {}, make("figcaption", {}, `${title}: not in this file (SHA-256 ${hash.slice(0, 12)})`));
+  const absent = !served ? "not in this file" : state.sought.has(hash) ? "not found" : "looked for …";
+  if (!entry) return make("figure", {}, make("figcaption", {}, `${title}: ${absent} (SHA-256 ${hash.slice(0, 12)})`));
   const [width, height] = entry.size;
   const frame = make("div", { class: "picture", role: "img", "aria-label": `${title}, ${width} by ${height} pixels` });
   frame.style.width = Math.max(width, Math.min(280, 4 * width)) + "px";
@@ -116,9 +117,10 @@ function reply(run, i, base) {
   return place;
 }
 
-function exported() {
-  const { rows, runs, title } = current();
-  return state.rows.map((i) => {
+async function exported() {
+  const { rows, runs, title } = current(), chosen = state.rows;
+  if (chosen.some(lacks)) await loaded(chosen);
+  return chosen.map((i) => {
     const row = { table: title, id: rows.id[i], attack: rows.attack[i], variant: rows.variant[i], dataset: rows.dataset[i], task: rows.kind[i],
       prompt: rows.prompt[i], target: rows.target[i], suggests: rows.suggests[i], pictures: rows.pictures[i].join(" ") };
     runs.forEach((run, at) => {
@@ -150,7 +152,7 @@ function save(text, name, kind) {
 function printed() {
   document.querySelectorAll("#printed").forEach((old) => old.remove());
   const place = make("div", { id: "printed" }, make("p", {}, `${Math.min(PRINT_ROWS, state.rows.length)} of the ${state.rows.length} rows chosen.`));
-  for (const i of state.rows.slice(0, PRINT_ROWS)) {
+  for (const i of state.rows.slice(0, PRINT_ROWS).filter((j) => !lacks(j))) {
     const row = make("div", { class: "printed" });
     show(i, row);
     place.append(row);
@@ -174,7 +176,8 @@ async function start() {
   theme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   album = opened($("pictures").textContent.trim());
-  data = await unpacked($("data").textContent);
+  data = served ? await asked("index.json") : await unpacked($("data").textContent);
+  $("data").remove();
   $("set").append(...data.sets.map((set, i) => make("option", { value: i }, set.title)));
   $("set").closest("label").hidden = data.sets.length < 2;
   openSet(0);
@@ -188,9 +191,14 @@ async function start() {
   $("clear").addEventListener("click", () => clear());
   $("back").addEventListener("click", () => choose(state.first - PAGE_ROWS));
   $("on").addEventListener("click", () => choose(state.first + PAGE_ROWS));
-  $("csv").addEventListener("click", () => save(csvText(exported()), "rows.csv", "text/csv"));
-  $("jsonl").addEventListener("click", () => save(exported().map((row) => JSON.stringify(row) + "\n").join(""), "rows.jsonl", "application/x-ndjson"));
-  $("print").addEventListener("click", () => print());
+  $("csv").addEventListener("click", () => exported().then((rows) => save(csvText(rows), "rows.csv", "text/csv")));
+  $("jsonl").addEventListener("click", () => exported().then((rows) => save(rows.map((row) => JSON.stringify(row) + "\n").join(""), "rows.jsonl", "application/x-ndjson")));
+  $("print").addEventListener("click", async () => {
+    const chosen = state.rows.slice(0, PRINT_ROWS);
+    await loaded([...chosen, ...chosen.map((i) => current().rows.base[i])]);
+    for (const i of served ? chosen : []) await pictured(i);
+    print();
+  });
   addEventListener("beforeprint", printed);
   addEventListener("hashchange", follow);
   document.addEventListener("keydown", keys);
