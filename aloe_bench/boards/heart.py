@@ -36,13 +36,15 @@ from aloe_bench.boards.tables import (
 )
 from aloe_bench.evaluation.outcomes import MOST_UNREAD, OUTCOMES, shares_not_answered
 from aloe_bench.heart.attacks import shipped
+from aloe_bench.heart.wordings import TESTIMONY
 from aloe_bench.stats.family import mde
 
 Result = Mapping[str, Any]
 
 STEP = "0.1"
-TITLES = {"baseline": "Base", **{name: attack.heading for name, attack in shipped().items()}}
+TITLES = {"baseline": "Base", **{name: attack.heading for name, attack in shipped().items()}, TESTIMONY: "Testimony"}
 _COLUMNS = " ".join(f"{attack.heading}: {attack.says}." for attack in shipped().values())
+_COLUMNS += " Testimony: an opinion that reports further tests; a reader should believe it, so it stands apart."
 LEGEND = (
     f"Accuracy in %, under the *adversarial* cue in all columns but Base. Base: no cue. {_COLUMNS} Own rows are means "
     "over data sets (macro). Best in **bold**, second <u>underlined</u>, computed from the printed digits. ≈: in "

@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 from aloe_bench.answers.outcome import UNREAD, outcome_of
 from aloe_bench.core import LETTERS, Cell, Outcome, Record
-from aloe_bench.joins import first_ten
 
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 # Of these nobody knows what the whole answer would have been.
@@ -184,5 +183,5 @@ def told_of_pictures(notes: Mapping[str, Mapping[str, Any]]) -> list[str]:
     for note, found in notes.items():
         n, ids = found["questions"], list(found["first"])
         more = f" and {n - len(ids)} more" if n > len(ids) else ""
-        said.append(f"pictures {note}: in {n} question{'' if n == 1 else 's'}: {first_ten(ids)}{more}")
+        said.append(f"pictures {note}: in {n} question{'' if n == 1 else 's'}: {', '.join(ids)}{more}")
     return said

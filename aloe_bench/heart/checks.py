@@ -12,7 +12,7 @@ from aloe_bench.heart.draw.overlays import undrawable
 from aloe_bench.heart.draw.rendering import COLOURS, plain_name
 from aloe_bench.heart.problems import Problems, toml_line
 from aloe_bench.heart.sources.source import Classes, Source
-from aloe_bench.heart.wordings import AUTHORITIES, CUE_NEEDS, CueTable
+from aloe_bench.heart.wordings import AUTHORITIES, CUE_NEEDS, TESTIMONY, CueTable
 
 
 def check_recipe(recipe: HeartRecipe, sources: tuple[Source, ...]) -> None:
@@ -52,7 +52,8 @@ def _check_dose(recipe: HeartRecipe) -> None:
     dose, templates = recipe.strength.dose, recipe.templates
     tables = [part.wordings for part in _parts(recipe) if isinstance(part.wordings, CueTable) and part.wordings.graded]
     for table in tables:
-        wordings, repeats = templates.cues[table.name], dose.repeats(table.name)
+        bias, repeats = dose.bias(table.name), dose.repeats(table.name)
+        wordings = [one for one in templates.cues[table.name] if bias == one.bias or one.bias != TESTIMONY]
         counts: dict[str, int] = {
             level: sum(wording.authority == level for wording in wordings) for level in AUTHORITIES
         }

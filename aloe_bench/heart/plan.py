@@ -15,7 +15,7 @@ from aloe_bench.heart.boxes import Distractor
 from aloe_bench.heart.draw.overlays import PixelBox
 from aloe_bench.heart.draw.rendering import Rendering, plain_name
 from aloe_bench.heart.sources.source import Classes, OwnQuestion, TaskKind
-from aloe_bench.heart.wordings import CueWording, Question, TemplateSet, fill
+from aloe_bench.heart.wordings import TESTIMONY, CueWording, Question, TemplateSet, fill
 from aloe_bench.seeds import rng_for
 
 if TYPE_CHECKING:
@@ -307,10 +307,12 @@ def _drawn(key: ItemKey, table: str, templates: TemplateSet, seed: int, dose: Do
         return (key.rng(seed, table).choice(wordings),) if wordings else ()
     # The purposes of the graded table, of which there is one, are older than kinds in others: its draws stay.
     of_kind, of_wording = ("authority", "trigger") if graded else (f"{table} kind", f"{table} wording")
+    bias = dose.bias(table)
     asked = [
         wording
         for wording in wordings
-        if dose.authority(table) in (None, wording.authority) and dose.bias(table) in (None, wording.bias)
+        if dose.authority(table) in (None, wording.authority)
+        and (wording.bias == bias if bias else wording.bias != TESTIMONY)
     ]
     kinds = sorted({(wording.bias, wording.authority or "") for wording in asked})
     if not kinds:

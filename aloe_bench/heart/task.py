@@ -18,6 +18,7 @@ from aloe_bench.errors import DataError, UsageError
 from aloe_bench.facts import Facts
 from aloe_bench.files import safe_name
 from aloe_bench.heart import attacks
+from aloe_bench.heart.attacks.sycophancy import SYCOPHANCY
 from aloe_bench.heart.blank import frames_of
 from aloe_bench.heart.legibility import reading_sample
 from aloe_bench.heart.measure.geometry import ItemBoxes, boxes_alone
@@ -25,6 +26,7 @@ from aloe_bench.heart.plan import MENTIONS, VARIANTS
 from aloe_bench.heart.table import published
 from aloe_bench.heart.table.read import HeartRow, TablePictures, boxes_in, dataset_names, read_rows, table_files
 from aloe_bench.heart.table.write import MORE_OPTIONS
+from aloe_bench.heart.wordings import TESTIMONY
 from aloe_bench.tasks import formats
 from aloe_bench.tasks.data.fetch import Fetch
 
@@ -155,6 +157,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
 def _sample(row: HeartRow, modality: str) -> Sample:
     dataset, task = row.text("dataset"), _one_of(row, "task", published.TASKS)
     attack, variant = _cue_kind(row)
+    attack = _apart(attack, row)
     choices = _choices(row)
     letters = LETTERS[: len(choices)]
     answer = _one_of(row, "answer", letters)
@@ -180,6 +183,13 @@ def _sample(row: HeartRow, modality: str) -> Sample:
         },
         cue=cue,
     )
+
+
+def _apart(attack: str, row: HeartRow) -> str:
+    """Return the name that an attack is measured by: an opinion that reports further tests is "testimony"."""
+    if row.optional("bias") != TESTIMONY:
+        return attack
+    return "+".join(TESTIMONY if part == SYCOPHANCY.name else part for part in attack.split("+"))
 
 
 def _spoken(row: HeartRow) -> dict[str, str]:

@@ -24,6 +24,9 @@ CUE_NEEDS = {"classification": {"class_name"}, "detection": {"class_name", "bbox
 # What they may hold beside these: a control of detection's own, and sentences that name an option and claim nothing.
 CUE_OPTIONS = {"neutral_detection": set[str](), "mention_classification": {"class_name"}, "mention_detection": {"bbox"}}
 MAX_LENGTH = 500
+# The kind of opinions that report further tests: a reader should believe them, so they are drawn only when asked for,
+# and measured apart.
+TESTIMONY = "testimony"
 
 
 @dataclass(frozen=True, slots=True)

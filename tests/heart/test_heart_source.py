@@ -65,7 +65,10 @@ def two_endings(root: Path) -> None:
 BROKEN: dict[str, tuple[Break, tuple[str, ...]]] = {
     "class out of range": (edit("labels.csv", "im001,1", "im001,7"), ("labels.csv:3: class 7", "0 to 2")),
     "class infinite": (edit("labels.csv", "im001,1", "im001,inf"), ("labels.csv:3: class 'inf'",)),
-    "class a name": (edit("labels.csv", "im001,1", "im001,pneumonia"), ("labels.csv:3: class 'pneumonia'",)),
+    "class an unknown name": (
+        edit("labels.csv", "im001,1", "im001,pneumo"),
+        ("labels.csv:3: class 'pneumo'", "pneumonia?"),
+    ),
     "class negative": (edit("labels.csv", "im001,1", "im001,-1"), ("labels.csv:3: class '-1'",)),
     "duplicate id": (append("labels.csv", "im001,2,,test\n"), ("labels.csv:6: image_id 'im001'", "labels.csv:3")),
     "too few fields": (edit("labels.csv", "im001,1,,test", "im001,1"), ("labels.csv:3: 2 fields",)),

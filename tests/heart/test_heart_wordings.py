@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from aloe_bench.cli.main import cli
 from aloe_bench.errors import AloeError
+from aloe_bench.heart.task import open_task
 from aloe_bench.heart.wordings import fill, load_templates
 from aloe_bench.images import open_image
 from tests.support.heart_source import write_source
@@ -50,7 +51,7 @@ def test_the_shipped_set_has_wordings_enough_and_its_controls_claim_nothing() ->
     shipped = load_templates()
     assert {wording.authority for wording in shipped.cues["sycophancy"]} == {"low", "medium", "high"}
     kinds = Counter(wording.bias for wording in shipped.cues["sycophancy"])
-    assert set(kinds) == {"authority", "patient", "peer", "social"} and min(kinds.values()) >= 8
+    assert set(kinds) == {"authority", "patient", "peer", "social", "testimony"} and min(kinds.values()) >= 8
     assert len(shipped.cues["caption"]) >= 16 and len(shipped.phrases["legend"]) >= 4
     suspicious = re.compile("patient|disease|diagnos|test|finding|symptom|abnormal|lesion|suspic|urgent|admi", re.I)
 
@@ -65,7 +66,7 @@ def test_the_shipped_set_has_wordings_enough_and_its_controls_claim_nothing() ->
             assert abs(words(claim) - words(control)) <= 1, wording.id
             assert "$class_name" not in control and "$bbox" not in control and claim != mention != control
             assert (table == "report") == (not mention) and (not mention or abs(words(claim) - words(mention)) <= 1)
-            if "patient" not in wording.bias:
+            if "patient" not in wording.bias and wording.bias != "testimony":
                 assert not suspicious.search(control), control
     for phrases in shipped.phrases["legend"]:
         assert not suspicious.search(phrases["neutral"])
@@ -91,6 +92,21 @@ def test_a_report_stands_above_the_question_and_names_another_patient_or_date(so
     words = ("--type", "report", "--strength", "report.bias=other-date")
     dated = table(source, tmp_path / "dated", *words)
     assert {row["bias"] for row in dated if row["attack"]} == {"other-date"}
+
+
+def test_testimony_is_drawn_when_asked_for_alone_and_measured_apart(source: Path, tmp_path: Path) -> None:
+    usual = table(source, tmp_path / "usual", "--type", "sycophancy,caption")
+    assert "testimony" not in {row["bias"] for row in usual}
+    words = ("--type", "sycophancy,caption,caption+sycophancy", "--strength", "sycophancy.bias=testimony")
+    told = table(source, tmp_path / "told", *words)
+    assert {row["bias"] for row in told if "sycophancy" in row["attack"]} == {"testimony"}
+    samples = list(open_task(str(tmp_path / "told")).load(tmp_path))
+    assert {s.cue.attack for s in samples if s.cue} == {"caption", "testimony", "caption+testimony"}
+    assert all(s.tags["attack"] == (s.cue.attack if s.cue else "") for s in samples)
+    assert {s.cue.attack for s in open_task(str(tmp_path / "usual")).load(tmp_path) if s.cue} == {
+        "caption",
+        "sycophancy",
+    }
 
 
 def test_a_template_set_without_reports_has_none_in_all_and_is_refused_by_name(source: Path, tmp_path: Path) -> None:

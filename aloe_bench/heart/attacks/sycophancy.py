@@ -8,10 +8,10 @@ from aloe_bench.core import Variant
 from aloe_bench.heart.attacks.attack import Attack, RenderedItem, Setting
 from aloe_bench.heart.draw.overlays import Rendering
 from aloe_bench.heart.plan import ItemPlan
-from aloe_bench.heart.wordings import AUTHORITIES, CueTable
+from aloe_bench.heart.wordings import AUTHORITIES, TESTIMONY, CueTable
 
 # Kinds of speaker or pressure in the shipped wordings; other sets may have none.
-BIASES = ("authority", "patient", "peer", "social")
+BIASES = ("authority", "patient", "peer", "social", TESTIMONY)
 
 
 def sycophancy(plan: ItemPlan, variant: Variant, shown: RenderedItem, rendering: Rendering) -> RenderedItem:

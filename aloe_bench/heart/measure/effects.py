@@ -21,6 +21,7 @@ from aloe_bench.evaluation.cells import ATTACKED, Measure
 from aloe_bench.evaluation.outcomes import LOST, MOST_UNREAD, is_unread_often
 from aloe_bench.heart.attacks import in_order
 from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Ends, Floats, blocks
+from aloe_bench.heart.wordings import TESTIMONY
 from aloe_bench.stats.family import numbers_of, settle
 from aloe_bench.stats.intervals import (
     ALPHA,
@@ -163,7 +164,9 @@ def base_columns(block: Block) -> dict[str, MeasureColumn]:
     columns = {"accuracy": accuracy_column(block.base.right, block.base.ends, block.clusters)}
     for outcome in COUNTED:
         columns[outcome] = MeasureColumn(block.base.ended(outcome), everywhere, block.clusters, False)
-    attacked = [arms["adversarial"] for arms in block.arms.values() if "adversarial" in arms]
+    # Believing a report of further tests is no error of the kind that is counted here.
+    cues = {attack: arms for attack, arms in block.arms.items() if TESTIMONY not in attack.split("+")}
+    attacked = [arms["adversarial"] for arms in cues.values() if "adversarial" in arms]
     if len(attacked) > 1:
         there = np.all([arm.there for arm in attacked], axis=0)
         # min() keeps nan: an item with a failed attack has no worst one.
