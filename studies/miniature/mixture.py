@@ -166,7 +166,7 @@ def main(folder: Path, seeds: int) -> None:
     pool = Pool(folder / "variants" / "full")
     leaked = [asdict(leaked_scores(pool, run, 0)) for run in runs]
     table = json.loads((folder / "variants" / TABLE).read_text(encoding="utf-8"))
-    changes = compare_table(runs, reference="full-0")["rows"]
+    changes = compare_table([*runs[1:], runs[0]])["rows"]  # against the full mixture, the base last
     write_json(folder / "study.json", {"scores": scores, "variants": table, "leaked": leaked, "changes": changes})
 
 
