@@ -115,7 +115,7 @@ def decoded(data: bytes, name: str, max_pixels: int = MAX_PIXELS) -> Image.Image
     if _is_dicom(data, name):
         return open_image(data, name=name, max_pixels=max_pixels)
     image = _header(data, name, max_pixels)
-    plain = _is_opaque(image) and not is_deep(image)
+    plain = _is_opaque(image) and (_is_stored_as_shown(image) or not is_deep(image))
     if not plain or _orientation(image, data) != 1:
         return open_image(data, name=name, max_pixels=max_pixels)
     _check_size(image.size, name, max_pixels)
@@ -205,7 +205,8 @@ def sendable(image: object) -> tuple[str, bytes] | None:
     if _is_dicom(data, "") or not data:
         return None
     picture = _header(data, "image", image.max_pixels)
-    plain = picture.mode in ("L", "P", "RGB") and "transparency" not in picture.info and not is_deep(picture)
+    plain = picture.mode in ("L", "P", "RGB") and "transparency" not in picture.info
+    plain = plain and (_is_stored_as_shown(picture) or not is_deep(picture))
     kind = _SENDABLE.get("JPEG" if picture.format == "MPO" else str(picture.format))
     moves = kind != "image/jpeg" and getattr(picture, "n_frames", 1) != 1
     return (kind, data) if kind and plain and not moves and _orientation(picture, data) == 1 else None
@@ -274,6 +275,11 @@ def _is_what_it_says(data: bytes, name: str) -> bool:
 def _is_opaque(image: Image.Image) -> bool:
     """Return whether the header of `image` says plain grey or RGB."""
     return image.mode in ("L", "RGB") and "transparency" not in image.info
+
+
+def _is_stored_as_shown(image: Image.Image) -> bool:
+    """Return whether the header of `image` says that its bytes are those of its mode, as they mostly are."""
+    return all(tile[0] != "ppm" and tile[3] in (image.mode, (image.mode,), (image.mode, "")) for tile in image.tile)
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:

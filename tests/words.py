@@ -44,7 +44,7 @@ def prose(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate([*text.splitlines(), ""], 1):
         stripped = line.strip()
         fence = stripped.startswith("```")
-        apart = code or fence or not stripped or stripped.startswith(("|", "#", "<", "!", ":::"))
+        apart = code or fence or not stripped or stripped.startswith(("|", "#", "<", "!", ":::", ">"))
         if apart or re.match(r"([-*]|\d+\.)\s", stripped):
             if words > MOST_WORDS:
                 yield begun, f"a paragraph of {words} words, more than {MOST_WORDS}"

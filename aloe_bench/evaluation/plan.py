@@ -31,6 +31,7 @@ from aloe_bench.evaluation.controls import READ, Arm, Controls, controls_of
 from aloe_bench.evaluation.defence import Defence
 from aloe_bench.evaluation.repeats import repeats_of
 from aloe_bench.facts import facts_of
+from aloe_bench.images import decoded, sendable
 from aloe_bench.joins import FIRST
 from aloe_bench.pixels import FLAT
 from aloe_bench.tasks import formats
@@ -276,8 +277,10 @@ def _notes_of(image: ImageRef) -> list[str]:
 
     words = [word for word in str(getattr(image, "note", "")).split("; ") if word]
     try:
-        # As pixels.is_flat, the rest of which no ordinary picture needs.
-        spread = ImageStat.Stat(image.open().convert("L")).stddev[0]
+        # As pixels.is_flat, whose rest no ordinary picture needs; nor does a plain one need to become RGB.
+        plain = sendable(image)
+        picture = decoded(plain[1], "picture") if plain else image.open()
+        spread = ImageStat.Stat(picture.convert("L")).stddev[0]
     except AloeError:
         return words
     return [*words, OF_ONE_GREY] if spread < FLAT else words
