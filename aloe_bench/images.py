@@ -279,7 +279,8 @@ def _is_opaque(image: Image.Image) -> bool:
 
 def _is_stored_as_shown(image: Image.Image) -> bool:
     """Return whether the header of `image` says that its bytes are those of its mode, as they mostly are."""
-    return all(tile[0] != "ppm" and tile[3] in (image.mode, (image.mode,), (image.mode, "")) for tile in image.tile)
+    tiles = getattr(image, "tile", ())
+    return all(tile[0] != "ppm" and tile[3] in (image.mode, (image.mode,), (image.mode, "")) for tile in tiles)
 
 
 def _check_size(size: tuple[int, int], name: str, max_pixels: int) -> None:
