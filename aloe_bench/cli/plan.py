@@ -17,10 +17,10 @@ SHARE = FiniteRange(0, 100, min_open=True)
     cls=Verb,
     examples=(
         "aloe-bench plan --gap 5 --discordance 12 --attacks 3",
-        "aloe-bench plan --items 165 --clusters 40",
+        "aloe-bench plan --gap 5 --discordance 12 --suite medical",
     ),
     groups={
-        "Comparing two models": "gap discordance attacks power items clusters",
+        "Comparing two models": "gap discordance attacks power items tasks suite clusters",
         "Labels of experts": "alpha raters answers correlation grades within",
     },
 )
@@ -29,6 +29,8 @@ SHARE = FiniteRange(0, 100, min_open=True)
 @click.option("--attacks", type=click.IntRange(1), default=1, show_default=True, help="Comparisons of one family.")
 @click.option("--power", "wanted", type=FiniteRange(0.01, 0.999), default=0.8, show_default=True)
 @click.option("--items", type=click.IntRange(2), help="Also what so many items would find.")
+@click.option("--tasks", help="Also what all the questions of these tasks would find, separated by commas.")
+@click.option("--suite", help="Also what all the questions of each task of this suite would find.")
 @click.option("--clusters", type=click.IntRange(1), help="Also the least p that so many patients or images allow.")
 @click.option("--alpha", type=FiniteRange(0, 1), help="Items to label, if the experts' alpha is about this, e.g. 0.8.")
 @click.option("--raters", type=click.IntRange(2, 12), default=3, show_default=True, help="Experts of each item.")
@@ -50,6 +52,8 @@ def plan(
     attacks: int,
     wanted: float,
     items: int | None,
+    tasks: str | None,
+    suite: str | None,
     clusters: int | None,
     alpha: float | None,
     raters: int,
@@ -63,10 +67,11 @@ def plan(
 
     The power is the exact one of the test that `run` and `compare` make, at the first step of Holm's rule over
     --attacks comparisons. --alpha and --answers say how many labels of experts an alpha, and a score corrected for the
-    jury, need. One item an image or patient throughout.
+    jury, need. One item per image or patient throughout.
     """
-    if items is not None and gap is None:
-        raise click.UsageError("--items needs --gap and --discordance: what is it that they should find?")
+    sized = (("items", items), ("tasks", tasks), ("suite", suite))
+    if gap is None and (given := [f"--{name}" for name, value in sized if value is not None]):
+        raise click.UsageError(f"{given[0]} needs --gap and --discordance: what is it that they should find?")
     if (gap is None) != (discordance is None):
         raise click.UsageError("--gap and --discordance go together: how far apart two are, and on how many items.")
     if gap is None and clusters is None and alpha is None and answers is None:
@@ -74,6 +79,10 @@ def plan(
     found: dict[str, Any] = {"attacks": attacks}
     if gap is not None and discordance is not None:
         found |= _comparison(gap, discordance, attacks, wanted, items)
+        if tasks is not None or suite is not None:
+            found["tasks"] = {
+                name: _found_by(n, gap, discordance, attacks) for name, n in _questions(tasks, suite).items()
+            }
     if clusters is not None:
         found |= {"clusters": clusters, "least_p": min(1.0, attacks * 2.0 ** (1 - clusters))}
     if alpha is not None or answers is not None:
@@ -91,23 +100,44 @@ def _comparison(gap: float, discordance: float, attacks: int, wanted: float, ite
             f"--gap {gap:g} is more than --discordance {discordance:g}; a gap is part of what differs."
         )
     from aloe_bench.stats.intervals import ALPHA
-    from aloe_bench.stats.tango import critical, detectable, items_needed, power
+    from aloe_bench.stats.tango import items_needed
+
+    found: dict[str, Any] = {
+        "gap": gap / 100,
+        "discordance": discordance / 100,
+        "power": wanted,
+        "items_needed": items_needed(gap / 100, discordance / 100, ALPHA / attacks, wanted),
+    }
+    return found if items is None else found | _found_by(items, gap, discordance, attacks)
+
+
+def _found_by(items: int, gap: float, discordance: float, attacks: int) -> dict[str, Any]:
+    from aloe_bench.stats.intervals import ALPHA
+    from aloe_bench.stats.tango import critical, detectable, power
 
     level, difference, differing = ALPHA / attacks, gap / 100, discordance / 100
-    found: dict[str, Any] = {
-        "gap": difference,
-        "discordance": differing,
-        "power": wanted,
-        "items_needed": items_needed(difference, differing, level, wanted),
+    shown = detectable(float(items), differing, alpha=level)
+    return {
+        "items": items,
+        "power_of_items": power(items, differing, difference, critical(float("inf"), level)),
+        "detectable": shown.difference,
+        "detectable_at": shown.discordance,
     }
-    if items is not None:
-        shown = detectable(float(items), differing, alpha=level)
-        found |= {
-            "items": items,
-            "power_of_items": power(items, differing, difference, critical(float("inf"), level)),
-            "detectable": shown.difference,
-            "detectable_at": shown.discordance,
-        }
+
+
+def _questions(tasks: str | None, suite: str | None) -> dict[str, int]:
+    """Return task -> questions of its whole data; raises UsageError for one whose rows are not questions."""
+    from aloe_bench import registry
+    from aloe_bench.facts import facts_of
+
+    found = {}
+    for name in registry.task_names(tasks, suite):
+        task = registry.task(name)
+        if facts_of(task).measure:
+            raise click.UsageError(
+                f"{name}: its rows are items under several cues; give the items of a cue as --items."
+            )
+        found[name] = task.expected_rows
     return found
 
 
@@ -158,6 +188,9 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"{found['items']} items: power {found['power_of_items']:.2f}; found with 0.8: {mde(found)} differing"
         )
+    for name, each in found.get("tasks", {}).items():
+        shown = f"power {each['power_of_items']:.2f}; found with 0.8: {mde(each)} differing"
+        lines.append(f"{name}, {each['items']} questions: {shown}")
     if "clusters" in found:
         lines.append(f"{found['clusters']} patients or images: least p of the sign flip {found['least_p']:.2g}{family}")
     law = "/".join(f"{100 * share:g}" for share in found.get("grades", ()))

@@ -39,3 +39,15 @@ def test_plan_says_how_many_labels_and_needs_to_be_asked_something(quick) -> Non
                        (("--alpha", 0.8, "--grades", "50,50"), "expected the percent")):  # fmt: skip
         wrong = quick("plan", *args)
         assert wrong.returncode == 2 and said in wrong.stderr
+
+
+def test_plan_says_what_each_task_of_a_suite_would_find(quick) -> None:
+    words = ("plan", "--gap", 5, "--discordance", 12)
+    found = json.loads(quick(*words, "--suite", "medical", "--json").stdout)
+    alone = json.loads(quick(*words, "--items", found["tasks"]["slake"]["items"], "--json").stdout)
+
+    assert len(found["tasks"]) == 10
+    assert {name: each["items"] for name, each in found["tasks"].items()}["careqa_vision_mcq"] == 165
+    assert found["tasks"]["slake"] == {name: alone[name] for name in found["tasks"]["slake"]}
+    assert "careqa_vision_mcq, 165 questions: power " in quick(*words, "--tasks", "careqa_vision_mcq").stdout
+    assert quick("plan", "--suite", "medical").returncode == 2
