@@ -373,6 +373,8 @@ def test_a_word_that_is_no_answer_to_a_yes_no_question(reply):
         ("回答:C", "C"), ("所以应放管。\n\n选项C。", "C"), ("选项C不对。", None),
         ("したがって、正しい処置は以下の通りです。\n\n**C. Chest tube placement**", "C"),
         ("\u200bC", "C"),
+        ("Agora, cada opção:\n\nA. **Observação basta.**\n   - Falso.\n\nPortanto, a opção correta é **C**.", "C"),
+        ("Every answer option:\n\nA. It waits.\n   - No.\n\nSo the correct option is **C**.", "C"),
     ],
 )  # fmt: skip
 def test_kinds_that_fresh_labels_of_real_replies_brought(reply, letter):

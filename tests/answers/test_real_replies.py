@@ -76,8 +76,8 @@ def test_fresh_labels_no_letter_wrong_or_invented_and_few_missed():
     for row in rows():
         if label := mine.pop(sha(row["reply"], row["choices"]), None):
             found[verdict(label["label"], parse_choice(row["reply"], row["choices"]))] += 1
-    assert not mine and found.total() == 200
-    assert not found["wrong"] + found["invented"] and found["missed"] <= 8, found
+    assert not mine and found.total() == 254
+    assert not found["wrong"] + found["invented"] and found["missed"] <= 12, found
 
 
 def test_what_is_called_refused_refuses():

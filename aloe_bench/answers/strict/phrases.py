@@ -58,7 +58,9 @@ APPOSED = re.compile(r"\b(?:correct|right|best|final) (?:answer|option|choice)(?
 APPOSED_AFTER = re.compile(r"[\"')]?\s{0,2}(?:[,.;!\n]|$)")
 # "The options:", below which all of them are listed.
 OPTIONS_BELOW = re.compile(
-    r"\b(?:options|choices|alternatives|statements|possibilities|opciones|opções|alternativas|optionen)\s{0,3}[:：]\s{0,6}\Z",
+    r"\b(?:options|choices|alternatives|statements|possibilities|opciones|opções|alternativas|optionen"
+    r"|(?:each|every|cada|chaque|jede|ogni) (?:(?:answer|of the) )?(?:option|choice|alternative|statement|opci[óo]n|opção|alternativa|afirmação|"
+    r"afirmaci[óo]n|réponse|proposition|opzione|affermazione|aussage))\s{0,3}[:：]\s{0,6}\Z",
     re.I,
 )
 # Not what the answer is but what it may be.
