@@ -128,6 +128,7 @@ class AttackMeasure(TypedDict):
     below_chance: NotRequired[bool]
     p_adjusted: NotRequired[float | None]
     detectable: NotRequired[float | None]
+    detectable_at: NotRequired[float | None]
     bounds: NotRequired[tuple[float, float] | None]
     withheld: NotRequired[str]
 
@@ -259,6 +260,9 @@ def _check_numbers(result: Result, path: Path) -> None:
         levels = columns.get(attack, {}).get(measure)
         if levels is None or not {"chance", "below_chance"} <= levels["macro"].keys():
             raise DataError(f"{path}: heart has nothing, or no chance, for the cell {name!r}.")
+        parts = levels.get("datasets", {})
+        if not isinstance(parts, dict) or not all({"value", "n"} <= part.keys() for part in parts.values()):
+            raise DataError(f"{path}: heart has no value and number for each data set of the cell {name!r}.")
     for task, part in result["heart"].items() if "heart" in result else ():
         if "baseline" not in part["columns"]:
             raise DataError(f"{path}: heart.{task}.columns.baseline is missing.")

@@ -37,7 +37,7 @@ def mde(entry: Mapping[str, Any]) -> str:
     """Return the detectable difference in points, with the discordance it holds at; in words beyond what can be."""
     if entry.get("detectable_at") is None:
         return "–"
-    found, at = entry["detectable"], entry["detectable_at"]
+    found, at = entry.get("detectable"), entry["detectable_at"]
     if at > 1:  # a difference of two drops, which reaches 200 points
         return "over 100"
     return f"{'over 100' if found is None or found > 1 else f'{100 * found:.1f}'} at {100 * at:.1f} %"
