@@ -126,7 +126,10 @@ class AttackMeasure(TypedDict):
     interval: tuple[float, float] | None
     chance: NotRequired[float]
     below_chance: NotRequired[bool]
+    p: NotRequired[float | None]
+    p_flip: NotRequired[float | None]
     p_adjusted: NotRequired[float | None]
+    interval_family: NotRequired[tuple[float, float] | None]
     detectable: NotRequired[float | None]
     detectable_at: NotRequired[float | None]
     bounds: NotRequired[tuple[float, float] | None]
@@ -150,7 +153,10 @@ class ControlMeasure(TypedDict):
     interval: tuple[float, float] | None
     n: int
     failed: int
+    p: NotRequired[float | None]
+    p_flip: NotRequired[float | None]
     p_adjusted: NotRequired[float | None]
+    interval_family: NotRequired[tuple[float, float] | None]
 
 
 class Controlled(TypedDict):
