@@ -121,7 +121,6 @@ def test_a_killed_and_resumed_run_on_attacked_real_pictures_ends_on_the_page(att
     # Scoring the options always names one, so that the numbers are those of answers.
     assert {record.score.parsed for record in records} <= set("ABCD")
     assert "9 clusters" in " ".join(shown.split())
-    assert "go by the exact test" in " ".join(shown.split())
 
     command(attacked, "leaderboard", "build", "runs")
     command(attacked, "leaderboard", "verify")
@@ -130,6 +129,6 @@ def test_a_killed_and_resumed_run_on_attacked_real_pictures_ends_on_the_page(att
     row = next(row for name, row in table_of(page, title).items() if name.startswith("tiny"))
     assert header["run_id"] in row["Notes"]
     assert [column for column in row if column.startswith("Detection")] == [
-        f"Detection {attack}" for attack in ("Base", "Cap", "Pmt", "Syc", "Leg", "caption+sycophancy")
+        f"Detection {attack}" for attack in ("Base", "Cap", "Pmt", "Syc", "Leg", "Rep", "caption+sycophancy")
     ]
     assert "tiny" not in (attacked / "leaderboards" / "heart.md").read_text()
