@@ -17,8 +17,8 @@ from aloe_bench.tasks import formats
 
 log = logging.getLogger(__name__)
 
-# What a header and summary.json say longer replies began with.
-OWN_TOKENS, ASKED_AGAIN = "own tokens", "prompt"
+# What a header and summary.json say longer replies began with; a reply kept without its tokens begins with the prompt.
+OWN_TOKENS, ASKED_AGAIN, EITHER = "own tokens", "prompt", "own tokens, or the prompt where none were kept"
 
 
 def check_extendable(plan: Plan, settings: Settings, engine: Engine | None) -> None:
@@ -61,7 +61,7 @@ def extend_cut(
     todo = [record for record in records if is_cut(record) and record.prediction.extended < more]
     if more > granted:
         runlog.note(folder, "extended", more)
-        runlog.note(folder, "extended_from", OWN_TOKENS if isinstance(model, ReplyExtender) else ASKED_AGAIN)
+        runlog.note(folder, "extended_from", _began_with(todo, model))
     if todo:
         (folder / "summary.json").unlink(missing_ok=True)
     left = 0
@@ -75,6 +75,11 @@ def extend_cut(
     if left:
         log.warning("%s: %d cut replies could not be extended, the calls failed; run again.", folder, left)
     return left
+
+
+def _began_with(cut: Sequence[Record], model: Model) -> str:
+    kept = {isinstance(model, ReplyExtender) and bool(record.prediction.token_ids) for record in cut}
+    return EITHER if len(kept) > 1 else OWN_TOKENS if kept == {True} else ASKED_AGAIN
 
 
 def _longer(cut: Sequence[Record], plan: Plan, model: Model, settings: Settings) -> list[Record]:

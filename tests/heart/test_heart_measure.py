@@ -231,8 +231,8 @@ def test_attacks_at_two_strengths_are_one_items_dose(quick, tmp_path):
     assert [row["row"] for row in rows_found] == ["classification/caption", "detection/caption"]
     # The mock draws by id: it is led alike at both strengths.
     for row in rows_found:
-        small, large = row["doses"]  # pixels of text
-        assert 1.6 < large / small < 2.4 and row["shares"][0] == row["shares"][1] and row["p_trend"] == 1
+        # In pixels of text: 14 at least, and twice as many.
+        assert row["doses"] == [14, 28] and row["shares"][0] == row["shares"][1] and row["p_trend"] == 1
 
 
 def test_a_dose_response_over_runs_that_differ_in_more_than_the_dose_is_refused(quick, tmp_path):

@@ -19,8 +19,8 @@ from tests.mixture.test_sources import pool_of
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
-from aloe_bench.miniature.checkpoint import build_tiny_checkpoint  # noqa: E402
-from aloe_bench.models.hf import HFModel  # noqa: E402
+from aloe_bench.miniature.checkpoint import build_tiny_checkpoint  # noqa: E402 (after the skips)
+from aloe_bench.models.hf import HFModel  # noqa: E402 (after the skips)
 
 
 @pytest.fixture(scope="module")
