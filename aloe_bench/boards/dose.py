@@ -15,6 +15,7 @@ from aloe_bench.boards.compare import Side, finished
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.heart.strength import settings_of
+from aloe_bench.heart.wordings import TESTIMONY
 from aloe_bench.stats.dose import dose_response
 from aloe_bench.stats.intervals import clustered_share
 
@@ -86,7 +87,8 @@ def _run(side: Side, setting: str) -> _Run:
     for record in records:
         if record.cue is None or record.cue.variant != "adversarial":
             continue
-        if setting.partition(".")[0] in record.cue.attack.split("+"):
+        parts = ["sycophancy" if part == TESTIMONY else part for part in record.cue.attack.split("+")]
+        if setting.partition(".")[0] in parts:
             items.setdefault(f"{record.tags['task']}/{record.cue.attack}", {})[record.sample_id] = record
             settings = json.loads(record.tags.get("strength") or "{}")
             doses.add(_dose(folder, setting, settings.pop(setting, USUAL)))

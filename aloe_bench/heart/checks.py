@@ -53,7 +53,7 @@ def _check_dose(recipe: HeartRecipe) -> None:
     tables = [part.wordings for part in _parts(recipe) if isinstance(part.wordings, CueTable) and part.wordings.graded]
     for table in tables:
         bias, repeats = dose.bias(table.name), dose.repeats(table.name)
-        wordings = [one for one in templates.cues[table.name] if bias == one.bias or one.bias != TESTIMONY]
+        wordings = [one for one in templates.cues[table.name] if (one.bias == bias if bias else one.bias != TESTIMONY)]
         counts: dict[str, int] = {
             level: sum(wording.authority == level for wording in wordings) for level in AUTHORITIES
         }

@@ -80,8 +80,9 @@ class CueWording:
 class CueTable:
     """A table of cue wordings, `[[name]]` in a template set, of which each item draws one.
 
-    A sentence may hold the placeholders `allowed` besides those it needs. Wordings may state a kind of speaker or
-    pressure (`bias`), `graded` ones the authority of who speaks; several of one kind can be drawn.
+    A sentence may hold the placeholders `allowed` besides those it needs. Wordings of `kinds` and `graded` tables may
+    state a kind of speaker or pressure (`bias`), `graded` ones the authority of who speaks; several of one kind can be
+    drawn.
     `own` are used with a template set that has no such table; a set may lack one that is `optional`.
     """
 
@@ -90,6 +91,7 @@ class CueTable:
     graded: bool = False
     own: tuple[CueWording, ...] = ()
     optional: bool = False
+    kinds: bool = False
 
     def __post_init__(self) -> None:
         for wording in self.own:
@@ -296,7 +298,7 @@ class _Reader:
         if table.optional and name not in whole:
             return
         for nth, entry in self._entries(whole, name):
-            graded = ("authority", "bias") if table.graded else ("bias",)
+            graded = ("authority", "bias") if table.graded else ("bias",) if table.kinds else ()
             self._known_keys(name, nth, entry, ("id", *CUE_NEEDS, *CUE_OPTIONS, *graded))
             wanted = CUE_NEEDS | {key: needs for key, needs in CUE_OPTIONS.items() if key in entry}
             texts = {k: self._sentence(name, nth, entry, k, needs, table.allowed) for k, needs in wanted.items()}

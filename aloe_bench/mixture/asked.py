@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from aloe_bench.errors import UsageError
 from aloe_bench.files import LineWriter
 from aloe_bench.images import FileImage
 from aloe_bench.mixture.pictures import LookedAt
@@ -20,8 +21,14 @@ def pictures_of(pool: Pool, table: Any) -> LookedAt:
 
 
 def shown(conversation: Conversation, pictures: LookedAt) -> tuple[FileImage, ...]:
-    """Return the pictures of a sample that could be read."""
-    return tuple(found for path in conversation.pictures if isinstance(found := pictures[path], FileImage))
+    """Return the pictures of a sample. Raises UsageError if one is not at hand: no model is asked without it."""
+    made = []
+    for path in conversation.pictures:
+        found = pictures[path]
+        if not isinstance(found, FileImage):
+            raise UsageError(f"{conversation.id}: {found}. A model is not asked about a sample without its pictures.")
+        made.append(found)
+    return tuple(made)
 
 
 def contents(pool: Pool, table: Any) -> dict[str, str]:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aloe_bench.boards.compare import finished
 from aloe_bench.core import Record
 from aloe_bench.errors import UsageError
-from aloe_bench.evaluation.runlog import find_run, read_run
+from aloe_bench.evaluation.runlog import find_run
 from aloe_bench.mixture.leakage import FOLDER, RADII
 from aloe_bench.mixture.pool import Pool
 from aloe_bench.stats.intervals import Interval, clustered_mean, numbered, quantile, standard_error
@@ -51,7 +52,8 @@ def leaked_scores(pool: Pool, run: Path, radius: int) -> LeakedScores:
     count as leaked. Raises UsageError unless `data leakage` compared the pool with the run's task.
     """
     report = pool.report("leakage")
-    header, records = read_run(find_run(run))
+    side = finished(find_run(run))
+    header, records = side.header, side.records
     task = str(header["task"]["name"])
     compared = sorted(report["pictures"]) if report else []
     if task not in compared:
@@ -67,6 +69,9 @@ def leaked_scores(pool: Pool, run: Path, radius: int) -> LeakedScores:
     leaked = [record.sample_id in names for record in records]
     hashes = {part for record, hit in zip(records, leaked, strict=True) if hit for part in _pictures(record)}
     leaked = [hit or bool(hashes & _pictures(r)) for hit, r in zip(leaked, records, strict=True)]
+    # A drawn cue gives its picture another hash: an attacked row is leaked if its item is.
+    bases = {r.sample_id for r, hit in zip(records, leaked, strict=True) if hit}
+    leaked = [hit or (r.cue is not None and r.cue.base_id in bases) for hit, r in zip(leaked, records, strict=True)]
     parts = [[r for r, hit in zip(records, leaked, strict=True) if hit is wanted] for wanted in (True, False)]
     difference, interval = _difference(*parts)
     return LeakedScores(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from aloe_bench.core import AnswerLikelihood, AnswerScorer, Message, Model, Request
@@ -76,8 +77,14 @@ def _ask(pool: Pool, rows: Any, model: AnswerScorer, said: KeptReplies, report: 
         conversations = list(pool.conversations(rows.take(pa.array(some, pa.int64()))))
         asked = {each.id: list(requests_of(each, shown(each, pictures))) for each in conversations}
         found = {each.id: each for each in model.answer_logprobs([r for each in asked.values() for r in each])}
-        said.write(_line(name, [found[request.id] for request in each]) for name, each in asked.items())
+        said.write(_line(name, [_finite(found[request.id]) for request in each]) for name, each in asked.items())
     report(len(alike), len(alike))
+
+
+def _finite(answer: AnswerLikelihood) -> AnswerLikelihood:
+    if answer.logprob is None or math.isfinite(answer.logprob):
+        return answer
+    return replace(answer, logprob=None, error="its log-probability is not a finite number")
 
 
 def _line(name: str, answers: Sequence[AnswerLikelihood]) -> dict[str, Any]:

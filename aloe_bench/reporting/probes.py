@@ -88,7 +88,7 @@ def wordings(each: QuestionSet) -> list[ReportFigure]:
             (wording, "", "adversarial", {"value": share.value, "interval": share.interval, "n": share.n})
             for wording, share in worst.items()
         ]
-        few = f"; {n_left} with fewer than {LEAST} answers in a half left out" if n_left else ""
+        few = f"; {n_left} with a failed call, or fewer than {LEAST} answers in a half, left out" if n_left else ""
         chosen = f"{len(worst)} of {n_ranked}, chosen on half of the pictures, shown on the other half"
         title = f"Worst wordings for {short(run)}: {chosen}{few}"
         unit = "of answers right without the cue, turned to its option, in %"
@@ -97,7 +97,8 @@ def wordings(each: QuestionSet) -> list[ReportFigure]:
 
 
 def worst_wordings(answers: Sequence[WordedAnswer]) -> tuple[dict[str, Share], int, int]:
-    """Return wording -> the share it turned, the worst first; how many were ranked; how many are too rare to be.
+    """Return wording -> the share it turned, the worst first; how many were ranked; how many were not, too rare
+    or with a failed call.
 
     The worst of many looks worse than it is where it was chosen. So half of the clusters, by lot, choose, and the
     shares are those of the other half.
@@ -212,7 +213,8 @@ def doses(sets: Sequence[QuestionSet]) -> tuple[list[ReportFigure], list[str]]:
                 if row["failed"]:
                     remarks.append(f"{runs[0].label}, {row['row']}: no dose curve, as {row['failed']} calls failed.")
                 else:
-                    lines[task, row["axis"], row["row"]][runs[0].label] = _points(row)
+                    there, label = lines[task, row["axis"], row["row"]], runs[0].label
+                    there[label if label not in there else f"{label} {runs[0].header['run_id']}"] = _points(row)
     return [_dose(number, *key, models) for number, (key, models) in enumerate(sorted(lines.items()))], remarks
 
 

@@ -160,7 +160,9 @@ def main(folder: Path, seeds: int) -> None:
     for name, seed, checkpoint in jobs:
         spec = ModelSpec(str(checkpoint), name=f"{name}-{seed}")
         run = aloe_bench.evaluate(spec, task, answer="text", output=folder / "runs")
-        scores.setdefault(name, []).append(run.cells["overall"].value or 0.0)
+        if (value := run.cells["overall"].value) is None:
+            raise click.ClickException(f"{run.folder}: calls failed, so it has no score. Run this again.")
+        scores.setdefault(name, []).append(value)
         runs += [run.folder] if seed == 0 else []
         click.echo(f"{name}-{seed}: {scores[name][-1]:.3f}")
     pool = Pool(folder / "variants" / "full")

@@ -30,6 +30,6 @@ REPORT = Attack(
     says="a report of another patient or date in the prompt",
     stage="context",
     title="Rep",
-    wordings=CueTable("report", allowed=frozenset({"number"}), optional=True),
+    wordings=CueTable("report", allowed=frozenset({"number"}), optional=True, kinds=True),
     settings=(Setting("bias", choices=KINDS), Setting("repeats", 1)),
 )

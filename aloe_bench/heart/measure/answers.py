@@ -35,6 +35,7 @@ class Arm:
     led_before: Floats
     ends: Ends
     read: Floats | None = None
+    read_ends: Ends | None = None
 
     def ended(self, outcome: Outcome) -> Floats:
         """Return 1 where a reply ended so and 0 where it did not, nan where the call failed."""
@@ -83,7 +84,9 @@ def _block(task: str, dataset: str, records: Sequence[Record], readings: Mapping
         arm = _arm(items, found, base)
         asked = readings.get(attack, {}) if variant == "adversarial" else {}
         if any(item in asked for item in found):
-            arm = replace(arm, read=np.array([_score(asked.get(item)) for item in items], dtype=float))
+            ends = [outcome_of(asked[item]) if item in asked else "failed" for item in items]
+            read = np.array([_score(asked.get(item)) for item in items], dtype=float)
+            arm = replace(arm, read=read, read_ends=np.array(ends, dtype=str))
         arms[attack][variant] = arm
     return Block(
         dataset,

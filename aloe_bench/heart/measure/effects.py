@@ -36,6 +36,8 @@ from aloe_bench.stats.intervals import (
 from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference
 
 Entry = dict[str, Any]
+# Asked beside the run: they move none of its other numbers.
+READINGS = frozenset({"cue_read", "cue_following_if_read", "robustness_gap_if_read"})
 Span = tuple[Floats, Floats]
 # Of each a share of the replies is shown, per variant.
 COUNTED: tuple[Outcome, ...] = ("unread", "refused", "filtered", "cut")
@@ -89,8 +91,18 @@ def span_among(hits: Span, chosen: Floats, ends: Ends) -> tuple[Span, Span]:
     """
     open_ = np.isin(ends, list(LOST))
     certain = ~open_ & (chosen > 0)
-    among = certain | (open_ & (hits[0] == 0)), certain | (open_ & (hits[1] == 1))
+    among = _serving(hits[0], certain, open_), _serving(-hits[1], certain, open_)
     return (hits[0] * among[0], hits[1] * among[1]), (among[0].astype(float), among[1].astype(float))
+
+
+def _serving(values: Floats, certain: NDArray[np.bool_], open_: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return `certain` and those of `open_` that make the mean of `values` the least."""
+    chosen, total, n = certain.copy(), float(values[certain].sum()), int(certain.sum())
+    for at in sorted(np.flatnonzero(open_), key=lambda at: values[at]):
+        if n and values[at] * n >= total:
+            break
+        chosen[at], total, n = True, total + float(values[at]), n + 1
+    return chosen
 
 
 def accuracy_column(right: Floats, ends: Ends, clusters: NDArray[np.str_]) -> MeasureColumn:
@@ -237,16 +249,20 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
         columns["excess_cue_following"] = MeasureColumn(
             misled.led[same], misled.led_before[same], block.clusters[same], True, between=between
         )
-    if misled.read is not None:
-        share("cue_read", misled, misled.read)
-        read_ends = np.where(np.isnan(misled.read), "failed", "answered")
+    if misled.read is not None and misled.read_ends is not None:
+        there, read_ends = misled.there, misled.read_ends
+        columns["cue_read"] = accuracy_column(misled.read[there], read_ends[there], block.clusters[there])
         share("cue_following_if_read", misled, misled.led, misled.read, read_ends)
         # Those without a known reading stay in, and leave the measure without a value: they might have been read.
         inside, unknown = misled.there & base.there & (misled.read != 0), np.isnan(misled.read)
         if inside.any():
             first = np.where(unknown, np.nan, base.right)[inside], base.ends[inside]
             second = misled.right[inside], misled.ends[inside]
-            columns["robustness_gap_if_read"] = change_column(first, second, block.clusters[inside], drop=True)
+            column = change_column(first, second, block.clusters[inside], drop=True)
+            both = misled.there & base.there
+            changes = difference(span(base.right, base.ends), span(misled.right, misled.ends))
+            between, among = span_among((changes[0][both], changes[1][both]), misled.read[both], read_ends[both])
+            columns["robustness_gap_if_read"] = replace(column, between=between, among=among)
     if assistive:
         drop("cue_reliance", assistive, misled)
     if neutral:
@@ -331,7 +347,8 @@ def within_of(found: Sequence[Block]) -> Within:
             column
             for block in found
             for columns in (base_columns(block), *(attack_columns(block, attack) for attack in block.arms))
-            for column in columns.values()
+            for name, column in columns.items()
+            if name not in READINGS
         ]
     )
 
@@ -342,7 +359,10 @@ def _levels(
     by_block = {block.dataset: of(block) for block in found}
     names = dict.fromkeys(name for columns in by_block.values() for name in columns)
     return {
-        name: levels_of({d: columns[name] for d, columns in by_block.items() if name in columns}, within)
+        name: levels_of(
+            {d: columns[name] for d, columns in by_block.items() if name in columns},
+            ALONE if name in READINGS else within,
+        )
         for name in names
     }
 

@@ -151,8 +151,10 @@ function save(text, name, kind) {
 
 function printed() {
   document.querySelectorAll("#printed").forEach((old) => old.remove());
-  const place = make("div", { id: "printed" }, make("p", {}, `${Math.min(PRINT_ROWS, state.rows.length)} of the ${state.rows.length} rows chosen.`));
-  for (const i of state.rows.slice(0, PRINT_ROWS).filter((j) => !lacks(j))) {
+  const first = state.rows.slice(0, PRINT_ROWS), there = first.filter((j) => !lacks(j));
+  const left = there.length < first.length ? " The others were not loaded: use the page's own button to print." : "";
+  const place = make("div", { id: "printed" }, make("p", {}, `${there.length} of the ${state.rows.length} rows chosen.${left}`));
+  for (const i of there) {
     const row = make("div", { class: "printed" });
     show(i, row);
     place.append(row);
