@@ -15,7 +15,7 @@ from aloe_bench.boards.compare import PROFILE
 from aloe_bench.boards.items import Items, items_of
 from aloe_bench.boards.letters import outcomes_of
 from aloe_bench.boards.prefer import preferred
-from aloe_bench.boards.published import numbers_of, read_all
+from aloe_bench.boards.published import numbers_in, numbers_of, read_all
 from aloe_bench.boards.results import SCHEMA, JuryFacts, ModelFacts, TaskFacts, read_result
 from aloe_bench.boards.verify import derived, differences, result_text
 from aloe_bench.checked import checked
@@ -109,9 +109,11 @@ def _renew(output: Path) -> None:
     for path, one in read_all(output).items():
         result = json.loads(path.read_text(encoding="utf-8"))
         numbers = json.loads(json.dumps(one.numbers()))
-        if any(differences(numbers, {key: result.get(key) for key in numbers})):
+        said = numbers_in(result, numbers)
+        if any(differences(numbers, said)):
             log.warning("%s: its numbers were not what its outcomes give, and are now.", path)
-            write_atomic(path, result_text(result | numbers))
+            rest = {key: value for key, value in result.items() if key not in said}
+            write_atomic(path, result_text(rest | numbers))
 
 
 def _beside(path: Path, result: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aloe_bench.boards.compare import Side, finished
+from aloe_bench.boards.compare import PROFILE, Side, finished
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.heart.strength import settings_of
@@ -96,8 +96,9 @@ def _run(side: Side, setting: str) -> _Run:
     if len(doses) != 1:
         raise UsageError(f"--dose {setting}: {folder} has no attack it acts on; expected e.g. caption.size.")
     asked = {key: header.get(key) for key in ("protocol", "parser", "answer", "decoding", "defence")}
-    conditions = {"model": str(header["model"]["fingerprint"]), "--strength": " and ".join(sorted(others)), **asked}
     profile = header["model"].get("profile") or {}
+    asked |= {f"model.profile.{key}": profile.get(key) for key in PROFILE}
+    conditions = {"model": str(header["model"]["fingerprint"]), "--strength": " and ".join(sorted(others)), **asked}
     least, most = profile.get("min_pixels"), profile.get("max_pixels")
     return _Run(doses.pop(), conditions, items, (least or 0, most) if most else None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from aloe_bench.boards.results import doubt
@@ -65,14 +66,15 @@ def _lacking(result: Result) -> list[str]:
     return [word for word, lack in LACKS.items() if lack(result)]
 
 
-def _ungraded(result: Result) -> int:
-    """How many cells hold replies that no jury has graded."""
-    return sum(bool(numbers["unjudged"]) for numbers in result["cells"].values())
+def _ungraded(result: Result) -> Fraction:
+    """Return which share of the cells that hold replies holds some that no jury has graded."""
+    cells = [numbers for numbers in result["cells"].values() if numbers["n"]]
+    return Fraction(sum(bool(numbers["unjudged"]) for numbers in cells), max(len(cells), 1))
 
 
 UNVERIFIED = "data not verified"
 # What a run may lack, the gravest first.
-LACKS: Mapping[str, Callable[[Result], int]] = {
+LACKS: Mapping[str, Callable[[Result], int | Fraction]] = {
     "not graded": _ungraded,
     UNVERIFIED: lambda result: int(bool(doubt(result))),
     "partial": lambda result: int(bool(result["partial"])),

@@ -46,6 +46,11 @@ def numbers_of(run: str, task: str, facts: Facts, items: Items, outcomes: Outcom
     return {"cells": cells} | task_sections(header, records, controls) | beside
 
 
+def numbers_in(result: Mapping[str, Any], numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a result must be `numbers`, also the sections that these have not."""
+    return {key: result[key] for key in numbers.keys() | {*SECTIONS} if key in result}
+
+
 @dataclass(frozen=True)
 class Published:
     """One result as it was read, and the items that its letters stand for."""

@@ -15,9 +15,10 @@ from typing import Any
 
 from aloe_bench import registry
 from aloe_bench.boards.build import Evidence, evidence, publish, result_path
+from aloe_bench.boards.items import Items
 from aloe_bench.boards.letters import ABSENT
-from aloe_bench.boards.public import public_header, public_result
-from aloe_bench.boards.published import Published, read_all
+from aloe_bench.boards.public import public_header, public_result, without_paths
+from aloe_bench.boards.published import Published, numbers_in, read_all
 from aloe_bench.boards.tables import escape
 from aloe_bench.boards.verify import differences, result_text
 from aloe_bench.errors import AloeError, DataError
@@ -43,6 +44,8 @@ def submit(run: Path, output: Path) -> list[Path]:
     reply, and no path of this machine. Raises DataError for an unfinished run, and if `output` is there already.
     """
     result, items = evidence(run)
+    if _has_path(items):
+        raise DataError(f"{run}: an id or a tag of its items is an absolute path; rename it in the task and run again.")
     result = public_result(result)
     header = public_header(runlog.read_header(run))
     with NewFolder(output, overwrite=False, known_by=HEADER) as folder:
@@ -65,13 +68,26 @@ def accept(folder: Path, board: Path, *, replace: bool = False) -> list[Path]:
     result = {**one.result, "submitted": True}
     path = result_path(board, result)
     if path.exists() and not replace:
-        there = json.loads(path.read_text(encoding="utf-8")).get("run")
-        if there != result["run"]:
+        there = json.loads(path.read_text(encoding="utf-8"))
+        # A run's name is public, and so no proof: what is replaced unasked must be the same result.
+        if any(differences(_own(there), _own(result))):
             raise DataError(
-                f"{folder}: {path} is of run {there!r}; its model and task stand there already. Compare both "
+                f"{folder}: {path} is another result, of run {there.get('run')!r}; its model and task stand there "
+                "already. Compare both "
                 "(`aloe-bench leaderboard compare`), then give --replace, or have it run under another --name."
             )
     return publish([Evidence(result, one.items)], board, over=replace)
+
+
+def _has_path(items: Items) -> bool:
+    """Return whether an id or a tag is an absolute path; the name of a task may look like one."""
+    told = [*items.ids, *(text for texts in items.tags.values() for text in texts)]
+    return bool(without_paths(told) != told)
+
+
+def _own(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result without what a leaderboard adds to it."""
+    return {key: value for key, value in result.items() if key not in ("submitted", "passed_over")}
 
 
 def checked_submission(folder: Path) -> Published:
@@ -89,12 +105,14 @@ def checked_submission(folder: Path) -> Published:
         numbers = json.loads(json.dumps(one.numbers()))
     except AloeError as error:
         raise _refusal(folder, [f"{name}: {error}"]) from error
-    faults += [f"{name}: {line}" for line in differences(numbers, {key: result.get(key) for key in numbers})]
+    faults += [f"{name}: {line}" for line in differences(numbers, numbers_in(result, numbers))]
     if path != result_path(folder, result):
         expected = result_path(folder, result).relative_to(folder).as_posix()
         faults.append(f"{name}: a result of this model and task is called {expected!r}")
     if json.loads(json.dumps(public_result(result))) != result:
         faults.append(f"{name}: holds an absolute path of the machine it was made on")
+    if _has_path(one.items):
+        faults.append(f"items/{one.items.sha256}.json: holds an absolute path of the machine it was made on")
     items = {f"items/{one.items.sha256}.json"}
     there = {path.relative_to(folder).as_posix() for path in folder.glob("items/*")}
     faults += [f"{extra}: its result does not name it" for extra in sorted(there - items)]

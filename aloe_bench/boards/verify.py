@@ -14,7 +14,7 @@ from typing import Any
 
 from aloe_bench.boards.exports import exports
 from aloe_bench.boards.pages import board
-from aloe_bench.boards.published import SECTIONS, Published, read_all
+from aloe_bench.boards.published import Published, numbers_in, read_all
 from aloe_bench.errors import AloeError, DataError
 
 # What stands in the folder and is made of no result.
@@ -66,8 +66,7 @@ def _result(name: Path, path: Path, one: Published) -> Iterator[str]:
         expected = json.loads(json.dumps(one.numbers()))
     except AloeError as error:
         raise DataError(f"{path}: {error}") from error
-    shown = expected.keys() | (given.keys() & {*SECTIONS})
-    lines = differences(expected, {key: given[key] for key in shown if key in given})
+    lines = differences(expected, numbers_in(given, expected))
     for count, line in enumerate(lines):
         if count == MOST:
             yield f"{name}: and more"

@@ -34,7 +34,8 @@ def export(form: str, output: Path, run: Path | None, organization: str, data: t
 
     eee: Every Eval Ever, OUTPUT/data/...: the aggregate, and one line for each reply (`import` reads it back). hf: the
     model-index of a Hugging Face model card, and .eval_results. inspect: a log for `inspect view`, with the pictures
-    whose licence allows copies. No path of this machine is in any of them.
+    whose licence allows copies. No path of this machine is in any of them, unless
+    your own ids or tags hold one.
 
     vlmeval, without RUN: one base64 per picture. Plain upstream then reads the tasks: `LMUData=OUTPUT python -m
     vlmeval.run --data CareQA_Vision_MCQ --judge exact_matching ...`, with its own prompt and matcher. `aloe-bench

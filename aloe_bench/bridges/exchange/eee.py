@@ -67,7 +67,7 @@ def export_eee(folder: Path, output: Path, organisation: str = UNKNOWN) -> EEEFi
         json.dumps(line, sort_keys=True) + "\n" for line in _instances(evaluation, model, task, header, lines, own)
     )
     samples = place.with_name(f"{number}_samples.jsonl")
-    silent = [without_paths(runlog.record_to_json(record)) for record in lines if record.score.value is None]
+    silent = [_silent(record) for record in lines if record.score.value is None]
     aggregate: dict[str, Any] = {
         "schema_version": SCHEMA,
         "evaluation_id": evaluation,
@@ -242,6 +242,12 @@ def _instance(evaluation: str, model: str, record: Record) -> dict[str, Any]:
         **({"error": outcome} if outcome != "answered" else {}),
         "metadata": {key: json.dumps(value, sort_keys=True) for key, value in rest.items()},
     }
+
+
+def _silent(record: Record) -> dict[str, Any]:
+    """Return a record as a line of a run has it; of its error no path, and its question as it was asked."""
+    whole = runlog.record_to_json(record)
+    return {**whole, "prediction": {**whole["prediction"], "error": without_paths(record.prediction.error)}}
 
 
 def _tokens(prompt: int | None, output: int | None) -> dict[str, int]:

@@ -124,7 +124,8 @@ def _sample(record: Record, model: str, shown: Mapping[str, str]) -> dict[str, A
     }
     error = str(without_paths(prediction.error))
     return {
-        "id": record.sample_id + (f" [{record.arm}]" if record.arm else ""),
+        "id": (record.sample_id.rpartition("#")[0] if record.repeat else record.sample_id)
+        + (f" [{record.arm}]" if record.arm else ""),
         "epoch": record.repeat + 1,
         "input": asked,
         "choices": list(record.options) or None,
