@@ -179,7 +179,7 @@ def task_cells(header: Mapping[str, Any], records: Sequence[Record], rules: Mapp
         return _measure(facts.measure).cells(header, records)
     run = str(header["run_id"])
     units = cell_units(header, records, rules)
-    within = _going_together(units)
+    within = _going_together(units, records)
     made = {name: one.cell(run, within[name]) for name, one in units.items()}
     open_ones = [name for name, one in made.items() if one.filtered + one.cut + one.failed and not one.unjudged]
     if open_ones:
@@ -276,12 +276,15 @@ class CellUnits:
         return weighted_cell([r for r, _ in self.strata[0]], [weight for _, weight in self.strata[0]], run, within)
 
 
-def _going_together(cells: Mapping[str, CellUnits]) -> dict[str, float | None]:
+def _going_together(cells: Mapping[str, CellUnits], records: Sequence[Record]) -> dict[str, float | None]:
     """Return how scores go together in the clusters of each cell: of a part as in all parts of the task together.
 
-    Each item counts in the smallest part that holds it. None where that is not known, and of a cell of all items.
+    Each item counts in the smallest part that holds it. None where that is not known, of a cell of all items, and of
+    one whose scores are not those of `records`: pairs go together in other ways than their questions.
     """
-    strata = sorted((stratum for one in cells.values() for stratum in one.strata), key=len)
+    own = set(map(id, records))
+    plain = {name for name, one in cells.items() if all(id(r) in own for stratum in one.strata for r, _ in stratum)}
+    strata = sorted((stratum for name in cells if name in plain for stratum in cells[name].strata), key=len)
     part_of = {r.sample_id: i for i, stratum in reversed([*enumerate(strata)]) for r, _ in stratum}
     scored = {r.sample_id: r for stratum in strata for r, _ in stratum if r.score.value is not None}
     whole = [*scored.values()]
@@ -292,7 +295,8 @@ def _going_together(cells: Mapping[str, CellUnits]) -> dict[str, float | None]:
 
     parts = grouped(whole, lambda record: part_of[record.sample_id]).values()
     known = shared_correlation([column(members) for members in parts], column(whole)) if len(parts) > 1 else None
-    return {name: known if max(map(len, one.strata), default=0) < len(part_of) else None for name, one in cells.items()}
+    parted = {name for name in plain if max(map(len, cells[name].strata), default=0) < len(part_of)}
+    return {name: known if name in parted else None for name in cells}
 
 
 def _cells(

@@ -9,7 +9,7 @@ from math import sqrt
 import numpy as np
 
 from aloe_bench.stats.agreement import GRADES, Level, Matrix, alphas, least_ends
-from aloe_bench.stats.corrected import LEAST_LABELS
+from aloe_bench.stats.corrected import LEAST_LABELS, ONE_MORE
 from aloe_bench.stats.intervals import quantile
 
 WITHIN = 0.05
@@ -61,7 +61,7 @@ def labels_for_score(answers: int, shares: Sequence[float], correlation: float, 
 
     def half_width(labels: int) -> float:
         helped = correlation**2 * (1 - labels / answers) if labels >= LEAST_LABELS else 0.0
-        return quantile(labels - 1) * sqrt(spread * (1 - helped) / labels)
+        return quantile(labels - 1) * sqrt(spread * (1 - helped) / labels + (ONE_MORE / labels) ** 2)
 
     return _fewest(half_width, within, 2, answers)
 

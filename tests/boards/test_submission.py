@@ -89,10 +89,24 @@ def test_another_run_of_the_same_model_is_not_replaced_unasked(copy: Path, tmp_p
     assert verify(board) == [] and "66.67" in (board / "careqa_vision.md").read_text()
 
 
+def test_another_result_under_the_same_run_name_is_not_taken_for_the_same(copy: Path, tmp_path: Path) -> None:
+    board = tmp_path / "board"
+    path, result = result_of(copy)
+    scores = [record(i, 0.0, "nursing" if i < 42 else "medicine") for i in range(165)]
+    build([now_version(run_folder(tmp_path / result["run"], "ann/model", TASK, scores))], board)
+    with pytest.raises(DataError, match="--replace"):
+        accept(copy, board)
+
+
 def better_number(folder: Path) -> None:
     path, result = result_of(folder)
     result["cells"]["overall"] |= {"exact": "164/165", "value": 164 / 165}
     path.write_text(result_text(result))
+
+
+def invented_section(folder: Path) -> None:
+    path, result = result_of(folder)
+    path.write_text(result_text(result | {"controls": {"overall": {"outcomes": {}}}}))
 
 
 def cells_of_ones_own(folder: Path) -> None:
@@ -169,6 +183,7 @@ def deep_header(folder: Path) -> None:
 
 FAULTS: dict[Callable[[Path], None], str] = {
     better_number: "cells.overall.exact is '164/165', and the outcomes give '2/3'",
+    invented_section: "controls",
     cells_of_ones_own: "task.facts are not those of careqa_vision_mcq",
     another_model: "a result of this model and task is called 'results/",
     leave_out_the_hard_ones: "task.expected_rows is 100, and this version of aloe-bench has 165",

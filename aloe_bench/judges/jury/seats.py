@@ -190,8 +190,9 @@ def judge_run(
     with runlog.RecordWriter(folder) as writer:
         if fresh:
             writer.append(replace(r, score=_ungraded(r)) for r in records if r.score.verdicts)
-        # In logs of before cut answers were told from whole ones, they wait for a grade.
+        # In logs of before cut answers were told from whole ones, they wait for a grade, or have one.
         cut = [r for r in records if r.score.rule == "unjudged" and r.score != _ungraded(r)]
+        cut += [r for r in records if r.score.verdicts and _ungraded(r).outcome == "cut"]
         writer.append(replace(r, score=_ungraded(r)) for r in cut)
         _seat(folder, header.get("judges"), facts, fresh)
         with VerdictStore(folder) as store:

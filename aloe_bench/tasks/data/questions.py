@@ -96,6 +96,7 @@ class _QuestionReader:
         self._seen: dict[str, tuple[str, str]] = {}
         self._contents: dict[str, str] = {}
         self._pictures: dict[str, ImageRef] = {}
+        self._beside: dict[Path, dict[str, list[str]]] = {}
         self._letters = _option_columns(table.columns) if kind == "choice" else []
         self._check_columns()
         used = {*KNOWN, *self._letters}
@@ -255,7 +256,7 @@ class _QuestionReader:
             return image_of(value, where, folder)
         except NoImageError as error:
             there = error.path.parent
-            names = [path.name for path in there.iterdir()] if there.is_dir() else []
+            names = self._names(there).get(fold(error.path.name), [])
             joined = join([error.path.name], names)
             if joined.unclear:
                 several = first_ten([name for name in joined.unclear[0] if name in names])
@@ -265,6 +266,14 @@ class _QuestionReader:
             name = joined.pairs[error.path.name]
             self._found.notes.append(f"{where}: {value!r} is {name!r}: the names differ in case or composition")
             return image_of(str((there / name).relative_to(folder)), where, folder)
+
+    def _names(self, folder: Path) -> dict[str, list[str]]:
+        """Return folded name -> the names of the files in `folder`; it is listed once."""
+        if folder not in self._beside:
+            found = self._beside[folder] = {}
+            for path in folder.iterdir() if folder.is_dir() else ():
+                found.setdefault(fold(path.name), []).append(path.name)
+        return self._beside[folder]
 
     def tell_left_over(self) -> None:
         """Note the pictures that lie in the folders of those that rows name, and that no row names."""
