@@ -91,7 +91,7 @@ def test_another_run_of_the_same_model_is_not_replaced_unasked(copy: Path, tmp_p
 
 def test_another_result_under_the_same_run_name_is_not_taken_for_the_same(copy: Path, tmp_path: Path) -> None:
     board = tmp_path / "board"
-    path, result = result_of(copy)
+    _, result = result_of(copy)
     scores = [record(i, 0.0, "nursing" if i < 42 else "medicine") for i in range(165)]
     build([now_version(run_folder(tmp_path / result["run"], "ann/model", TASK, scores))], board)
     with pytest.raises(DataError, match="--replace"):
