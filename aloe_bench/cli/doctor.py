@@ -76,9 +76,20 @@ def _machine(as_json: bool) -> None:
 def _missing() -> dict[str, list[str]]:
     """Return by extra the packages that are not installed, by the names to install."""
     return {
-        extra: [name for module, name in brought.items() if importlib.util.find_spec(module) is None]
+        extra: [name for module, name in brought.items() if not _is_there(module, name)]
         for extra, brought in extras().items()
     }
+
+
+def _is_there(module: str, name: str) -> bool:
+    """Return whether `module` can be imported, as of a fork under another name, or `name` brings only a command."""
+    if importlib.util.find_spec(module) is not None:
+        return True
+    try:
+        importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _devices() -> list[str]:
