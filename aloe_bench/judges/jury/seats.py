@@ -19,14 +19,16 @@ from aloe_bench.answers.score import grade_open, graded_open, open_answer
 from aloe_bench.core import Decoding, Model, Record, Score
 from aloe_bench.errors import AloeError, DataError, ModelError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.leftover import VERDICT, Unmatched, keep_left_over
 from aloe_bench.files import VERDICT_FILE, write_json
 from aloe_bench.judges.jury.panel import Judge, Panel, Progress
 from aloe_bench.judges.jury.rubric import Case, read_case, rubric_id
-from aloe_bench.judges.jury.store import Reply, VerdictStore
+from aloe_bench.judges.jury.store import Reply, VerdictStore, case_key
 from aloe_bench.models.make import ModelSpec, checked_options, file_facts, make_model
 
 log = logging.getLogger(__name__)
 JURY_SCHEMA = 1
+STRANGE = f"in {VERDICT_FILE}, of an answer that the run does not hold or by another judge: no part in a grade"
 DEFAULT_MAX_NEW_TOKENS = 256
 
 
@@ -199,6 +201,10 @@ def judge_run(
             ballot = panel.grade(cases, store, progress)
             counts = {judge.name: store.counts(judge.fingerprint) for judge in panel.judges}
             first = {judge.name: store.first_unread(judge.fingerprint) for judge in panel.judges}
+            strange = store.foreign(
+                [judge.fingerprint for judge in panel.judges], [case_key(case, rubric_id()) for case in cases]
+            )
+        keep_left_over(folder, (VERDICT,), [Unmatched(VERDICT, name, STRANGE) for name in strange])
         graded = [
             (record, graded_open(record.prediction, ballot.scores[record.sample_id]))
             for record in runlog.read_records(folder)
