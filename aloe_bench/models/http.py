@@ -30,7 +30,7 @@ from aloe_bench.models.http_failures import (
 )
 from aloe_bench.models.http_pictures import PixelLimits
 from aloe_bench.models.http_pictures import data_uri as _data_uri
-from aloe_bench.models.http_replies import cut_in_reasoning, filtered_by_policy, read_message, whole
+from aloe_bench.models.http_replies import counted, cut_in_reasoning, filtered_by_policy, read_message, whole
 from aloe_bench.models.http_secrets import ScrubFilter, scrubber
 from aloe_bench.models.sampling import sampling_seed
 
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 ERROR_CHARS = 300
+# What vLLM, SGLang and others take beside the parameters of OpenAI's protocol.
+BEYOND_OPENAI = ("top_k", "min_p", "repetition_penalty")
 LIKELIEST = 20  # the most first tokens that the protocol lets a server name
 # Their debug records hold URLs, bodies and headers, where a server may echo the key.
 CLIENT_LOGGERS = ("openai", "httpx2", "httpcore2", "httpx", "httpcore")
@@ -301,10 +303,8 @@ class OpenAIModel:
             what = self._short(f"HTTP {response.status_code}: not a chat completion: {body}")
             raise AttemptError(what + elsewhere, retry=not elsewhere, final=bool(elsewhere)) from None
         usage = reply.get("usage")
-        prompt_tokens, output_tokens = (
-            number if isinstance(usage, Mapping) and type(number := usage.get(f"{what}_tokens")) is int else None
-            for what in ("prompt", "completion")
-        )
+        prompt_tokens, output_tokens = counted(usage, "prompt_tokens"), counted(usage, "completion_tokens")
+        details = usage.get("prompt_tokens_details") if isinstance(usage, Mapping) else None
         said = read_message(message, reason, output_tokens)
         if said is None:
             calls = bool(message.get("tool_calls"))
@@ -325,6 +325,7 @@ class OpenAIModel:
             option_logprobs=scores,
             finish_reason=said.finish_reason,
             reasoning=None if said.reasoning is None else self._scrub_reply(whole(said.reasoning)),
+            image_tokens=counted(details, "image_tokens") if request.images else None,
         )
 
     async def _payload(self, request: Request, decoding: Decoding) -> dict[str, Any]:
@@ -351,10 +352,13 @@ class OpenAIModel:
             payload["seed"] = seed
         if self.reasoning_effort is not None:
             payload["reasoning_effort"] = self.reasoning_effort
+        own = {name: getattr(decoding, name) for name in ("top_p", "presence_penalty", *BEYOND_OPENAI)}
+        own = {name: value for name, value in own.items() if value is not None}
+        payload |= {name: own.pop(name) for name in list(own) if name not in BEYOND_OPENAI}
         if request.json_schema is not None:
             schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
-        body: dict[str, Any] = {"return_token_ids": True} if self.token_ids else {}
+        body: dict[str, Any] = own | ({"return_token_ids": True} if self.token_ids else {})
         if self.guided and request.options:
             body["structured_outputs"] = {"choice": list(request.options)}
         if self.chat_template_kwargs:

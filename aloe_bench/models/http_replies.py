@@ -58,6 +58,12 @@ def cut_in_reasoning(status: int, words: str) -> bool:
     return status == 400 and "model output limit was reached" in words
 
 
+def counted(usage: object, name: str) -> int | None:
+    """Return a number of tokens that a server counted, None where it did not."""
+    number = usage.get(name) if isinstance(usage, Mapping) else None
+    return number if type(number) is int else None
+
+
 def whole(text: str) -> str:
     """Return `text` without halves of characters, which a cut between two tokens leaves and no file can hold."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
