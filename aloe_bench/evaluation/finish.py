@@ -76,7 +76,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
 
 
 def _image_tokens(records: Sequence[Record]) -> dict[str, Any]:
-    """Return how many tokens a picture was on average, and of how many shown pictures that is known; {} if of none."""
+    """Return the mean tokens of a picture, and of how many shown pictures that is known; {} if of none."""
     counted = [record for record in records if record.prediction.image_tokens is not None]
     pictures = sum(part.image is not None for record in counted for part in record.prompt)
     tokens = sum(record.prediction.image_tokens or 0 for record in counted)

@@ -85,8 +85,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _taken(written: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return what of a provider's settings changes replies; ModelError if it is more than is taken, or not a number."""
-    for name, neutral in UNTAKEN.items():
-        if written.get(name) is not None and written[name] not in neutral:
+    for name, harmless in UNTAKEN.items():
+        if written.get(name) is not None and written[name] not in harmless:
             raise ModelError(f"{where}: {name} {written[name]!r} cannot be carried out here; leave --decoding out.")
     names = {**(SAMPLING if written.get("do_sample") else {}), **PENALTIES}
     taken: dict[str, Any] = {}

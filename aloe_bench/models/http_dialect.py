@@ -119,7 +119,7 @@ class Refusals:
 
 @dataclass(slots=True)
 class WarmUp:
-    """How long the server called `name` may go on to say that it is loading its model."""
+    """How long the server called `name` may say that it is loading its model."""
 
     name: str
     until: float | None = None

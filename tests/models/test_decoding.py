@@ -156,9 +156,10 @@ def test_the_summary_says_how_many_tokens_a_picture_was(
     tiny: Path, tmp_path: Path, closed: Callable[..., Path]
 ) -> None:
     options: dict[str, Any] = {"data_root": closed(closed_rows(4)), "allow_partial": True, "max_new_tokens": 2}
+    ways: list[dict[str, Any]] = [{}, {"protocol": "logprob"}, {"decoding": "provider"}]
     runs = [
-        evaluate(str(tiny), "careqa_vision_mcq", output=tmp_path / str(i), **options, **more)
-        for i, more in enumerate(({}, {"protocol": "logprob"}, {"decoding": "provider"}))
+        evaluate(str(tiny), "careqa_vision_mcq", output=tmp_path / str(i), **(options | way))
+        for i, way in enumerate(ways)
     ]
     means = [run.summary["image_tokens"] for run in runs]
     assert means[0] == means[1] == means[2] and means[0]["pictures"] == 4 and means[0]["mean"] > 0
