@@ -76,7 +76,8 @@ WORST = (
 
 READING = (
     "Drops under cues that are drawn into the picture, beside the share of these cues that the same model names when "
-    "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read."
+    "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read. "
+    "Intervals are for the wordings of this table: other wordings are read, and followed, more or less often."
 )
 
 
