@@ -203,7 +203,7 @@ def labels_file(path: Path, names: Sequence[str]) -> Path:
     return path
 
 
-def annotations(quick: Any, folder: Path, change: str) -> Said:
+def expert_labels(quick: Any, folder: Path, change: str) -> Said:
     run = run_folder(folder / "run", "m", "careqa_vision_open", judged(changed(NAMES, change, "right", "s9")))
     labels = labels_file(folder / "l.csv", changed(NAMES, change, "left", "s9"))
     words = ("agreement", "--annotations", labels, "--run", run, "--resamples", 100, "--report", folder / "trust")
@@ -316,7 +316,7 @@ JOINS = {
     "rescore": ListJoin(("evaluation.rescore.with_options",), options, ("left renamed",)),
     "vlmeval": ListJoin(("bridges.vlmeval.kit.read_predictions",), predictions),
     "annotate --export": ListJoin(("cli.annotate._export",), ratings, ("right removed", "right renamed")),
-    "agreement": ListJoin(("judges.agreement.study._match",), annotations),
+    "agreement": ListJoin(("judges.agreement.study._match",), expert_labels),
     "agreement --correct": ListJoin(("judges.agreement.correct.keep_labels",), drawn_labels),
     "data leaked": ListJoin(("mixture.leaked.leaked_scores",), leaked, CHANGES[1:]),
     "data rebalance --apply": ListJoin(("mixture.rebalance._joined",), listed, CHANGES[:2]),
