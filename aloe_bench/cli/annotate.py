@@ -151,7 +151,9 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem
     samples = {sample.id: sample for _, sample in plan.samples}
     if len(answered) < len(records):
         n_left = len(records) - len(answered)
-        click.echo(f"{n_left} replies that failed or were filtered, cut or empty are left out, as for judges.", err=True)
+        click.echo(
+            f"{n_left} replies that failed or were filtered, cut or empty are left out, as for judges.", err=True
+        )
     return [
         RatedItem(record.sample_id, sample.question, sample.images, sample.target, answers[record.sample_id] or "")
         for record in answered
