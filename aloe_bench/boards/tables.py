@@ -181,6 +181,7 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     marks += ["answers as text"] if result.get("answer") == "text" else []
     if defence := result.get("defence"):
         marks.append(f"defence {escape(defence['name'])} {defence['sha256'][:8]}")
+    marks += ["provider's decoding"] if (result.get("decoding") or {}).get("source") else []
     # It took no temperature: what it then does is its own affair, and need not be greedy.
     marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
     marks += [f"cut replies extended by {result['extended']}"] if result.get("extended") else []
