@@ -121,9 +121,9 @@ def _names(text: str | None) -> list[str]:
 
 
 def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem]:
-    """Return the answered open items of `run`; question and images come from the data it was made on."""
+    """Return the open answers of `run` that can be graded; question and images come from the data it was made on."""
     from aloe_bench import registry
-    from aloe_bench.answers.score import open_answer
+    from aloe_bench.answers.score import gradable_answer
     from aloe_bench.errors import DataError, RunMismatchError
     from aloe_bench.evaluation.plan import Settings, load_plan
     from aloe_bench.evaluation.runlog import read_records
@@ -131,7 +131,7 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem
 
     records = [record for record in read_records(run) if record.kind == "open"]
     # As the judges see it, without reasoning: raters of one study must have read the same text.
-    answers = {record.sample_id: open_answer(record.prediction.text or "") for record in records}
+    answers = {record.sample_id: gradable_answer(record.prediction) for record in records}
     answered = [record for record in records if answers[record.sample_id]]
     if not answered:
         raise DataError(
@@ -150,7 +150,10 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem
             )
     samples = {sample.id: sample for _, sample in plan.samples}
     if len(answered) < len(records):
-        click.echo(f"{len(records) - len(answered)} questions without an answer are left out.", err=True)
+        n_left = len(records) - len(answered)
+        click.echo(
+            f"{n_left} replies that failed or were filtered, cut or empty are left out, as for judges.", err=True
+        )
     return [
         RatedItem(record.sample_id, sample.question, sample.images, sample.target, answers[record.sample_id] or "")
         for record in answered
