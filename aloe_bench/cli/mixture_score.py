@@ -38,7 +38,8 @@ def asks_a_model(command: F) -> F:
     return command
 
 
-def _model(asked: dict[str, Any]) -> Model:
+def asked_model(asked: dict[str, Any]) -> Model:
+    """Return the model that those options name."""
     from aloe_bench.cli.run import model_args
     from aloe_bench.models.make import ModelSpec, make_model
 
@@ -68,7 +69,7 @@ def tag(pool: Path, as_json: bool, **asked: Any) -> None:
     made = Pool(pool)
     made.table(columns=["id"])
     with progress_of("tag", quiet=as_json) as report:
-        found = tagged(made, _model(asked), report)
+        found = tagged(made, asked_model(asked), report)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return
@@ -101,7 +102,7 @@ def perplexity(pool: Path, as_json: bool, **asked: Any) -> None:
     made = Pool(pool)
     made.table(columns=["id"])
     with progress_of("perplexity", quiet=as_json) as report:
-        found = measured(made, _model(asked), report)
+        found = measured(made, asked_model(asked), report)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return
