@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aloe_bench.cli.common import progress_of
-from aloe_bench.cli.mixture_score import asked_model, asks_a_model
+from aloe_bench.cli.mixture_score import asked_spec, asks_a_model
 from aloe_bench.cli.rating_page import per_item_of, rater_names, serve_page
 from aloe_bench.cli.verb import Verb
 from aloe_bench.core import LETTERS
@@ -45,12 +45,13 @@ def curate(exam: Path, output: Path, language: str, as_json: bool, **asked: Any)
     EXAM is a table as mcq:FILE takes it, with columns year and category (Medicine, Nursing). Left out are questions
     that the model answers without their picture, and open forms that need their options. docs/curation.md
     """
+    from aloe_bench.models.make import make_model
     from aloe_bench.tasks.careqa_vision.curate import counts, read_exam
     from aloe_bench.tasks.careqa_vision.curate import curate as drafted
 
     read_exam(exam)  # its faults are told before a model is loaded
     with progress_of("replies", quiet=as_json) as report:
-        forms = drafted(exam, asked_model(asked), output, language, report)
+        forms = drafted(exam, make_model(asked_spec(asked)), output, language, report)
     found = counts(forms)
     if as_json:
         click.echo(json.dumps(found, indent=2))
