@@ -16,10 +16,13 @@ from typing import Any
 
 from aloe_bench.boards.ablations import TABLES
 from aloe_bench.boards.apart import apart
+from aloe_bench.boards.graders import GRADED_COLUMNS, agreement_facts
 from aloe_bench.boards.near import near_best
+from aloe_bench.boards.pages import Board
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.shares import parts_of, points_of, points_text
 from aloe_bench.boards.tables import cell_marks, is_miniature, marks_of, percent, protocol_label
+from aloe_bench.boards.versus import VERSUS_COLUMNS, versus_facts
 from aloe_bench.evaluation.outcomes import OUTCOMES
 from aloe_bench.files import spreadsheet_safe
 
@@ -37,21 +40,32 @@ COLUMNS = (
 NOTES = "Notes"
 
 
-def exports(folder: Path, published: Mapping[Path, Published], pages: Mapping[str, str]) -> dict[str, str]:
+def exports(folder: Path, published: Mapping[Path, Published], board: Board) -> dict[str, str]:
     """Return file name -> text of what stands beside the pages, made of them and of the results alone.
 
     leaderboard.json names every other file of the leaderboard with its SHA-256.
     """
     cells = [*_paper_cells(), *_cells(folder, published)]
-    made = {"leaderboard.csv": _csv(cells)}
-    made |= {f"{name.removesuffix('.md')}.tex": latex(text) for name, text in pages.items()}
-    texts = {**pages, **made}
+    paths = [path.relative_to(folder).as_posix() for path in published]
+    results = [one.result for one in published.values()]
+    pairs = [versus_facts(results, paths, row) for row in board.versus]
+    graded = [line for run in board.graded for line in agreement_facts(results, paths, run)]
+    made = {
+        "leaderboard.csv": _csv(COLUMNS, cells),
+        "comparisons.csv": _csv(VERSUS_COLUMNS, pairs),
+        "agreement.csv": _csv(GRADED_COLUMNS, graded),
+    }
+    made |= {f"{name.removesuffix('.md')}.tex": latex(text) for name, text in board.pages.items()}
+    texts = {**board.pages, **made}
     files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     for path, one in published.items():
         files[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
         files[f"items/{one.items.sha256}.json"] = one.items.sha256
-    board = {"schema": SCHEMA, "cells": cells, "files": dict(sorted(files.items()))}
-    return made | {"leaderboard.json": json.dumps(board, indent=1) + "\n"}
+    whole = {
+        "schema": SCHEMA, "cells": cells, "comparisons": pairs, "agreement": graded,
+        "files": dict(sorted(files.items())),
+    }  # fmt: skip
+    return made | {"leaderboard.json": json.dumps(whole, indent=1) + "\n"}
 
 
 def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[str, Any]]:
@@ -102,12 +116,12 @@ def _paper_cells() -> Iterator[dict[str, Any]]:
                     yield {column: told.get(column) for column in COLUMNS}
 
 
-def _csv(cells: Sequence[Mapping[str, Any]]) -> str:
+def _csv(columns: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for cell in cells:
-        writer.writerow([_csv_cell(cell[column]) for column in COLUMNS])
+    writer.writerow(columns)
+    for line in lines:
+        writer.writerow([_csv_cell(line[column]) for column in columns])
     return file.getvalue()
 
 

@@ -224,6 +224,8 @@ def _header(
 ) -> dict[str, Any]:
     task, described, decoding = plan.task, dict(model.describe()), settings.decoding.to_json()
     profile = {"profile": described.pop("profile")} if "profile" in described else {}
+    if settings.decoding.source and isinstance(generation := described.get("generation"), Mapping):
+        described["generation"] = {**generation, **{key: decoding[key] for key in generation if key in decoding}}
     return {
         "schema": runlog.SCHEMA,
         "model": {**model_facts, "fingerprint": model.fingerprint, "settings": described, **profile},

@@ -39,7 +39,7 @@ IDENTITY = (
 # What schema 2 added; of these a line holds only what is filled.
 _FILLED = {
     "": ("options", "prompt", "repeat", "arm"),
-    "prediction": ("finish_reason", "reasoning", "seed", "extended"),
+    "prediction": ("finish_reason", "reasoning", "seed", "extended", "image_tokens"),
     "score": ("outcome", "refusal"),
 }
 
