@@ -22,7 +22,7 @@ from aloe_bench.mixture.pool import POOL_FILE, Pool, dropped, text_sha256, write
 from aloe_bench.mixture.readers import read_rows, source_files
 from aloe_bench.mixture.source import SourceMapping
 from aloe_bench.training.data.schema import to_json
-from aloe_bench.workers import ordered
+from aloe_bench.workers import Spread, here
 
 SHARD = 10_000
 Report = Callable[[int, int], None]
@@ -67,7 +67,7 @@ def read_sources(
     pool: Pool,
     sources: Sequence[tuple[SourceMapping, Path]],
     seed: int,
-    workers: int = 1,
+    spread: Spread = here,
     report: Report = lambda done, total: None,
 ) -> dict[str, Any]:
     """Return the report of the step: all rows of `sources` are in the pool, malformed ones and repeats dropped.
@@ -96,11 +96,11 @@ def read_sources(
     pool.sweep()
     for mapping, root in sources:
         _link(pool.folder / IMAGES / mapping.name, root)
-    return pool.step("read", {"sources": text_sha256(asked)}, lambda _: _read(jobs, sources, seed, workers, report))
+    return pool.step("read", {"sources": text_sha256(asked)}, lambda _: _read(jobs, sources, seed, spread, report))
 
 
 def _read(
-    jobs: Sequence[ReadJob], sources: Sequence[tuple[SourceMapping, Path]], seed: int, workers: int, report: Report
+    jobs: Sequence[ReadJob], sources: Sequence[tuple[SourceMapping, Path]], seed: int, spread: Spread, report: Report
 ) -> tuple[Any, dict[str, Any]]:
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -108,7 +108,7 @@ def _read(
 
     waiting = [job for job in jobs if not job.table.is_file()]
     report(len(jobs) - len(waiting), len(jobs))
-    for done, _ in enumerate(ordered(read_file, waiting, workers), len(jobs) - len(waiting) + 1):
+    for done, _ in enumerate(spread(read_file, waiting), len(jobs) - len(waiting) + 1):
         report(done, len(jobs))
     table = pa.concat_tables([parquet.read_table(job.table) for job in jobs])
     table = _without_repeats(table)

@@ -14,8 +14,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from aloe_bench.answers.outcome import is_filtered, outcome_of_open
-from aloe_bench.answers.score import grade_open, graded_open, open_answer
+from aloe_bench.answers.score import gradable_answer, grade_open, graded_open
 from aloe_bench.core import Decoding, Model, Record, Score
 from aloe_bench.errors import AloeError, DataError, ModelError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.evaluation import runlog
@@ -223,10 +222,8 @@ def _ungraded(record: Record) -> Score:
 def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
     cases = []
     for record in records:
-        if record.kind != "open" or record.prediction.finish == "error" or is_filtered(record.prediction):
-            continue
-        answer = open_answer(record.prediction.text or "")
-        if answer is None or outcome_of_open(record.prediction.text or "", record.prediction.finish) != "answered":
+        answer = gradable_answer(record.prediction) if record.kind == "open" else None
+        if answer is None:
             continue
         if not record.question:
             raise DataError(f"{folder}: {record.sample_id} has no question in its record; run the model again.")
