@@ -74,7 +74,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     for text in dict.fromkeys(f"{summary['task']}: {text}" for summary in summaries for text in summary["cautions"]):
         console.print(f"Caution: {text}", soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
-        for text in told_of_pictures(summary.get("pictures", {})):
+        for text in (*summary.get("left_over", ()), *told_of_pictures(summary.get("pictures", {}))):
             console.print(f"Caution: {summary['task']}: {text}", soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
         if "heart" in summary:

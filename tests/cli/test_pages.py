@@ -29,6 +29,7 @@ NOT_RUN = {
     "docs/lm-eval.md": "lm-eval's own command and the hub; `make test-bridges` runs both doors",
     "docs/miniature.md": "minutes to hours; tests/miniature runs the first, and the study's page is committed",
     "docs/outcomes.md": "placeholders; tests/boards compares published results",
+    "docs/reference/command-line.md": "shell completion: tests/cli/test_looking_up.py sets it up in a bash",
     "docs/report.md": "placeholders, and a server that stays; the tutorials write reports",
     "docs/robustness.md": "placeholders; the tutorials run the commands",
     "docs/training.md": "placeholders and GPUs; the tutorial on robustness trains the miniature",
