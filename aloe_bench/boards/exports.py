@@ -38,6 +38,9 @@ COLUMNS = (
     "low", "high", "exact", *OUTCOMES, "unjudged", "marks", "near_best", "apart", "miniature", "result",
 )  # fmt: skip
 NOTES = "Notes"
+# Lines of a table that fit a page of LaTeX, and how wide it is: as the text, unless it is narrower.
+PAGE_LINES = 40
+NARROW = r"\ifdim\width>\textwidth\textwidth\else\width\fi"
 
 
 def exports(folder: Path, published: Mapping[Path, Published], board: Board) -> dict[str, str]:
@@ -132,7 +135,7 @@ def _csv_cell(value: object) -> str:
 
 
 def latex(page: str) -> str:
-    """Return a page's tables in LaTeX (booktabs, graphicx), each as wide as the text, without the column of notes."""
+    """Return a page's tables in LaTeX (booktabs, graphicx), as wide as the text at most, without the notes."""
     blocks = [
         "% Generated from the page of this name. Needs \\usepackage{booktabs,graphicx,textcomp};",
         "% LuaLaTeX or XeLaTeX where names are not in Latin letters.",
@@ -142,7 +145,11 @@ def latex(page: str) -> str:
         if block.startswith("#"):
             title = block.lstrip("# ")
         elif block.startswith("| ") and "\n| ---" in block:
-            blocks.append(_table(title, [line[2:-2].split(" | ") for line in block.split("\n")]))
+            head, dashes, *rows = [line[2:-2].split(" | ") for line in block.split("\n")]
+            at_once = PAGE_LINES // 2 if "<br><small>" in block else PAGE_LINES
+            for at in range(0, len(rows), at_once) or [0]:
+                caption = f"{title} (continued)" if at else title
+                blocks.append(_table(caption, [head, dashes, *rows[at : at + at_once]]))
     return "\n".join(blocks) + "\n"
 
 
@@ -152,7 +159,7 @@ def _table(title: str, lines: Sequence[Sequence[str]]) -> str:
     head, *body = ([_cell(line[i]) for i in kept] for line in (lines[0], *lines[2:]))
     rows = "\n".join(f"{' & '.join(row)} \\\\" for row in body)
     return (
-        f"\\begin{{table}}\n\\caption{{{_cell(title)}}}\n\\resizebox{{\\textwidth}}{{!}}{{%\n\\begin{{tabular}}{{{marks}}}\n"
+        f"\\begin{{table}}\n\\caption{{{_cell(title)}}}\n\\resizebox{{{NARROW}}}{{!}}{{%\n\\begin{{tabular}}{{{marks}}}\n"
         f"\\toprule\n{' & '.join(head)} \\\\\n\\midrule\n{rows}\n\\bottomrule\n\\end{{tabular}}}}\n\\end{{table}}"
     )
 
@@ -165,7 +172,8 @@ def _cell(text: str) -> str:
     shown = _escaped(number).replace("\0b", "\\textbf{").replace("\0u", "\\underline{").replace("\0e", "}")
     if not small:
         return shown
-    return f"\\shortstack[r]{{{shown}\\\\{{\\tiny {_escaped(small.removesuffix('</small>'))}}}}}"
+    beneath = _escaped(small.removesuffix("</small>"))
+    return f"\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{shown}\\\\{{\\scriptsize {beneath}}}\\end{{tabular}}"
 
 
 _LATEX = {
@@ -173,7 +181,7 @@ _LATEX = {
     "~": "\\~{}", "%": "\\%", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "[": "{[}", "]": "{]}",
     "†": "\\dag{}", "‡": "\\ddag{}", "§": "\\S{}", "◊": "$\\diamond$",
     "≈": "$\\approx$", "≠": "$\\neq$", "↓": "$\\downarrow$", "–": "--", "…": "\\ldots{}",
-    '"': "\\textquotedbl{}", "`": "\\textasciigrave{}", "'": "\\textquotesingle{}", "−": "$-$", "\ufffd": "?",
+    '"': "{\\ttfamily\\char34}", "`": "\\textasciigrave{}", "'": "\\textquotesingle{}", "−": "$-$", "\ufffd": "?",
 }  # fmt: skip
 
 

@@ -30,12 +30,13 @@ from aloe_bench.stats.intervals import ALPHA
 Result = Mapping[str, Any]
 TITLE = "Every two runs on the same questions"
 TEXT = (
-    "Change: second minus first, in points, on the same items; its 95 % interval; p by Holm over all pairs and columns "
-    "of the table; +g -l: items on which the second, and the first, scored higher; of how many. **Bold**: p (Holm) "
-    "under 0.05. A number that is not bold does not show that two runs are alike: look where the interval ends. Marks "
+    "Change: second minus first, in points, on the same items, with its 95 % interval; p by Holm over all rows of the "
+    "table; on how many items the second, and the first, scored higher; of how many. **Bold**: p (Holm) is under 0.05. "
+    "A number that is not bold does not show that two runs are alike: look where the interval ends. Marks "
     "behind a change are those of its cells."
 )
 
+COLUMNS = ("First", "Second", "Cell", "Change", "p (Holm)", "Second higher", "First higher", "n")
 VERSUS_COLUMNS = (
     "first", "second", "task", "data_sha256", "cell", "first_points", "second_points", "n", "n_clusters", "gained",
     "lost", "value", "low", "high", "p", "test", "p_flip", "flip", "p_adjusted", "family", "family_low", "family_high",
@@ -112,34 +113,24 @@ def versus_blocks(results: Sequence[Result], rows: Sequence[Versus]) -> list[str
         size = next((row.numbers["family"] for row in of), 0)
         blocks += [
             f"### {escape(str(task['name']))}, data {escape(str(task['data_sha256'])[:8])}, {size} tests",
-            _table(results, of),
+            markdown([COLUMNS, *(_line(results, row) for row in of)], names=3),
         ]
     marks = [mark for mark in (*MARKS, APART) if any(mark in block for block in blocks[2:])]
     return [*blocks, *(FOOTNOTES[mark] for mark in marks)]
 
 
-def _table(results: Sequence[Result], rows: Sequence[Versus]) -> str:
-    cells = list(dict.fromkeys(row.cell for row in rows))
-    found = {(row.first, row.second, row.cell): row for row in rows}
-    lines = [["First", "Second", *map(words, cells)]]
-    for one, two in dict.fromkeys((row.first, row.second) for row in rows):
-        shown = [_shown(results, found.get((one, two, cell))) for cell in cells]
-        lines.append([run_name(results[one]), run_name(results[two]), *shown])
-    return markdown(lines, names=2)
-
-
-def _shown(results: Sequence[Result], row: Versus | None) -> str:
-    if row is None or row.numbers["value"] is None:
-        return "–"
-    numbers = row.numbers
-    found = {mark for i in (row.first, row.second) for mark in cell_marks(results[i]["cells"][row.cell])}
+def _line(results: Sequence[Result], row: Versus) -> list[str]:
+    numbers, sides = row.numbers, (results[row.first], results[row.second])
+    found = {mark for side in sides for mark in cell_marks(side["cells"][row.cell])}
+    line = [*map(run_name, sides), words(row.cell)]
+    if numbers["value"] is None:
+        return [*line, "–", "–", "–", "–", str(numbers["n"])]
     change = _points(numbers["value"]) + "".join(mark for mark in MARKS if mark in found)
     if (numbers["p_adjusted"] or 1) < ALPHA and not found:
         change = f"**{change}**"
     ends = ", ".join(_points(end) for end in numbers["interval"] or ())
-    small = [f"[{ends}]" if ends else "no interval", f"p {p_text(numbers['p_adjusted'])}"]
-    small.append(f"+{row.gained} -{row.lost} of {numbers['n']}")
-    return f"{change}<br><small>{', '.join(small)}</small>"
+    change += f"<br><small>{f'[{ends}]' if ends else 'no interval'}</small>"
+    return [*line, change, p_text(numbers["p_adjusted"]), str(row.gained), str(row.lost), str(numbers["n"])]
 
 
 def _points(value: float) -> str:
