@@ -159,7 +159,7 @@ def test_a_folder_of_runs_stands_for_the_newest_finished_one(quick, tmp_path):
 def test_annotate_remembers_where_the_data_are(quick, tmp_path, monkeypatch):
     pytest.importorskip("starlette")
     assert quick(*RUN, "--tasks", "careqa_vision_open", "--name", "m").returncode == 0
-    monkeypatch.setattr("aloe_bench.cli.annotate._serve", lambda store, items, host, port: print(len(items), "items"))
+    monkeypatch.setattr("aloe_bench.cli.annotate.serve_page", lambda store, items, *rest: print(len(items), "items"))
 
     assert "10 items" in quick("annotate", "runs/m/careqa_vision_open", "--raters", "a,b").stdout
     assert quick("data", "template", "open", "own").returncode == 0
