@@ -210,5 +210,14 @@ def test_a_config_file_stands_before_or_behind_the_verb(quick, tmp_path, before)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["n"] == 3
+    (tmp_path / "g.toml").write_text("[data.check]\njson = true\n")
+    (tmp_path / "q.csv").write_text("question,A,B,answer\nWhich?,a,b,A\n")
+    given = ("--config", "g.toml")
+    words = ("data", "check", "mcq:q.csv")
+    done = quick(*given, *words) if before else quick(*words, *given)
+    assert done.returncode == 0 and json.loads(done.stdout)["questions"] == 1, done.stderr
+    (tmp_path / "g.toml").write_text("[data.chek]\njson = true\n")
+    wrong = quick(*given, *words)
+    assert wrong.returncode == 2 and "[data.chek] is not a command of data" in wrong.stderr
     wrong = quick("run", "--config", "c.toml", "--tasks", "medical")
     assert wrong.returncode == 2 and "use --suite medical" in wrong.stderr
