@@ -1,8 +1,6 @@
 """Names, replies and tags that are code somewhere: inert in every format that a run is written in."""
 
-import base64
 import csv
-import gzip
 import html
 import json
 import re
@@ -26,6 +24,7 @@ from aloe_bench.evaluation import runlog
 from aloe_bench.judges.jury import panel
 from aloe_bench.seeds import rng_for
 from tests.boards.test_leaderboard import record, run_folder
+from tests.reporting.test_report import data_of
 
 PARTS = (
     "<script>alert(1)</script>", "<img src=x onerror=alert(1)>", "</td></table>", "&lt;b&gt;", "<!--", "-->",
@@ -138,8 +137,7 @@ def test_ten_thousand_hostile_texts_add_nothing_to_a_report_s_elements(tmp_path:
     run, texts = made(tmp_path / "r", 20_000, 10_000)
     (page,) = report(run, tmp_path / "hostile.html")
     assert tags_of(page) <= tags_of(quiet)
-    data = re.search(r'<script type="text/plain" id="data">(.*?)</script>', page.read_text(encoding="utf-8"), re.DOTALL)
-    (found,) = json.loads(gzip.decompress(base64.b64decode(data[1])))["sets"] if data else [{}]
+    (found,) = data_of(page.read_text(encoding="utf-8"))["sets"]
     assert found["rows"]["prompt"] == texts == found["runs"][0]["text"]
 
 
