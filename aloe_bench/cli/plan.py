@@ -112,14 +112,15 @@ def _comparison(gap: float, discordance: float, attacks: int, wanted: float, ite
 
 
 def _found_by(items: int, gap: float, discordance: float, attacks: int) -> dict[str, Any]:
-    from aloe_bench.stats.intervals import ALPHA
-    from aloe_bench.stats.tango import critical, detectable, power
+    from aloe_bench.stats.intervals import ALPHA, quantile
+    from aloe_bench.stats.tango import detectable, freedom_of_items, power
 
     level, difference, differing = ALPHA / attacks, gap / 100, discordance / 100
-    shown = detectable(float(items), differing, alpha=level)
+    freedom = freedom_of_items(items)
+    shown = detectable(float(items), differing, freedom, level)
     return {
         "items": items,
-        "power_of_items": power(items, differing, difference, critical(float("inf"), level)),
+        "power_of_items": power(items, differing, difference, quantile(freedom, level)),
         "detectable": shown.difference,
         "detectable_at": shown.discordance,
     }

@@ -31,7 +31,7 @@ from aloe_bench.stats.intervals import (
     numbered,
     quantile,
 )
-from aloe_bench.stats.tango import Detectable, Pairs, detectable
+from aloe_bench.stats.tango import Detectable, Pairs, detectable, freedom_of_items
 
 Floats = NDArray[np.float64]
 FLIPS = 10_000
@@ -181,12 +181,13 @@ def _effective(
     whole = isclose(worth, 1.0)
     sizes = np.bincount(codes)
     if len(sizes) == n:
-        return Pairs(gained / worth, lost / worth, n / worth, weight), inf if whole else n - 1.0, None
+        return Pairs(gained / worth, lost / worth, n / worth, weight), freedom_of_items(n) if whole else n - 1.0, None
     residuals = change - change.mean()
     changed = np.bincount(codes, weights=np.abs(change))
     holding, freedom = int((changed > ZERO_SE).sum()), effective_clusters(sizes) - 1
     if holding < FEW_WITH_EVENT:
-        inflated, freedom = design_effect(sizes, 1.0 if within is None else within), freedom if within else inf
+        inflated = design_effect(sizes, 1.0 if within is None else within)
+        freedom = freedom if within else freedom_of_items(effective_clusters(sizes))
     else:
         sums = np.bincount(codes, weights=residuals)
         spread = max(float((residuals**2).sum()), ZERO_SE)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from math import inf, isfinite, sqrt
 from typing import NamedTuple
 
-from aloe_bench.stats.intervals import ALPHA, quantile
+from aloe_bench.stats.intervals import ALPHA, FEW_CLUSTERS, quantile
 
 POWER = 0.8
 STEPS = 200
@@ -57,6 +57,14 @@ class Pairs(NamedTuple):
         # Where nothing else was seen than `value`, the statistic is 0 / 0 there and the end lies further out.
         high = value if self.variance(value) > 0 else value - CLOSE
         return float(brentq(lambda d: value - d - z * sqrt(self.variance(d)), -1.0, high, xtol=CLOSE, maxiter=STEPS))
+
+
+def freedom_of_items(n: float) -> float:
+    """Return t's freedom for the score of `n` single changes: `n` - 1 under 20, where the normal errs, else infinite.
+
+    Of 4 to 6 items the normal quantile finds nothing to be a difference in up to 12.5 %; t in 4.9 % under 20 items.
+    """
+    return n - 1.0 if n < FEW_CLUSTERS else inf
 
 
 def mean_of(parts: Sequence[Pairs]) -> float:
@@ -205,16 +213,20 @@ def items_needed(
 
     Power steps with the counts: from this number on it stays there for 5 % more items too.
     """
-    z, n = critical(inf, alpha), 1
-    while n <= most and power(n, discordance, difference, z) < wanted:
+
+    def found(n: int) -> float:
+        return power(n, discordance, difference, quantile(freedom_of_items(n), alpha))
+
+    n = 1
+    while n <= most and found(n) < wanted:
         n *= 2
     if n > most:
         return None
     low, high = n // 2, n
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if power(middle, discordance, difference, z) >= wanted else (middle, high)
+        low, high = (low, middle) if found(middle) >= wanted else (middle, high)
     step = max(1, high // 200)
-    while any(power(high + i * step, discordance, difference, z) < wanted for i in range(10)):
+    while any(found(high + i * step) < wanted for i in range(10)):
         high += step
     return high

@@ -13,6 +13,8 @@ from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.facts import CellSpec, Facts
 from aloe_bench.stats.intervals import clustered_share, design_effect, nearly_exact
 from aloe_bench.stats.paired import mean_difference
+from aloe_bench.tasks.probmed import PROBMED
+from aloe_bench.tasks.slake import SLAKE
 
 
 def record(i: int, picture: int, is_right: bool, part: str) -> Record:
@@ -84,3 +86,38 @@ def test_a_cell_that_weighs_its_items_is_compared_by_their_weights() -> None:
     assert [float(column[0][0].mean()) for column in (one, two)] == pytest.approx(values)
     found = mean_difference([(two[0][0], one[0][0], one[0][1])])
     assert found.value == pytest.approx(values[1] - values[0]) and found.p is not None
+
+
+def probmed(is_right: list[tuple[int, bool, bool]]) -> dict[str, Cell]:
+    """Cells of pairs of a true and an adversarial question: picture, and which of the two is right."""
+    records = []
+    for pair, (picture, *halves) in enumerate(is_right):
+        for half, right in zip(("true", "adversarial"), halves, strict=True):
+            tags = {"half": half, "pair": f"entity/{pair}", "qa_type": f"entity_{half}", "image_type": "chest"}
+            records.append(replace(record(len(records), picture, right, ""), tags=tags))
+    return task_cells({"run_id": "r", "task": {"name": "probmed", "facts": PROBMED.facts}}, records)
+
+
+def test_pairs_go_together_as_pairs_do_not_as_their_questions() -> None:
+    """40 pictures of 5 pairs, in 5 of which all pairs are right, in the others one question of each."""
+    found = probmed([(i // 5, i < 25 or i % 2 == 0, i < 25 or i % 2 == 1) for i in range(200)])
+    pairs, pictures = [float(i < 25) for i in range(200)], np.arange(200) // 5
+    assert found["pairs"].interval == pytest.approx(clustered_share(pairs, np.ones(200), pictures).interval)
+    # A picture's five pairs count as one; the halves, in which this does not show, are as good as five.
+    assert found["pairs"].interval == pytest.approx(nearly_exact(5, 40))
+    assert width(found["qa_type: entity_true"]) == pytest.approx(np.diff(nearly_exact(112, 200))[0], rel=0.15)
+
+
+def test_exact_matches_go_together_as_they_match_not_as_a_jury_grades() -> None:
+    """Of 30 pictures with four closed questions, ten are matched throughout; the jury grades none alike."""
+    records, matched, pictures = [], [], np.arange(120) // 4
+    for i, picture in enumerate(pictures):
+        part = "closed" if i % 4 else "open"
+        made = replace(record(i, int(picture), i % 2 == 0, ""), tags={"answer_type": part}, target="yes")
+        records.append(replace(made, prediction=Prediction(f"s{i}", "yes" if picture % 3 == 0 else "no", "stop")))
+        matched.append(float(picture % 3 == 0))
+    found = task_cells({"run_id": "r", "task": {"name": "slake", "facts": SLAKE.facts}}, records)
+    closed = np.arange(120) % 4 > 0
+    alone = clustered_share(np.array(matched)[closed], np.ones(90), pictures[closed])
+    assert found["closed, exact match"].interval == pytest.approx(alone.interval)
+    assert width(found["closed, exact match"]) > 1.3 * width(found["closed"])

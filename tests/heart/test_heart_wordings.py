@@ -381,12 +381,13 @@ def test_the_contact_sheet_holds_the_very_pictures_of_the_table(source: Path, tm
     done = attack("--source", source, "--preview", 2, "--output", tmp_path / "sheet.png")
     assert done.exit_code == 0 and "2 items" in done.output
     sheet = np.asarray(open_image(tmp_path / "sheet.png"))
-    assert (sheet == 128).all(axis=2).sum() > 160 * 140  # the grey picture of the image control, once an item
+    assert (sheet == 128).all(axis=2).sum() > 160 * 140  # the grey canvas of the image control, once an item
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sheet.png"]
     pictures = [np.asarray(open_image(path)) for path in (table_folder(source, tmp_path) / "images").iterdir()]
-    # The item with boxes has 7 pictures, the other one 4; a small picture is enlarged by whole pixels.
+    # The item with boxes has 7 pictures, the other one 4 and that of another item; a small picture is enlarged by whole
+    # pixels.
     enlarged = [np.kron(picture, np.ones((k, k, 1), np.uint8)) for picture in pictures for k in (1, 2)]
-    assert sum(_holds(sheet, picture) for picture in enlarged) == 11
+    assert sum(_holds(sheet, picture) for picture in enlarged) == 12
     assert refused_usage("--source", source, "--preview", 2, "--output", tmp_path / "folder") == 2
 
 
