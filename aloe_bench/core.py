@@ -143,6 +143,14 @@ class Noting(Protocol):
     def notes(self) -> Sequence[str]: ...
 
 
+@runtime_checkable
+class Unmatching(Protocol):
+    """A task whose files hold what belongs to none of its rows: what it is, its name, and what became of it."""
+
+    @property
+    def left_over(self) -> Sequence[tuple[str, str, str]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn. The images of a request stand before the text of its first user turn."""

@@ -158,6 +158,7 @@ def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
     from aloe_bench.answers.score import open_answer
     from aloe_bench.evaluation.runlog import read_records
     from aloe_bench.files import write_atomic
+    from aloe_bench.joins import first_ten, join
     from aloe_bench.judges.experts.export import to_csv
     from aloe_bench.judges.experts.store import Store
 
@@ -168,6 +169,9 @@ def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
     finally:
         store.close()
     answers = {record.sample_id: open_answer(record.prediction.text or "") or "" for record in read_records(run)}
+    if lost := join([rating.item for rating in ratings], answers).left_only:
+        many = f"{len(lost)} rated item{' is' if len(lost) == 1 else 's are'} not in the run"
+        click.echo(f"Caution: {many}: {first_ten(lost)}", err=True)
     text = to_csv(ratings, answers)
     if str(csv_file) == "-":
         click.echo(text, nl=False)

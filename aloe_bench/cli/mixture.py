@@ -154,6 +154,13 @@ def clean(sources: tuple[str, ...], output: Path, workers: int, as_json: bool, *
         click.echo(json.dumps({step: pool.report(step) for step in pool.done()}, indent=2, sort_keys=True))
         return
     show_counts(pool)
+    for sentence in done.get("left_over", ()):
+        click.echo(f"Caution: {sentence}", err=True)
+    if respelled := (pool.report("read") or {}).get("respelled"):
+        first = ", ".join(respelled["first"])
+        click.echo(
+            f"Pictures called otherwise, in case or composition: {respelled['samples']} samples: {first}", err=True
+        )
     if not done["settings"]["pictures"]:
         click.echo("Not asked: whether the pictures are there, whole and large enough (--without-pictures).")
     if not done["settings"]["processor"]:
@@ -327,8 +334,8 @@ def rebalance(pool: Path, listed: Path | None, as_json: bool, **options: Any) ->
             f"{each['source']}: {each['samples']:,} of {each['has_samples']:,} samples, {each['tokens']:,} of "
             f"{each['has_tokens']:,} loss tokens, {each['share']:.1%}{short}"
         )
-    if found.get("listed_but_not_here"):
-        click.echo(f"{found['listed_but_not_here']} of {found['listed']} listed ids are not in this pool")
+    for sentence in found.get("left_over", ()):
+        click.echo(f"Caution: {sentence}", err=True)
     counts = found["counts"]
     whole = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in found["totals"].items())
     over = counts["dropped"]["over budget"]

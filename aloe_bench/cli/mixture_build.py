@@ -150,6 +150,8 @@ def leaked(pool: Path, runs: tuple[Path, ...], radius: str, as_json: bool) -> No
                 else ", too few clusters or too alike for an interval"
             )
             click.echo(f"  leaked - rest: {100 * each.difference:+.1f} points{within}")
+        for sentence in each.left_over:
+            click.echo(f"  Caution: {sentence}")
 
 
 @click.command(

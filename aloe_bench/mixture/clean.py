@@ -9,8 +9,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aloe_bench.files import write_json
 from aloe_bench.mixture.pictures import LookedAt, look_at_pictures, picture_table
 from aloe_bench.mixture.pool import COUNTS, Pool, kept, text_sha256, with_columns, write_table
+from aloe_bench.mixture.unmatched import unmatched_pictures
 from aloe_bench.training.data.filters import DroppedConversation, Kept, Limits, first_fault, keep_or_drop
 from aloe_bench.workers import Spread, here
 
@@ -60,6 +62,7 @@ def clean(
 ) -> dict[str, Any]:
     """Return the report of the step: every sample that cannot be trained on is dropped, the others are measured."""
     settings = _settings(cleaning)
+    left_over = unmatched_pictures(pool) if cleaning.pictures else []
     n_pictures = look_at_pictures(pool, spread, report("pictures")) if cleaning.pictures else None
     if cleaning.pictures and (seen := picture_table(pool.folder)) is not None:
         settings["pictures"] = text_sha256(seen.select(["path", "sha256", "fault"]).to_pylist())
@@ -69,7 +72,15 @@ def clean(
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
         return _cleaned(pool, table, cleaning, settings, spread, report("samples")), {"pictures": n_pictures}
 
-    return pool.step("clean", settings, make)
+    return _with_left_over(pool, pool.step("clean", settings, make), left_over)
+
+
+def _with_left_over(pool: Pool, report: dict[str, Any], left_over: list[str]) -> dict[str, Any]:
+    """Return the report with what its folders hold without a partner now, and keep it so."""
+    if report.get("left_over", []) != left_over:
+        report = {**report, "left_over": left_over}
+        write_json(pool.folder / "steps" / "clean.json", report)
+    return report
 
 
 def _settings(cleaning: Cleaning) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any
 
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.files import safe_name, write_json
+from aloe_bench.joins import FIRST
 from aloe_bench.mixture.convert import IMAGES, Converter
 from aloe_bench.mixture.pool import POOL_FILE, Pool, dropped, file_sha256, text_sha256, write_table
 from aloe_bench.mixture.readers import read_rows, source_files
@@ -128,6 +129,7 @@ def _read(
     jobs: Sequence[ReadJob], sources: Sequence[tuple[SourceMapping, Path]], seed: int, spread: Spread, report: Report
 ) -> tuple[Any, dict[str, Any]]:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as parquet
 
     waiting = [job for job in jobs if not job.table.is_file()]
@@ -136,10 +138,11 @@ def _read(
         report(done, len(jobs))
     table = pa.concat_tables([parquet.read_table(job.table) for job in jobs])
     table = _without_repeats(table)
+    respelled = table.filter(pc.is_null(table["reason"]))["detail"].drop_null().to_pylist()
     for mapping, _ in sources:
         if mapping.sample is not None:
             table = _sampled(table, mapping, seed)
-    return table, {}
+    return table, {"respelled": {"samples": len(respelled), "first": respelled[:FIRST]}} if respelled else {}
 
 
 def read_file(job: ReadJob) -> int:
@@ -200,8 +203,16 @@ def _sample(converter: Converter, row: dict[str, Any] | str, file: str, number: 
         "cluster": conversation.cluster,
         "tags": json.dumps(dict(conversation.tags), sort_keys=True, ensure_ascii=False),
         "pictures": list(conversation.pictures),
+        "detail": _respelled(converter),
         "_line": json.dumps(to_json(conversation), ensure_ascii=False).encode("utf-8", "backslashreplace"),
     }
+
+
+def _respelled(converter: Converter) -> str | None:
+    """Return in words which pictures of the row just read are called otherwise, in case or composition."""
+    found = [f"{place} = {name}" for place, name in converter.respelled.items()]
+    converter.respelled.clear()
+    return "; ".join(found) or None
 
 
 def _write_lines(stem: Path, shard: int, lines: Sequence[bytes]) -> None:

@@ -35,6 +35,8 @@ from aloe_bench.models.profile import (
 from aloe_bench.models.reasoning import ReasoningTags, bounded, opened_by, tags_of
 
 log = logging.getLogger(__name__)
+# Families of which transformers (5.19) gives a picture other features beside other pictures than alone.
+ONE_BY_ONE = frozenset({"phi4_multimodal"})
 
 
 class HFModel:
@@ -180,11 +182,15 @@ class HFModel:
                 yield failed(request, fault)
             else:
                 kinds.setdefault((request.chat, bool(request.images)), []).append(request)
-        # A penalty counts a batch's padding among the tokens said; alone a prompt has none.
-        size = self.batch_size if decoding.likeliest else 1
-        for kind in kinds.values():
-            for batch in batches(sorted(kind, key=_likeness), size):
+        for (_, shown), kind in kinds.items():
+            for batch in batches(sorted(kind, key=_likeness), self._batch(decoding, shown)):
                 yield from self._answer(batch, decoding)
+
+    def _batch(self, decoding: Decoding, shown: bool) -> int:
+        """Return how many requests may be asked together, with pictures `shown` or not."""
+        # A penalty counts a batch's padding among the tokens said; alone a prompt has none.
+        alone = not decoding.likeliest or (shown and self.config.model_type in ONE_BY_ONE)
+        return 1 if alone else self.batch_size
 
     def extend(
         self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
@@ -195,7 +201,7 @@ class HFModel:
         for request in requests:
             kinds.setdefault((request.chat, bool(request.images), len(begun[request.id].token_ids)), []).append(request)
         for kind in kinds.values():
-            for batch in batches(sorted(kind, key=_likeness), self.batch_size if decoding.likeliest else 1):
+            for batch in batches(sorted(kind, key=_likeness), self._batch(decoding, bool(kind[0].images))):
                 yield from self._answer(batch, replace(decoding, temperature=0.0), begun)
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
