@@ -378,13 +378,23 @@ def _orientation(image: Image.Image, data: bytes) -> int:
     """Return the EXIF orientation, 1 to 8, still to be applied; 1 if there is none or it is damaged."""
     if image.format == "TIFF":  # Pillow turns TIFF by itself, in `size` and when decoding
         return 1
-    if image.format == "PNG" and b"eXIf" not in data:  # or else getexif decodes, in search of it
+    if image.format == "PNG" and not _has_chunk(data, b"eXIf"):  # or else getexif decodes, in search of it
         return 1
     try:
         turn = image.getexif().get(_ORIENTATION, 1)
     except BROKEN:
         return 1
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+
+
+def _has_chunk(data: bytes, name: bytes) -> bool:
+    """Return whether a PNG has a chunk of this name, from the chunks' headers alone."""
+    at = 8
+    while at + 8 <= len(data):
+        if data[at + 4 : at + 8] == name:
+            return True
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def _upright(image: Image.Image, turn: int) -> Image.Image:
