@@ -143,6 +143,14 @@ class Noting(Protocol):
     def notes(self) -> Sequence[str]: ...
 
 
+@runtime_checkable
+class Unmatching(Protocol):
+    """A task whose files hold what belongs to none of its rows: what it is, its name, and what became of it."""
+
+    @property
+    def left_over(self) -> Sequence[tuple[str, str, str]]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn. The images of a request stand before the text of its first user turn."""
@@ -197,12 +205,24 @@ class Decoding:
 
     Above temperature 0 every reply is drawn from `seed` and the request's id; at 0 `seed` changes nothing.
     `reasoning_tokens` bounds the reasoning: it is closed after so many, and `max_new_tokens` more may follow.
+    The last six are a provider's: `source` says where it says so, None elsewhere.
     """
 
     temperature: float = 0.0
     max_new_tokens: int = 512
     seed: int = 0
     reasoning_tokens: int | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    source: str | None = None
+
+    @property
+    def likeliest(self) -> bool:
+        """Whether each token is the likeliest one, whatever else was said."""
+        return self.temperature == 0 and not (self.repetition_penalty or self.presence_penalty)
 
     def to_json(self) -> dict[str, object]:
         """Return it as headers hold it: what is not set is left out."""
@@ -216,8 +236,8 @@ class Prediction:
     `option_logprobs` are natural logarithms, one per option, in the `logprob` protocol only; `option_greedy` says of
     each whether greedy decoding would begin with it, and is empty where the back end does not know.
     `finish_reason` is the end in the back end's own words, `reasoning` what it returned apart from the answer, `seed`
-    what this reply was sampled from, `extended` by how many tokens it was given beyond the run's limit; each is
-    None or 0 where there is nothing to say.
+    what this reply was sampled from, `extended` by how many tokens it was given beyond the run's limit, `image_tokens`
+    how many tokens of the prompt its pictures were; each is None or 0 where there is nothing to say.
     """
 
     id: str
@@ -234,6 +254,7 @@ class Prediction:
     reasoning: str | None = None
     seed: int | None = None
     extended: int = 0
+    image_tokens: int | None = None
 
 
 class Model(Protocol):

@@ -100,7 +100,7 @@ def _refuse_blank_first(image: Image.Image, name: str) -> None:
     """Raise DataError if a later frame of `image` is not blank, as its first is."""
     for number in range(1, int(getattr(image, "n_frames", 1))):
         image.seek(number)
-        if not is_flat(image.convert("RGB")):
+        if not is_flat(to_rgb(image, None, name, None)[0]):
             raise DataError(
                 f"{name}: its first frame is blank and frame {number + 1} is not; expected one picture. "
                 "Export the frame you mean."

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from aloe_bench.errors import DataError
 
@@ -16,6 +16,26 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 CHUNK = 4
 CHUNKS_AHEAD = 3  # a worker; bounds what waits in memory
+
+
+class Spread(Protocol):
+    """Whatever yields `function(item)` for each of `items`, in their order, wherever it is worked out."""
+
+    def __call__(self, function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]: ...
+
+
+def here(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+    """Yield `function(item)` for each of `items`, worked out in this process; a Spread."""
+    yield from map(function, items)
+
+
+def processes(n_workers: int) -> Spread:
+    """Return what spreads work over `n_workers` processes of this machine, as `ordered` does."""
+
+    def spread(function: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        return ordered(function, items, n_workers)
+
+    return spread
 
 
 def available() -> int:

@@ -43,6 +43,14 @@ def open_answer(reply: str) -> str | None:
     return (text.strip() or None) if text is not None else None
 
 
+def gradable_answer(prediction: Prediction) -> str | None:
+    """Return what of a reply a jury or an expert grades; None if the call failed, or it was filtered, cut or empty."""
+    if prediction.finish == "error" or prediction.text is None or is_filtered(prediction):
+        return None
+    whole = outcome_of_open(prediction.text, prediction.finish) == "answered"
+    return open_answer(prediction.text) if whole else None
+
+
 def grade_open(reply: str, finish: Finish = "stop") -> Score:
     """Return the score of a reply to an open question before a jury has seen it; no answer is a wrong one.
 

@@ -18,6 +18,7 @@ from aloe_bench.evaluation.controls import Arm
 from aloe_bench.evaluation.defence import load_defence
 from aloe_bench.evaluation.finish import finish
 from aloe_bench.evaluation.plan import Plan, Settings, answer_key, load_plans, other_engine, suited
+from aloe_bench.models.decoding import provider_decoding
 from aloe_bench.models.make import ModelSpec, checked_options, is_miniature, make_model, model_facts, pinned
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 Summary = dict[str, Any]
 _DEFAULT = Decoding()
+DecodingOf = Literal["greedy", "provider"]
 Progress = Callable[[int, int], None]
 # A title in, a place to report to for as long as the step lasts.
 Bar = Callable[[str], AbstractContextManager[Progress]]
@@ -85,6 +87,7 @@ class Options(TypedDict, total=False):
     answer: AnswerForm
     parser: str
     temperature: float
+    decoding: DecodingOf
     max_new_tokens: int
     reasoning_tokens: int | None
     seed: int
@@ -121,6 +124,7 @@ def evaluate(
     answer: AnswerForm = "letter",
     parser: str = "strict",
     temperature: float = _DEFAULT.temperature,
+    decoding: DecodingOf = "greedy",
     max_new_tokens: int = _DEFAULT.max_new_tokens,
     reasoning_tokens: int | None = None,
     seed: int = _DEFAULT.seed,
@@ -148,7 +152,7 @@ def evaluate(
     reasoning after so many tokens (`hf`; `max_new_tokens` more may follow). `extend_cut` gives greedy replies that were
     cut so many tokens beyond the limit, also in the finished run. `engine` "vlmeval" lets VLMEvalKit's runner ask;
     `ray`, an address or "local", spreads the questions over `replicas` on a Ray cluster. Both build the model
-    themselves, so they take a name or a ModelSpec.
+    themselves, so they take a name or a ModelSpec. `decoding` "provider" samples as the model's provider says.
     `controls` are "blank", "swap" and "read", what is asked beside the samples. `repeats` draws so many replies to each
     question, at a temperature above 0.
     Raises UsageError for what does not fit together, DataError for data, ModelError for a model that cannot be used;
@@ -157,9 +161,11 @@ def evaluate(
     one = not isinstance(tasks, Sequence) or isinstance(tasks, str)
     wanted = [tasks] if isinstance(tasks, str) or not isinstance(tasks, Sequence) else list(tasks)
     found: list[Task] = [registry.task(task) if isinstance(task, str) else task for task in wanted]
+    spec = ModelSpec(model, batch_size=batch_size) if isinstance(model, str) else model
+    sampled = Decoding(temperature, max_new_tokens, seed, reasoning_tokens)
     settings = Settings(
         output=Path(output),
-        decoding=Decoding(temperature, max_new_tokens, seed, reasoning_tokens),
+        decoding=decoding_of(decoding, spec, found, protocol, sampled),
         protocol=protocol,
         parser=parser,
         answer=answer,
@@ -173,7 +179,6 @@ def evaluate(
         extend_cut=extend_cut,
     )
     plans, _ = load_plans(found, Path(data_root), settings)
-    spec = ModelSpec(model, batch_size=batch_size) if isinstance(model, str) else model
     where = Where(engine, ray, replicas, gpus_per_replica)
     engines = engines_of(found, Path(data_root), Path(output), where, spec)
     if isinstance(spec, ModelSpec):
@@ -186,6 +191,26 @@ def evaluate(
     summaries = evaluate_plans(plans, asked, facts, settings, engines, said, judges, progress)
     runs = [Run(Path(summary["run"]), summary) for summary in summaries]
     return runs[0] if one else runs
+
+
+def decoding_of(
+    whose: str, model: ModelSpec | Model, tasks: Sequence[Task], protocol: str, decoding: Decoding
+) -> Decoding:
+    """Return `decoding`, or where it is the "provider" whose is wanted, that of the model's provider.
+
+    Raises UsageError where nothing is decoded, or not by us; otherwise as `provider_decoding`.
+    """
+    if whose == "greedy":
+        return decoding
+    if whose != "provider":
+        raise UsageError(f"decoding {whose!r}: expected greedy or provider.")
+    if protocol != "generate":
+        raise UsageError("--decoding provider is for generated replies; --protocol logprob decodes nothing.")
+    if own := next((task.name for task in tasks if other_engine(task)), None):
+        raise UsageError(f"--decoding provider: {own} is decoded as its own engine says; run it without.")
+    if not isinstance(model, ModelSpec) or model.kind == "mock":
+        raise UsageError("--decoding provider is for a checkpoint folder, a hub id, or a model on a server.")
+    return provider_decoding(model, decoding)
 
 
 @dataclass(frozen=True, slots=True)

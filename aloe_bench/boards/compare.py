@@ -10,6 +10,7 @@ import numpy as np
 
 from aloe_bench.answers.outcome import outcome_of
 from aloe_bench.boards.published import read_one
+from aloe_bench.boards.unshared import other_items, other_replies
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
@@ -95,6 +96,7 @@ def compared(first: Side, second: Side, *, by: str | None = None, margin: float 
         "task": one["task"]["name"],
         "runs": [_run(first), _run(second)],
         "differ_in": differences(one, two),
+        "left_over": other_replies([*first.controls, *first.repeats], [*second.controls, *second.repeats]),
         "margin": margin,
         "rows": rows,
         **_variance(first, second),
@@ -140,11 +142,12 @@ def refuse_other_questions(one_side: Side, two_side: Side) -> None:
     (first, one, before, *_), (second, two, after, *_) = one_side, two_side
     a, b = ({key: _at(header, key) for key in SAME} for header in (one, two))
     changed = [f"{key} is {a[key]!r} and {b[key]!r}" for key in SAME if a[key] != b[key]]
+    told = "".join(f" {sentence}." for sentence in other_items(before, after))
     if changed:
-        raise RunMismatchError(f"{first} and {second} did not answer the same questions: {'; '.join(changed)}.")
+        raise RunMismatchError(f"{first} and {second} did not answer the same questions: {'; '.join(changed)}.{told}")
     if [record.sample_id for record in before] != [record.sample_id for record in after]:
         raise RunMismatchError(
-            f"{first} has {len(before)} and {second} {len(after)} items, not the same ones (a limit or a shard). "
+            f"{first} has {len(before)} and {second} {len(after)} items, not the same ones (a limit or a shard).{told} "
             "Run both whole, or with the same --limit."
         )
 

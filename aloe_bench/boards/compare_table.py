@@ -51,7 +51,7 @@ def compare_table(runs: Sequence[Path], *, reference: str | None = None, all_pai
         pairs += list(combinations([model for model in table if model != reference], 2))
     rows = [
         {"first": one, "second": two, "task": task, "cell": cell,
-         **_difference(values[one][task].get(cell), values[two][task].get(cell))}
+         **change_of(values[one][task].get(cell), values[two][task].get(cell))}
         for one, two in pairs
         for task, cell in columns
     ]  # fmt: skip
@@ -91,7 +91,7 @@ def _score(found: Cell | None) -> dict[str, Any]:
     return {"value": found.value, "interval": found.interval, "n": found.n, "failed": found.failed}
 
 
-def _difference(one: CellColumn | None, two: CellColumn | None) -> dict[str, Any]:
+def change_of(one: CellColumn | None, two: CellColumn | None) -> dict[str, Any]:
     """Return the second minus the first; without a value where one of them is not measured."""
     if one is None or two is None:
         return {"value": None, "interval": None, "n": 0, "n_clusters": 0, "p": None, "test": None,

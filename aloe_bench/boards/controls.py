@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from aloe_bench.boards.tables import APART, escape, percent, protocol_label
+from aloe_bench.boards.tables import APART, escape, markdown, p_text, percent, protocol_label
 
 Result = Mapping[str, Any]
 TITLE = "Image controls"
@@ -30,8 +30,7 @@ def controls_blocks(results: Sequence[Result], level: int = 2) -> list[str]:
     ]
     if not lines:
         return []
-    table = [list(COLUMNS), ["---", "---", *["---:"] * (len(COLUMNS) - 2)], *lines]
-    return [f"{'#' * level} {TITLE}", TEXT, "\n".join("| " + " | ".join(line) + " |" for line in table)]
+    return [f"{'#' * level} {TITLE}", TEXT, markdown([COLUMNS, *lines], names=2)]
 
 
 def _line(result: Result, group: str, entry: Mapping[str, Any]) -> list[str]:
@@ -49,7 +48,7 @@ def _line(result: Result, group: str, entry: Mapping[str, Any]) -> list[str]:
         _shown(entry.get("blank")),
         "–" if chance is None else str(percent(Fraction(chance), "0.1")),
         _shown(reliance),
-        _p(reliance.get("p_adjusted")),
+        p_text(reliance.get("p_adjusted")),
         _shown(entry.get("swap_follows")) + mark,
         _shown(entry.get("swap_stays")) + mark,
         counts,
@@ -64,7 +63,3 @@ def _shown(entry: Mapping[str, Any] | None) -> str:
     interval = entry["interval"]
     ends = ", ".join(str(percent(Fraction(end), "0.1")) for end in interval or ())
     return f"{percent(Fraction(entry['value']), '0.1')}<br><small>{f'[{ends}]' if ends else 'no interval'}</small>"
-
-
-def _p(p: float | None) -> str:
-    return "–" if p is None else "&lt;0.001" if p < 0.001 else f"{p:.3f}"

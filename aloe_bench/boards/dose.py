@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from aloe_bench.boards.compare import PROFILE, Side, finished
+from aloe_bench.boards.unshared import other_items
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.heart.strength import settings_of
@@ -142,8 +143,12 @@ def _axis(name: str, setting: str, sizes: bool, found: Sequence[_Run]) -> tuple[
 def _row(name: str, setting: str, sizes: bool, found: Sequence[_Run]) -> dict[str, Any]:
     strengths, runs = [run.dose for run in found], [run.items.get(name, {}) for run in found]
     ids = sorted(runs[0])
-    if any(sorted(run) != ids for run in runs):
-        raise RunMismatchError(f"--dose: the runs have other items of {name}; attack one source with one seed.")
+    for run in runs:
+        if sorted(run) != ids:
+            told = "".join(f" {sentence}." for sentence in other_items(list(runs[0].values()), list(run.values())))
+            raise RunMismatchError(
+                f"--dose: the runs have other items of {name}; attack one source with one seed.{told}"
+            )
     if any((run[i].target, run[i].cue) != (runs[0][i].target, runs[0][i].cue) for run in runs for i in ids):
         raise RunMismatchError(f"--dose: the cues of {name} argue for other options; attack one source with one seed.")
     for (dose, one), (next_dose, other) in pairwise(zip(strengths, runs, strict=True)):

@@ -15,6 +15,7 @@ from aloe_bench.core import Record
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.rescore import read_again, with_options
+from aloe_bench.joins import Joined, first_ten, join
 
 # What says nothing of how a run was made: its own name, and how the command was typed.
 _NOT_COMPARED = ("run_id", "asked")
@@ -67,10 +68,14 @@ def explain(first: Path, second: Path, data_root: Path | None = None) -> Explana
     for folder, scored in ((first, a), (second, b)):
         if not scored:
             raise DataError(f"{folder}: no item has a score; resume the run, or judge its open answers, then compare.")
-    keys = [key for key in a if key in b and _same_question(a[key], b[key])]
+    joined = join(a, b)
+    joined.refuse(f"scored items of {first}", f"scored items of {second}")
+    keys = [(key, joined.pairs[key]) for key in a if key in joined.pairs]
+    others = [key for key, other in keys if not _same_question(a[key], b[other])]
+    keys = [pair for pair in keys if pair[0] not in set(others)]
     if not keys:
         raise DataError(f"{first} and {second} have no question in common; there is nothing to explain.")
-    stored = [a[key] for key in keys], [b[key] for key in keys]
+    stored = [a[key] for key, _ in keys], [b[other] for _, other in keys]
     read: Logs = stored
     if one["parser"] != two["parser"]:
         read = (
@@ -80,15 +85,15 @@ def explain(first: Path, second: Path, data_root: Path | None = None) -> Explana
     means = _mean(a.values()), _mean(b.values())
     rows = (_mean(stored[0]) - means[0]) + (means[1] - _mean(stored[1]))
     parts = (
-        _rows(rows, len(a) - len(keys), len(b) - len(keys)),
+        _rows(rows, joined, others),
         _parser(stored, read, str(one["parser"]), str(two["parser"])),
         *_cut_and_rest(*read),
     )
     return Explanation(means[0], means[1], tuple(_header_differences(one, two)), parts)
 
 
-def _key(record: Record) -> tuple[str, str, int]:
-    return record.sample_id, record.arm, record.repeat
+def _key(record: Record) -> str:
+    return record.sample_id
 
 
 def _same_question(a: Record, b: Record) -> bool:
@@ -103,9 +108,20 @@ def _mean(records: Iterable[Record]) -> Fraction:
     return sum(values, Fraction()) / len(values)
 
 
-def _rows(points: Fraction, only_first: int, only_second: int) -> DifferencePart:
-    says = f"{only_first} scored in the first alone, {only_second} in the second alone"
-    return DifferencePart("rows", points, only_first + only_second, says)
+def _rows(points: Fraction, joined: Joined, others: Sequence[str]) -> DifferencePart:
+    """Return the part of the items that have no partner, and of those that are another question under one id."""
+    sides = {"the first": joined.left_only, "the second": joined.right_only}
+    said = [f"{len(names)} scored in {side} alone{_named(names)}" for side, names in sides.items()]
+    if others:
+        said.append(f"{len(others)} another question under one id{_named(others)}")
+    if joined.respelled:
+        said.append(joined.respelling())
+    n = len(joined.left_only) + len(joined.right_only) + 2 * len(others)
+    return DifferencePart("rows", points, n, ", ".join(said))
+
+
+def _named(names: Sequence[str]) -> str:
+    return f" ({first_ten(names)})" if names else ""
 
 
 def _parser(stored: Logs, read: Logs, one: str, two: str) -> DifferencePart:

@@ -16,10 +16,13 @@ from typing import Any
 
 from aloe_bench.boards.ablations import TABLES
 from aloe_bench.boards.apart import apart
+from aloe_bench.boards.graders import GRADED_COLUMNS, agreement_facts
 from aloe_bench.boards.near import near_best
+from aloe_bench.boards.pages import Board
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.shares import parts_of, points_of, points_text
 from aloe_bench.boards.tables import cell_marks, is_miniature, marks_of, percent, protocol_label
+from aloe_bench.boards.versus import VERSUS_COLUMNS, versus_facts
 from aloe_bench.evaluation.outcomes import OUTCOMES
 from aloe_bench.files import spreadsheet_safe
 
@@ -35,23 +38,37 @@ COLUMNS = (
     "low", "high", "exact", *OUTCOMES, "unjudged", "marks", "near_best", "apart", "miniature", "result",
 )  # fmt: skip
 NOTES = "Notes"
+# Lines of a table that fit a page of LaTeX, and how wide it is: as the text, unless it is narrower.
+PAGE_LINES = 40
+NARROW = r"\ifdim\width>\textwidth\textwidth\else\width\fi"
 
 
-def exports(folder: Path, published: Mapping[Path, Published], pages: Mapping[str, str]) -> dict[str, str]:
+def exports(folder: Path, published: Mapping[Path, Published], board: Board) -> dict[str, str]:
     """Return file name -> text of what stands beside the pages, made of them and of the results alone.
 
     leaderboard.json names every other file of the leaderboard with its SHA-256.
     """
     cells = [*_paper_cells(), *_cells(folder, published)]
-    made = {"leaderboard.csv": _csv(cells)}
-    made |= {f"{name.removesuffix('.md')}.tex": latex(text) for name, text in pages.items()}
-    texts = {**pages, **made}
+    paths = [path.relative_to(folder).as_posix() for path in published]
+    results = [one.result for one in published.values()]
+    pairs = [versus_facts(results, paths, row) for row in board.versus]
+    graded = [line for run in board.graded for line in agreement_facts(results, paths, run)]
+    made = {
+        "leaderboard.csv": _csv(COLUMNS, cells),
+        "comparisons.csv": _csv(VERSUS_COLUMNS, pairs),
+        "agreement.csv": _csv(GRADED_COLUMNS, graded),
+    }
+    made |= {f"{name.removesuffix('.md')}.tex": latex(text) for name, text in board.pages.items()}
+    texts = {**board.pages, **made}
     files = {name: hashlib.sha256(text.encode()).hexdigest() for name, text in texts.items()}
     for path, one in published.items():
         files[path.relative_to(folder).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
         files[f"items/{one.items.sha256}.json"] = one.items.sha256
-    board = {"schema": SCHEMA, "cells": cells, "files": dict(sorted(files.items()))}
-    return made | {"leaderboard.json": json.dumps(board, indent=1) + "\n"}
+    whole = {
+        "schema": SCHEMA, "cells": cells, "comparisons": pairs, "agreement": graded,
+        "files": dict(sorted(files.items())),
+    }  # fmt: skip
+    return made | {"leaderboard.json": json.dumps(whole, indent=1) + "\n"}
 
 
 def _cells(folder: Path, published: Mapping[Path, Published]) -> Iterator[dict[str, Any]]:
@@ -102,12 +119,12 @@ def _paper_cells() -> Iterator[dict[str, Any]]:
                     yield {column: told.get(column) for column in COLUMNS}
 
 
-def _csv(cells: Sequence[Mapping[str, Any]]) -> str:
+def _csv(columns: Sequence[str], lines: Sequence[Mapping[str, Any]]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for cell in cells:
-        writer.writerow([_csv_cell(cell[column]) for column in COLUMNS])
+    writer.writerow(columns)
+    for line in lines:
+        writer.writerow([_csv_cell(line[column]) for column in columns])
     return file.getvalue()
 
 
@@ -118,7 +135,7 @@ def _csv_cell(value: object) -> str:
 
 
 def latex(page: str) -> str:
-    """Return a page's tables in LaTeX (booktabs, graphicx), each as wide as the text, without the column of notes."""
+    """Return a page's tables in LaTeX (booktabs, graphicx), as wide as the text at most, without the notes."""
     blocks = [
         "% Generated from the page of this name. Needs \\usepackage{booktabs,graphicx,textcomp};",
         "% LuaLaTeX or XeLaTeX where names are not in Latin letters.",
@@ -128,7 +145,11 @@ def latex(page: str) -> str:
         if block.startswith("#"):
             title = block.lstrip("# ")
         elif block.startswith("| ") and "\n| ---" in block:
-            blocks.append(_table(title, [line[2:-2].split(" | ") for line in block.split("\n")]))
+            head, dashes, *rows = [line[2:-2].split(" | ") for line in block.split("\n")]
+            at_once = PAGE_LINES // 2 if "<br><small>" in block else PAGE_LINES
+            for at in range(0, len(rows), at_once) or [0]:
+                caption = f"{title} (continued)" if at else title
+                blocks.append(_table(caption, [head, dashes, *rows[at : at + at_once]]))
     return "\n".join(blocks) + "\n"
 
 
@@ -138,7 +159,7 @@ def _table(title: str, lines: Sequence[Sequence[str]]) -> str:
     head, *body = ([_cell(line[i]) for i in kept] for line in (lines[0], *lines[2:]))
     rows = "\n".join(f"{' & '.join(row)} \\\\" for row in body)
     return (
-        f"\\begin{{table}}\n\\caption{{{_cell(title)}}}\n\\resizebox{{\\textwidth}}{{!}}{{%\n\\begin{{tabular}}{{{marks}}}\n"
+        f"\\begin{{table}}\n\\caption{{{_cell(title)}}}\n\\resizebox{{{NARROW}}}{{!}}{{%\n\\begin{{tabular}}{{{marks}}}\n"
         f"\\toprule\n{' & '.join(head)} \\\\\n\\midrule\n{rows}\n\\bottomrule\n\\end{{tabular}}}}\n\\end{{table}}"
     )
 
@@ -151,7 +172,8 @@ def _cell(text: str) -> str:
     shown = _escaped(number).replace("\0b", "\\textbf{").replace("\0u", "\\underline{").replace("\0e", "}")
     if not small:
         return shown
-    return f"\\shortstack[r]{{{shown}\\\\{{\\tiny {_escaped(small.removesuffix('</small>'))}}}}}"
+    beneath = _escaped(small.removesuffix("</small>"))
+    return f"\\begin{{tabular}}[t]{{@{{}}r@{{}}}}{shown}\\\\{{\\scriptsize {beneath}}}\\end{{tabular}}"
 
 
 _LATEX = {
@@ -159,7 +181,7 @@ _LATEX = {
     "~": "\\~{}", "%": "\\%", "<": "\\textless{}", ">": "\\textgreater{}", "|": "\\textbar{}", "[": "{[}", "]": "{]}",
     "†": "\\dag{}", "‡": "\\ddag{}", "§": "\\S{}", "◊": "$\\diamond$",
     "≈": "$\\approx$", "≠": "$\\neq$", "↓": "$\\downarrow$", "–": "--", "…": "\\ldots{}",
-    '"': "\\textquotedbl{}", "`": "\\textasciigrave{}", "'": "\\textquotesingle{}", "−": "$-$", "\ufffd": "?",
+    '"': "{\\ttfamily\\char34}", "`": "\\textasciigrave{}", "'": "\\textquotesingle{}", "−": "$-$", "\ufffd": "?",
 }  # fmt: skip
 
 

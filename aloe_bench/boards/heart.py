@@ -30,9 +30,9 @@ from aloe_bench.boards.tables import (
     marked,
     marks_of,
     open_between,
+    p_text,
     percent,
-    protocol_label,
-    with_marks,
+    run_name,
 )
 from aloe_bench.evaluation.outcomes import MOST_UNREAD, OUTCOMES, shares_not_answered
 from aloe_bench.heart.attacks import shipped
@@ -76,7 +76,8 @@ WORST = (
 
 READING = (
     "Drops under cues that are drawn into the picture, beside the share of these cues that the same model names when "
-    "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read."
+    "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read. "
+    "Intervals are for the wordings of this table: other wordings are read, and followed, more or less often."
 )
 
 
@@ -213,15 +214,8 @@ def _accuracy(result: Result, column: str) -> Mapping[str, Any]:
     return entry
 
 
-def _run_name(result: Result) -> str:
-    return with_marks(
-        f"{escape(str(result['model']['name']))}{protocol_label(result)}",
-        marks_of(result) + (APART if result.get("apart") else ""),
-    )
-
-
 def _row(result: Result) -> Row:
-    row = Row(_run_name(result), None, "")
+    row = Row(run_name(result), None, "")
     for column, numbers in result["cells"].items():
         row.shown[column] = None if numbers["exact"] is None else percent(Fraction(numbers["exact"]), STEP)
         row.small_print[column] = _small_print(result, column, numbers)
@@ -299,7 +293,7 @@ def _effects(results: Sequence[Result]) -> list[list[str]]:
             for attack in sorted(part["columns"], key=lambda attack: _place(f"/{attack}")):
                 measures = part["columns"][attack]
                 if attack != "baseline" and "robustness_gap" in measures:
-                    lines.append([_run_name(result), _title(f"{task}/{attack}"), *_effect(measures)])
+                    lines.append([run_name(result), _title(f"{task}/{attack}"), *_effect(measures)])
     return lines
 
 
@@ -311,7 +305,7 @@ def _worst(results: Sequence[Result]) -> list[list[str]]:
             baseline = part["columns"]["baseline"]
             if "worst_of_k" in baseline:
                 shown = [_shown(baseline[name]["macro"]) for name in ("accuracy", "worst_of_k")]
-                lines.append([_run_name(result), task.capitalize(), *shown])
+                lines.append([run_name(result), task.capitalize(), *shown])
     head = [["Model", "Task", "Accuracy", "Under the worst cue"], ["---", "---", "---:", "---:"]]
     return [*head, *lines] if lines else []
 
@@ -327,7 +321,7 @@ def _reading(results: Sequence[Result]) -> list[list[str]]:
                 if found[1] is not None:
                     shown = [(entry or {}).get("withheld") or _shown(entry) for entry in found]
                     n = str(found[2]["n"]) if found[2] else "0"
-                    lines.append([_run_name(result), _title(f"{task}/{attack}"), *shown, n])
+                    lines.append([run_name(result), _title(f"{task}/{attack}"), *shown, n])
     head = [["Model", "Cue", "Drop", "Read", "Drop, of cues read", "Led, of cues read", "n read"],
             ["---", "---", *["---:"] * 5]]  # fmt: skip
     return [*head, *lines] if lines else []
@@ -336,7 +330,7 @@ def _reading(results: Sequence[Result]) -> list[list[str]]:
 def _parts(results: Sequence[Result]) -> str:
     """Return k/n in each data set of the accuracies that are means over several, "" where none is."""
     lines = [
-        [_run_name(result), _title(name), escape(dataset), f"{points_text(k)}/{n}"]
+        [run_name(result), _title(name), escape(dataset), f"{points_text(k)}/{n}"]
         for result in results
         for name in sorted(result["cells"], key=_place)
         for dataset, (k, n) in parts_of(result, name).items()
@@ -352,8 +346,8 @@ def _effect(measures: Mapping[str, Any]) -> list[str]:
     )  # fmt: skip
     return [
         gap.get("withheld") or _shown(gap),
-        _p_text(gap.get("p")) + (f"<br><small>flip {_p_text(gap['p_flip'])}</small>" if "p_flip" in gap else ""),
-        f"{_p_text(gap.get('p_adjusted'))}<br><small>{_interval(gap.get('interval_family'))}</small>",
+        p_text(gap.get("p")) + (f"<br><small>flip {p_text(gap['p_flip'])}</small>" if "p_flip" in gap else ""),
+        f"{p_text(gap.get('p_adjusted'))}<br><small>{_interval(gap.get('interval_family'))}</small>",
         mde(gap),
         *(_shown(measures.get(n, {}).get("macro")) for n in names),
         shares_not_answered(measures) or "–",
@@ -367,7 +361,3 @@ def _shown(entry: Mapping[str, Any] | None) -> str:
     if entry.get("bounds"):
         small += f"; bounds {_interval(entry['bounds'])}"
     return f"{percent(Fraction(entry['value']), STEP)}<br><small>{small}</small>"
-
-
-def _p_text(p: float | None) -> str:
-    return "–" if p is None else "&lt;0.001" if p < 0.001 else f"{p:.3f}"

@@ -22,9 +22,11 @@ Result = Mapping[str, Any]
 Part = tuple[Shape, list[Result]]
 
 
-def miniature_page(shapes: Sequence[Shape], small: Sequence[Result], others: Sequence[Part]) -> str:
+def miniature_page(
+    shapes: Sequence[Shape], small: Sequence[Result], others: Sequence[Part], beside: Sequence[str]
+) -> str:
     """Return miniature.md for the results `small`: a table of each shape with the models that no earlier one shows
-    whole, HEART's, and one for each task that is on no page.
+    whole, HEART's, one for each task that is on no page, and blocks on what stands `beside` their cells.
     """
     blocks = [GENERATED, "# Miniature models", WARNING]
     shown: set[str] = set()
@@ -37,7 +39,7 @@ def miniature_page(shapes: Sequence[Shape], small: Sequence[Result], others: Seq
     blocks += heart_blocks(small)
     for shape, members in others:
         blocks += titled(shape, members)
-    blocks += controls_blocks(small)
+    blocks += [*controls_blocks(small), *beside]
     if len(blocks) == 3:
         blocks.append("No results yet.")
     return "\n\n".join(blocks) + "\n"

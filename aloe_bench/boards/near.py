@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from aloe_bench.boards.letters import rules_of
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.tables import cell_marks, marks_of
 
@@ -31,12 +30,12 @@ def near_best(published: Sequence[Published]) -> list[frozenset[str]]:
 def _near(members: Sequence[Published]) -> list[frozenset[str]]:
     from fractions import Fraction
 
-    from aloe_bench.boards.columns import columns_of, shown_cells
+    from aloe_bench.boards.columns import shown_cells
     from aloe_bench.stats.best import set_of_best
 
     first = members[0]
     places, cells = first.result["task"].get("places", ()), list(first.result["cells"])
-    columns = [columns_of(one.header, one.records, rules_of(one.items, one.result["outcomes"])) for one in members]
+    columns = [one.columns for one in members]
     found: list[set[str]] = [set() for _ in members]
     for cell in shown_cells(places, cells, bool(first.facts.measure)):
         ranked = [i for i, of in enumerate(columns) if cell in of and not cell_marks(members[i].result["cells"][cell])]

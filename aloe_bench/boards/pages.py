@@ -11,6 +11,7 @@ from aloe_bench.boards.ablations import ablations_page
 from aloe_bench.boards.apart import apart
 from aloe_bench.boards.careqa import CAREQA
 from aloe_bench.boards.controls import controls_blocks
+from aloe_bench.boards.graders import GradedRun, agreement_blocks, agreement_page, graded_runs
 from aloe_bench.boards.heart import heart_page
 from aloe_bench.boards.medical import MEDICAL
 from aloe_bench.boards.miniature import Part, miniature_page, titled
@@ -18,6 +19,7 @@ from aloe_bench.boards.near import near_best
 from aloe_bench.boards.published import Published
 from aloe_bench.boards.shapes import Entry, PageText, Shape, generic
 from aloe_bench.boards.tables import GENERATED, NEAR, RANKED, is_miniature, page
+from aloe_bench.boards.versus import Versus, versus, versus_blocks, versus_page
 from aloe_bench.facts import Place, facts_of
 from aloe_bench.files import safe_name
 
@@ -26,7 +28,7 @@ Result = Mapping[str, Any]
 # Pages with a text of their own. A task may name any other page, which then is made of the places that name it.
 TEXTS = {"careqa_vision": CAREQA, "medical": MEDICAL}
 # Pages that are made otherwise: no task has a column there.
-RESERVED = ("ablations", "heart", "miniature", "other")
+RESERVED = ("ablations", "agreement", "comparisons", "heart", "miniature", "other")
 OWN = (
     "Score in %. Best in **bold**, second <u>underlined</u>, within a size group, by the printed digits. "
     f"{NEAR} Under a number: its 95 % interval, k/n (of other means n) and, where replies were filtered, cut or "
@@ -37,10 +39,14 @@ OTHER = f"Tasks that have no page of their own. {OWN} Runs on other data have a 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """File name -> text of each page, and what a user must know: which result stands not where its task asked."""
+    """File name -> text of each page, the comparisons and the agreement shown there, and what a user must know:
+    which result stands not where its task asked.
+    """
 
     pages: Mapping[str, str]
     remarks: tuple[str, ...]
+    versus: tuple[Versus, ...]
+    graded: tuple[GradedRun, ...]
 
 
 def board(published: Sequence[Published]) -> Board:
@@ -78,13 +84,19 @@ def board(published: Sequence[Published]) -> Board:
     own = [result for result in results if not is_miniature(result)]
     small = [result for result in results if is_miniature(result)]
     made = {f"{name}.md": _with_controls(page(shape, own), shape, own) for name, shape in shapes.items()}
+    pairs, graded = versus(published), graded_runs(published)
     made["ablations.md"] = ablations_page()
+    made["agreement.md"] = agreement_page(results, graded)
+    made["comparisons.md"] = versus_page(results, pairs)
     made["heart.md"] = heart_page(results)
     made["miniature.md"] = miniature_page(
-        list(shapes.values()), small, _others([result for result in rest if is_miniature(result)])
-    )
+        list(shapes.values()), small, _others([result for result in rest if is_miniature(result)]), [
+            *versus_blocks(results, [row for row in pairs if is_miniature(results[row.first])]),
+            *agreement_blocks(results, [run for run in graded if is_miniature(results[run.place])]),
+        ]
+    )  # fmt: skip
     made["other.md"] = _other_page([result for result in rest if not is_miniature(result)])
-    return Board(dict(sorted(made.items())), tuple(dict.fromkeys(remarks)))
+    return Board(dict(sorted(made.items())), tuple(dict.fromkeys(remarks)), tuple(pairs), tuple(graded))
 
 
 def _with_controls(text: str, shape: Shape, results: Sequence[Result]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench import registry
+from aloe_bench.boards.columns import CellColumn, columns_of
 from aloe_bench.boards.items import Items, read_items
 from aloe_bench.boards.letters import Outcomes, check_outcomes, labels_of, records_of, rules_of
 from aloe_bench.boards.results import read_result
@@ -78,6 +79,11 @@ class Published:
     def parts(self) -> tuple[list[Record], list[Record], list[Record]]:
         """The records of the run, of its controls and of its repeats, without texts."""
         return first_of(records_of(self.items, self.result["outcomes"]))
+
+    @cached_property
+    def columns(self) -> dict[str, CellColumn]:
+        """The cells as columns of numbers, item by item; those that are not measured are absent."""
+        return columns_of(self.header, self.records, rules_of(self.items, self.result["outcomes"]))
 
     def numbers(self) -> dict[str, Any]:
         """Return the result's numbers, computed again."""

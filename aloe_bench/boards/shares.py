@@ -32,6 +32,11 @@ def points_text(points: Fraction) -> str:
     return str(points.numerator) if points.denominator == 1 else f"{float(points):.1f}"
 
 
+def significant(value: float | None) -> float | None:
+    """Return a number with the six digits that every machine gives alike."""
+    return None if value is None else float(f"{value:.6g}")
+
+
 def parts_of(result: Result, name: str) -> dict[str, tuple[Fraction, int]]:
     """Return data set -> (k, n) of an attacked table's cell that is a mean over several; empty of any other."""
     datasets = _datasets(result, name)

@@ -181,11 +181,29 @@ def protocol_label(result: Mapping[str, Any]) -> str:
     marks += ["answers as text"] if result.get("answer") == "text" else []
     if defence := result.get("defence"):
         marks.append(f"defence {escape(defence['name'])} {defence['sha256'][:8]}")
+    marks += ["provider's decoding"] if (result.get("decoding") or {}).get("source") else []
     # It took no temperature: what it then does is its own affair, and need not be greedy.
     marks += ["temperature refused"] if "temperature" in result.get("switched", {}) else []
     marks += [f"cut replies extended by {result['extended']}"] if result.get("extended") else []
     marks += [f"{parser} parser"] if parser != "strict" and parser.replace("-", "").isalnum() else []
     return "".join(f" [{mark}]" for mark in marks)
+
+
+def run_name(result: Mapping[str, Any]) -> str:
+    """Return how a table calls one run: its model, what sets it apart, and its marks."""
+    name = f"{escape(str(result['model']['name']))}{protocol_label(result)}"
+    return with_marks(name, marks_of(result) + (APART if result.get("apart") else ""))
+
+
+def p_text(p: float | None) -> str:
+    """Return a p-value as a table of Markdown shows it."""
+    return "–" if p is None else "&lt;0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def markdown(lines: Sequence[Sequence[str]], names: int = 1) -> str:
+    """Return a table of Markdown whose first line is its heading; columns after the first `names` are of numbers."""
+    marks = ["---"] * names + ["---:"] * (len(lines[0]) - names)
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], marks, *lines[1:]])
 
 
 def own_rows(shape: Shape, results: Sequence[Mapping[str, Any]]) -> list[Row]:

@@ -33,7 +33,7 @@ def result_text(result: Mapping[str, Any]) -> str:
 def derived(folder: Path, published: Mapping[Path, Published]) -> tuple[dict[str, str], tuple[str, ...]]:
     """Return file name -> text of everything that is made of the results, and what a user must know."""
     made = board([*published.values()])
-    return dict(made.pages) | exports(folder, published, made.pages), made.remarks
+    return dict(made.pages) | exports(folder, published, made), made.remarks
 
 
 def verify(folder: Path) -> list[str]:

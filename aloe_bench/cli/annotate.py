@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-import socket
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from aloe_bench.cli.common import RunFolder, listener_on
+from aloe_bench.cli.common import RunFolder
+from aloe_bench.cli.rating_page import per_item_of, rater_names, serve_page
 from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import need
 
 if TYPE_CHECKING:
-    from aloe_bench.judges.experts.assign import PerItem
     from aloe_bench.judges.experts.item import RatedItem
-    from aloe_bench.judges.experts.store import Store
 
 FILE = "annotations.sqlite"
 
@@ -63,6 +59,7 @@ def annotate(**options: Any) -> None:
     RUN/annotations.sqlite.
     """
     from aloe_bench.evaluation.runlog import read_header
+    from aloe_bench.judges.experts.item import ANSWERS
     from aloe_bench.judges.experts.store import Store
 
     wanted = AnnotateOptions(**options)
@@ -72,8 +69,8 @@ def annotate(**options: Any) -> None:
         return
     need("starlette", "uvicorn")
     if wanted.per_item is not None:
-        _per_item(wanted.per_item)
-    names = _names(wanted.raters)
+        per_item_of(wanted.per_item)
+    names = rater_names(wanted.raters)
     items = _items(wanted.run, header, wanted.data_root or _data_root(header))
     items = _drawn(wanted.run, items, wanted.sample, wanted.seed)
     store = Store(wanted.run / FILE)
@@ -81,12 +78,13 @@ def annotate(**options: Any) -> None:
         asked = {"per_item": wanted.per_item, "seed": wanted.seed}
         design = {"per_item": "2-4", "seed": "0"} | store.design()
         design |= {key: str(value) for key, value in asked.items() if value is not None}
-        per_item = _per_item(design["per_item"])
+        per_item = per_item_of(design["per_item"])
         raters = names or [rater.name for rater in store.raters()] or ["a", "b", "c", "d"]
         if len(raters) < per_item.least and not store.raters():
             raise click.UsageError(f"--per-item {design['per_item']} needs {per_item.least} raters or more.")
         store.set_up(_study(header), items, raters, per_item, int(design["seed"]))
-        _serve(store, items, wanted.host, wanted.port)
+        after = "`aloe-bench annotate RUN --export FILE.csv` writes what was said."
+        serve_page(store, items, ANSWERS, wanted.host, wanted.port, after)
     finally:
         store.close()
 
@@ -97,33 +95,10 @@ def _data_root(header: dict[str, Any]) -> Path:
     return Path(str(asked.get("data_root") or "data"))
 
 
-def _per_item(text: str) -> PerItem:
-    from aloe_bench.judges.experts.assign import PerItem
-
-    found = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text.strip())
-    least, most = (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
-    if not 1 <= least <= most:
-        raise click.UsageError(f"--per-item {text!r}: expected a number such as 3, or a range such as 2-4.")
-    return PerItem(least, most)
-
-
-def _names(text: str | None) -> list[str]:
-    names = [unicodedata.normalize("NFC", name.strip()) for name in (text or "").split(",")]
-    names = [name for name in names if name]
-    for name in names:
-        if len(name) > 60 or not name.isprintable():
-            raise click.UsageError(f"--raters {name[:60]!r}: expected at most 60 printable characters.")
-    if len({name.casefold() for name in names}) < len(names):
-        raise click.UsageError(f"--raters {text!r}: a name occurs twice.")
-    if text is not None and not names:
-        raise click.UsageError("--raters names nobody; expected a,b,c,d.")
-    return names
-
-
 def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem]:
-    """Return the answered open items of `run`; question and images come from the data it was made on."""
+    """Return the open answers of `run` that can be graded; question and images come from the data it was made on."""
     from aloe_bench import registry
-    from aloe_bench.answers.score import open_answer
+    from aloe_bench.answers.score import gradable_answer
     from aloe_bench.errors import DataError, RunMismatchError
     from aloe_bench.evaluation.plan import Settings, load_plan
     from aloe_bench.evaluation.runlog import read_records
@@ -131,7 +106,7 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem
 
     records = [record for record in read_records(run) if record.kind == "open"]
     # As the judges see it, without reasoning: raters of one study must have read the same text.
-    answers = {record.sample_id: open_answer(record.prediction.text or "") for record in records}
+    answers = {record.sample_id: gradable_answer(record.prediction) for record in records}
     answered = [record for record in records if answers[record.sample_id]]
     if not answered:
         raise DataError(
@@ -150,7 +125,10 @@ def _items(run: Path, header: dict[str, Any], data_root: Path) -> list[RatedItem
             )
     samples = {sample.id: sample for _, sample in plan.samples}
     if len(answered) < len(records):
-        click.echo(f"{len(records) - len(answered)} questions without an answer are left out.", err=True)
+        n_left = len(records) - len(answered)
+        click.echo(
+            f"{n_left} replies that failed or were filtered, cut or empty are left out, as for judges.", err=True
+        )
     return [
         RatedItem(record.sample_id, sample.question, sample.images, sample.target, answers[record.sample_id] or "")
         for record in answered
@@ -180,6 +158,7 @@ def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
     from aloe_bench.answers.score import open_answer
     from aloe_bench.evaluation.runlog import read_records
     from aloe_bench.files import write_atomic
+    from aloe_bench.joins import first_ten, join
     from aloe_bench.judges.experts.export import to_csv
     from aloe_bench.judges.experts.store import Store
 
@@ -190,6 +169,9 @@ def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
     finally:
         store.close()
     answers = {record.sample_id: open_answer(record.prediction.text or "") or "" for record in read_records(run)}
+    if lost := join([rating.item for rating in ratings], answers).left_only:
+        many = f"{len(lost)} rated item{' is' if len(lost) == 1 else 's are'} not in the run"
+        click.echo(f"Caution: {many}: {first_ten(lost)}", err=True)
     text = to_csv(ratings, answers)
     if str(csv_file) == "-":
         click.echo(text, nl=False)
@@ -197,45 +179,3 @@ def _export(run: Path, header: dict[str, Any], csv_file: Path) -> None:
     write_atomic(csv_file, text)
     n_items, n_raters = len({r.item for r in ratings}), len({r.rater for r in ratings})
     click.echo(f"{csv_file}: {len(ratings)} ratings of {n_items} items by {n_raters} raters")
-
-
-def _serve(store: Store, items: list[RatedItem], host: str, port: int) -> None:
-    import uvicorn
-
-    from aloe_bench.judges.experts.app import create_app
-
-    listener = listener_on(host, port)
-    if not _is_loopback(listener):
-        click.echo(
-            "Other machines can reach this page, and the traffic is not encrypted. "
-            "Put a proxy with TLS before it, or listen on 127.0.0.1 behind an SSH tunnel.",
-            err=True,
-        )
-    _show_links(store, items, host, listener.getsockname()[1])
-    # No access log: it would write down the raters' links.
-    config = uvicorn.Config(
-        create_app(store, items), log_level="warning", access_log=False, server_header=False, lifespan="off"
-    )
-    try:
-        uvicorn.Server(config).run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        listener.close()
-    click.echo(f"Stopped; {len(store.ratings())} ratings are in {store.path}. Start again to resume.")
-
-
-def _is_loopback(listener: socket.socket) -> bool:
-    import ipaddress
-
-    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
-
-
-def _show_links(store: Store, items: list[RatedItem], host: str, port: int) -> None:
-    name = socket.gethostname() if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
-    click.echo(f"{len(items)} answers to rate. Give each rater their own link; it stays the same:")
-    for rater in store.raters():
-        places = store.places(rater)
-        done = sum(place.label is not None for place in places)
-        click.echo(f"  {rater.name}  http://{name}:{port}/r/{rater.token}/  {done} of {len(places)} rated")
-    click.echo("Ctrl-C stops; `aloe-bench annotate RUN --export FILE.csv` writes what was said.")

@@ -187,6 +187,8 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
     names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(SIDES, result["runs"], strict=True)]
     console.print(f"{result['task']}; {'; '.join(names)}", soft_wrap=True, markup=False, highlight=False)
     console.print(table)
+    for text in result["left_over"]:
+        console.print(f"Caution: {text}", highlight=False, markup=False, soft_wrap=True)
     for side, run in zip(SIDES, result["runs"], strict=True):
         outcomes = {"n": sum(run["outcomes"].values()), **run["outcomes"], "unread_by": run["unread_by"]}
         if others := not_answered(outcomes):

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from aloe_bench import registry
-from aloe_bench.cli import mixture, mixture_build, mixture_score, questions
+from aloe_bench.cli import curate, mixture, mixture_build, mixture_score, questions
 from aloe_bench.cli.verb import Verb
 from aloe_bench.errors import DataError, UsageError
 
@@ -24,6 +24,7 @@ for command in (
     *mixture.COMMANDS,
     *mixture_score.COMMANDS,
     *mixture_build.COMMANDS,
+    *curate.COMMANDS,
 ):
     data.add_command(command)
 

@@ -24,6 +24,7 @@ from aloe_bench.errors import PACKAGE, extras, need
     examples=(
         "aloe-bench doctor",
         "aloe-bench doctor --model PATH --gpu-memory 40",
+        "aloe-bench doctor --judges judges.toml",
     ),
 )
 @click.option(
@@ -31,11 +32,15 @@ from aloe_bench.errors import PACKAGE, extras, need
 )
 @click.option("--model-args", default="", help="k=v,... as for `run`.")
 @click.option("--gpu-memory", type=FiniteRange(1), default=80.0, show_default=True, help="Of one GPU, in GB.")
+@click.option("--judges", type=click.Path(path_type=Path), help="judges.toml to look at, in place of the shipped one.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
-def doctor(model: str | None, model_args: str, gpu_memory: float, as_json: bool) -> None:
-    """Show what is installed and what this machine has; with --model, what that checkpoint needs."""
+def doctor(model: str | None, model_args: str, gpu_memory: float, judges: Path | None, as_json: bool) -> None:
+    """Show what is installed, what this machine has and which judges answer; with --model, what that checkpoint needs.
+
+    Judges behind a server are looked for at their address; nothing is asked of them.
+    """
     if model is None:
-        _machine(as_json)
+        _machine(judges, as_json)
         return
     from aloe_bench.cli.run import model_args as parsed
 
@@ -49,7 +54,7 @@ def doctor(model: str | None, model_args: str, gpu_memory: float, as_json: bool)
         _show(found, gpu_memory)
 
 
-def _machine(as_json: bool) -> None:
+def _machine(judges: Path | None, as_json: bool) -> None:
     missing = _missing()
     facts: dict[str, Any] = {
         PACKAGE: importlib.metadata.version(PACKAGE),
@@ -59,6 +64,7 @@ def _machine(as_json: bool) -> None:
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
         "disk_free_gb": round(shutil.disk_usage(Path.cwd()).free / 1e9, 1),
         "hub": _hub(),
+        "judges": _judges(judges),
     }
     if as_json:
         click.echo(json.dumps(facts, indent=2))
@@ -71,6 +77,39 @@ def _machine(as_json: bool) -> None:
     for extra, names in missing.items():
         state = f"missing {', '.join(names)}: pip install '{PACKAGE}[{extra}]'" if names else "ready"
         click.echo(f"  {extra:<9} {state}")
+    click.echo(f"Judges ({judges or 'the shipped ones; --judges FILE for yours'}):")
+    width = max(map(len, facts["judges"]))
+    for name, state in facts["judges"].items():
+        click.echo(f"  {name:<{width}} {state}")
+
+
+def _judges(file: Path | None) -> dict[str, str]:
+    """Return by judge its model, and whether it can be asked: is its key set, does something listen at its address."""
+    from aloe_bench.judges.jury.seats import read_judges
+
+    found = {}
+    for judge in read_judges(file):
+        state = f"{judge.backend}, in this process"
+        if judge.api_key_env and not os.environ.get(judge.api_key_env):
+            state = f"its key is not set: {judge.api_key_env}"
+        elif judge.base_url:
+            state = f"{judge.base_url} {'is reachable' if _listens(judge.base_url) else 'does not answer'}"
+        found[judge.name] = f"{judge.model}: {state}"
+    return found
+
+
+def _listens(address: str) -> bool:
+    """Return whether something accepts connections at an address, within two seconds; nothing is sent."""
+    import socket
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        with socket.create_connection((parts.hostname or "", port), timeout=2):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 def _missing() -> dict[str, list[str]]:

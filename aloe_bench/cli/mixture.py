@@ -13,6 +13,7 @@ import click
 
 from aloe_bench.cli.common import progress_of
 from aloe_bench.cli.verb import Verb
+from aloe_bench.cli.workplace import on_ray, workplace_of
 from aloe_bench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def shown(conversation: Conversation) -> str:
     ),
     groups={
         "What is dropped": "model min-pixels max-pixels max-length max-pictures min-side without-pictures",
+        "Where it runs": "workers ray replicas gpus-per-replica",
     },
 )
 @click.argument("sources", nargs=-1, required=True)
@@ -116,6 +118,7 @@ def shown(conversation: Conversation) -> str:
 @click.option("--seed", default=0, show_default=True, help="Which rows a mapping's `sample` takes.")
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
 @WORKERS
+@on_ray
 @JSON
 def clean(sources: tuple[str, ...], output: Path, workers: int, as_json: bool, **options: Any) -> None:
     """Read SOURCES into a pool and drop what cannot be trained on, each sample with one reason; run again to resume.
@@ -129,6 +132,7 @@ def clean(sources: tuple[str, ...], output: Path, workers: int, as_json: bool, *
     from aloe_bench.mixture.source import load_source
     from aloe_bench.training.data.filters import Limits
 
+    place = workplace_of(options, workers)
     if options["without_pictures"] and options["model"]:
         raise UsageError("--model counts the tokens of pictures too; leave it out, or --without-pictures.")
     found = [load_source(source) for source in sources]
@@ -144,12 +148,19 @@ def clean(sources: tuple[str, ...], output: Path, workers: int, as_json: bool, *
         def report(title: str) -> Callable[[int, int], None]:
             return stack.enter_context(progress_of(title, quiet=as_json))
 
-        read_sources(pool, found, options["seed"], workers, report("files"))
-        done = cleaned(pool, Cleaning(limits, processor, not options["without_pictures"]), workers, report)
+        read_sources(pool, found, options["seed"], place.spread, report("files"))
+        done = cleaned(pool, Cleaning(limits, processor, not options["without_pictures"]), place.spread, report)
     if as_json:
         click.echo(json.dumps({step: pool.report(step) for step in pool.done()}, indent=2, sort_keys=True))
         return
     show_counts(pool)
+    for sentence in done.get("left_over", ()):
+        click.echo(f"Caution: {sentence}", err=True)
+    if respelled := (pool.report("read") or {}).get("respelled"):
+        first = ", ".join(respelled["first"])
+        click.echo(
+            f"Pictures called otherwise, in case or composition: {respelled['samples']} samples: {first}", err=True
+        )
     if not done["settings"]["pictures"]:
         click.echo("Not asked: whether the pictures are there, whole and large enough (--without-pictures).")
     if not done["settings"]["processor"]:
@@ -323,8 +334,8 @@ def rebalance(pool: Path, listed: Path | None, as_json: bool, **options: Any) ->
             f"{each['source']}: {each['samples']:,} of {each['has_samples']:,} samples, {each['tokens']:,} of "
             f"{each['has_tokens']:,} loss tokens, {each['share']:.1%}{short}"
         )
-    if found.get("listed_but_not_here"):
-        click.echo(f"{found['listed_but_not_here']} of {found['listed']} listed ids are not in this pool")
+    for sentence in found.get("left_over", ()):
+        click.echo(f"Caution: {sentence}", err=True)
     counts = found["counts"]
     whole = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in found["totals"].items())
     over = counts["dropped"]["over budget"]

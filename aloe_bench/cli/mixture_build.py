@@ -14,6 +14,7 @@ import click
 
 from aloe_bench.cli.common import progress_of
 from aloe_bench.cli.verb import Verb
+from aloe_bench.cli.workplace import on_ray, workplace_of
 from aloe_bench.errors import UsageError
 
 PATH = click.Path(path_type=Path)
@@ -23,15 +24,17 @@ PATH = click.Path(path_type=Path)
     cls=Verb,
     examples=(
         "aloe-bench data build mixture.toml --output mixture",
-        "aloe-bench data build mixture.toml --output mixture --json",
+        "aloe-bench data build mixture.toml --output mixture --ray HOST:6379 --replicas 16",
     ),
+    groups={"Where it runs": "ray replicas gpus-per-replica"},
 )
 @click.argument("recipe", type=PATH)
 @click.option("--output", type=PATH, required=True, help="The mixture's folder; run again to resume.")
 @click.option("--fresh", is_flag=True, help="Start over instead of resuming.")
 @click.option("--api-key", envvar="OPENAI_API_KEY", default="EMPTY", help="Never recorded; better set OPENAI_API_KEY.")
+@on_ray
 @click.option("--json", "as_json", is_flag=True, help="Print the card as JSON only.")
-def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) -> None:
+def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool, **options: Any) -> None:
     """Make the mixture that RECIPE (TOML) describes: every step in its order, coverage, exports, card.
 
     docs/data.md has an example. Killed at any moment, the same command resumes, to the same bytes.
@@ -41,6 +44,7 @@ def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) 
     from aloe_bench.mixture.pool import POOL_FILE
 
     wish = load_recipe(recipe)
+    place = workplace_of(options, 1 if options["ray"] else wish.workers)
     if fresh and output.is_dir():
         if any(output.iterdir()) and not (output / POOL_FILE).is_file():
             raise UsageError(f"{output} is not a mixture's folder, and is not removed. Choose another --output.")
@@ -50,7 +54,7 @@ def build(recipe: Path, output: Path, fresh: bool, api_key: str, as_json: bool) 
         def report(title: str) -> Callable[[int, int], None]:
             return stack.enter_context(progress_of(title, quiet=as_json))
 
-        found = built(wish, output, report, api_key)
+        found = built(wish, output, report, api_key, place)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return
@@ -146,6 +150,8 @@ def leaked(pool: Path, runs: tuple[Path, ...], radius: str, as_json: bool) -> No
                 else ", too few clusters or too alike for an interval"
             )
             click.echo(f"  leaked - rest: {100 * each.difference:+.1f} points{within}")
+        for sentence in each.left_over:
+            click.echo(f"  Caution: {sentence}")
 
 
 @click.command(

@@ -11,10 +11,11 @@ import click
 
 from aloe_bench.cli.common import progress_of
 from aloe_bench.cli.verb import Verb
+from aloe_bench.cli.workplace import on_ray, workplace_of
 from aloe_bench.errors import UsageError
 
 if TYPE_CHECKING:
-    from aloe_bench.core import Model
+    from aloe_bench.models.make import ModelSpec
 
 PATH = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON only.")
@@ -38,13 +39,14 @@ def asks_a_model(command: F) -> F:
     return command
 
 
-def _model(asked: dict[str, Any]) -> Model:
+def asked_spec(asked: dict[str, Any]) -> ModelSpec:
+    """Return the model that those options name."""
     from aloe_bench.cli.run import model_args
-    from aloe_bench.models.make import ModelSpec, make_model
+    from aloe_bench.models.make import ModelSpec
 
     options = model_args(asked["model_args"])
     urls = asked["base_url"] or None
-    return make_model(ModelSpec(asked["model"], asked["backend"], urls, asked["api_key"], asked["batch_size"], options))
+    return ModelSpec(asked["model"], asked["backend"], urls, asked["api_key"], asked["batch_size"], options)
 
 
 @click.command(
@@ -56,6 +58,7 @@ def _model(asked: dict[str, Any]) -> Model:
 )
 @click.argument("pool", type=PATH)
 @asks_a_model
+@on_ray
 @JSON
 def tag(pool: Path, as_json: bool, **asked: Any) -> None:
     """Have a model tag the samples of POOL and score them from 1 to 5; run again to resume.
@@ -68,7 +71,8 @@ def tag(pool: Path, as_json: bool, **asked: Any) -> None:
     made = Pool(pool)
     made.table(columns=["id"])
     with progress_of("tag", quiet=as_json) as report:
-        found = tagged(made, _model(asked), report)
+        model, others = workplace_of(asked).model(asked_spec(asked))
+        found = tagged(made, model, report, spread=others)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return
@@ -89,6 +93,7 @@ def tag(pool: Path, as_json: bool, **asked: Any) -> None:
 )
 @click.argument("pool", type=PATH)
 @asks_a_model
+@on_ray
 @JSON
 def perplexity(pool: Path, as_json: bool, **asked: Any) -> None:
     """Measure how surprised a model is by the answers of POOL, given picture and question; run again to resume.
@@ -101,7 +106,8 @@ def perplexity(pool: Path, as_json: bool, **asked: Any) -> None:
     made = Pool(pool)
     made.table(columns=["id"])
     with progress_of("perplexity", quiet=as_json) as report:
-        found = measured(made, _model(asked), report)
+        model, others = workplace_of(asked).model(asked_spec(asked))
+        found = measured(made, model, report, spread=others)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return
@@ -120,8 +126,9 @@ def perplexity(pool: Path, as_json: bool, **asked: Any) -> None:
 )
 @click.argument("pool", type=PATH)
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that read pictures.")
+@on_ray
 @JSON
-def ocr(pool: Path, workers: int, as_json: bool) -> None:
+def ocr(pool: Path, workers: int, as_json: bool, **options: Any) -> None:
     """Read what stands in the pictures of POOL, and say how much of each answer does; run again to resume."""
     from aloe_bench.mixture.ocr import ocr as read
     from aloe_bench.mixture.pool import Pool
@@ -129,7 +136,7 @@ def ocr(pool: Path, workers: int, as_json: bool) -> None:
     made = Pool(pool)
     made.table(columns=["id"])
     with progress_of("ocr", quiet=as_json) as report:
-        found = read(made, workers, report)
+        found = read(made, workplace_of(options, workers).spread, report)
     if as_json:
         click.echo(json.dumps(found, indent=2, sort_keys=True))
         return

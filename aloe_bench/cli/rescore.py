@@ -76,11 +76,14 @@ def _show(run: Path, found: RescoredRun) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from aloe_bench.joins import first_ten
+
     console = Console(width=None if sys.stdout.isatty() else 130)
     header = found.header
     console.print(f"{header['task']['name']}; {header['model']['name']} ({run})", soft_wrap=True, markup=False)
     if found.n < found.expected:
-        why = f" ({found.failed} failed or wait for a jury)" if found.failed else ""
+        lacking = len(found.unscored)
+        why = f" ({lacking} failed or wait for a jury: {first_ten(found.unscored)})" if lacking else ""
         click.echo(f"Not the whole run: {found.n} of {found.expected} items have a score{why}; figures are of these.")
     rows = [found.stored, *found.parsers]
     seen = [name for name in OUTCOMES if any(row.outcomes.get(name) for row in rows)]
@@ -126,7 +129,8 @@ def _plain(found: RescoredRun) -> dict[str, Any]:
         "model": header["model"]["name"],
         "n": found.n,
         "expected": found.expected,
-        "failed_or_unjudged": found.failed,
+        "failed_or_unjudged": len(found.unscored),
+        "left_over": list(found.unscored),
         "stored": _row(found.stored),
         "parsers": [_row(row) for row in found.parsers],
     }

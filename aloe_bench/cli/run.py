@@ -55,6 +55,7 @@ class RunOptions:
     parser: str
     max_new_tokens: int
     temperature: float
+    decoding: str
     reasoning_tokens: int | None
     extend_cut: int | None
     batch_size: int
@@ -88,7 +89,7 @@ class RunOptions:
         "Model": "model backend base-url revision api-key model-args "
         "min-pixels max-pixels resolution name size-group domain batch-size",
         "Questions": "tasks suite data-root limit shard controls defence repeats allow-partial allow-missing",
-        "Asking and reading": "protocol answer parser max-new-tokens temperature seed "
+        "Asking and reading": "protocol answer parser max-new-tokens temperature decoding seed "
         "reasoning-tokens extend-cut judges",
         "Where it runs": "engine ray replicas gpus-per-replica",
     },
@@ -140,6 +141,13 @@ class RunOptions:
 )
 @click.option("--max-new-tokens", type=click.IntRange(1), default=DECODING.max_new_tokens, show_default=True)
 @click.option("--temperature", type=FiniteRange(0), default=DECODING.temperature, show_default=True)
+@click.option(
+    "--decoding",
+    type=click.Choice(["greedy", "provider"]),
+    default="greedy",
+    show_default=True,
+    help="provider: sample as the folder's generation_config.json says; the row is labelled.",
+)
 @click.option(
     "--reasoning-tokens",
     type=click.IntRange(1),
@@ -193,7 +201,7 @@ def run(**options: Any) -> None:
 
 
 def _run(wanted: RunOptions) -> None:
-    from aloe_bench.api.runs import Where, chunk_of, engines_of, evaluate_plans, model_of
+    from aloe_bench.api.runs import Where, chunk_of, decoding_of, engines_of, evaluate_plans, model_of
     from aloe_bench.cli.common import progress_of, same_command
     from aloe_bench.cli.summary import show, show_jury
     from aloe_bench.evaluation.defence import load_defence
@@ -201,9 +209,11 @@ def _run(wanted: RunOptions) -> None:
 
     names = registry.task_names(wanted.tasks, wanted.suite)
     tasks = [registry.task(name) for name in names]
+    spec = _spec(wanted)
+    decoding = Decoding(wanted.temperature, wanted.max_new_tokens, wanted.seed, wanted.reasoning_tokens)
     settings = Settings(
         output=wanted.output,
-        decoding=Decoding(wanted.temperature, wanted.max_new_tokens, wanted.seed, wanted.reasoning_tokens),
+        decoding=decoding_of(wanted.decoding, spec, tasks, wanted.protocol, decoding),
         protocol=wanted.protocol,
         parser=wanted.parser,
         answer=wanted.answer,
@@ -217,7 +227,6 @@ def _run(wanted: RunOptions) -> None:
         repeats=wanted.repeats,
         defence=load_defence(wanted.defence) if wanted.defence else None,
     )
-    spec = _spec(wanted)
     where = Where(wanted.engine, wanted.ray, wanted.replicas, wanted.gpus_per_replica)
     engines = engines_of(tasks, wanted.data_root, wanted.output, where, spec)
     plans, left_out = _plans(tasks, wanted.data_root, settings, wanted.allow_missing)

@@ -74,7 +74,7 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
     for text in dict.fromkeys(f"{summary['task']}: {text}" for summary in summaries for text in summary["cautions"]):
         console.print(f"Caution: {text}", soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
-        for text in told_of_pictures(summary.get("pictures", {})):
+        for text in (*summary.get("left_over", ()), *told_of_pictures(summary.get("pictures", {}))):
             console.print(f"Caution: {summary['task']}: {text}", soft_wrap=True, markup=False, highlight=False)
     for summary in summaries:
         if "heart" in summary:
@@ -161,6 +161,7 @@ def show_reading(console: Console, heart: Mapping[str, Any]) -> None:
             table.add_row(f"{task}/{attack}", *shown, _points(led["value"]), str(if_read["n"]))
     if table.row_count:
         console.print(table)
+        console.print("Intervals are for the wordings of this table.", highlight=False)
 
 
 def show_told(console: Console, told: Mapping[str, Any]) -> None:

@@ -72,7 +72,7 @@ def shared(command: _Command) -> _Command:
     cls=Verb,
     examples=(
         "aloe-bench train-sft --model PATH --data conversations --output tuned",
-        "aloe-bench train-sft --recipe aloe-vision-72b --write-cluster job --cluster slurm",
+        "aloe-bench train-sft --model PATH --data conversations --output tuned --write-cluster job",
     ),
 )
 @click.option("--model", type=PATH, help="Checkpoint folder to start from.")

@@ -58,7 +58,7 @@ class ArOptions(TrainOptions):
     ),
 )
 @click.option("--model", type=PATH, help="Checkpoint folder to start from.")
-@click.option("--source", type=PATH, help="HEART source to attack and learn from (docs/robustness.md).")
+@click.option("--source", type=PATH, help="HEART source to attack and learn from (docs/heart.md).")
 @click.option("--output", type=PATH, help="Where the trained checkpoint goes.")
 @click.option("--evaluation", type=PATH, multiple=True, help="Attacked folder that must share nothing with the source.")
 @click.option("--measure", is_flag=True, help="Ask base and result every --evaluation, and held-out pictures.")

@@ -64,12 +64,17 @@ class FittedImage:
 
     def open(self) -> Image.Image:
         """Return it as RGB."""
-        from PIL import Image, ImageOps
+        return fitted_on_grey(self.picture.open(), self.size)
 
-        fitted = ImageOps.contain(self.picture.open(), self.size, Image.Resampling.BICUBIC)
-        canvas = Image.new("RGB", self.size, GREY)
-        canvas.paste(fitted, ((self.size[0] - fitted.width) // 2, (self.size[1] - fitted.height) // 2))
-        return canvas
+
+def fitted_on_grey(picture: Image.Image, size: Size) -> Image.Image:
+    """Return `picture` as large as it fits in the middle of a grey canvas of `size`, as RGB."""
+    from PIL import Image, ImageOps
+
+    fitted = ImageOps.contain(picture, size, Image.Resampling.BICUBIC)
+    canvas = Image.new("RGB", size, GREY)
+    canvas.paste(fitted, ((size[0] - fitted.width) // 2, (size[1] - fitted.height) // 2))
+    return canvas
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,7 @@ def controls_of(
     fit = [(index, sample) for index, sample in clean if sample.images and sample.kind != "open"]
     left = Counter({("open, or without a picture", arm): len(clean) - len(fit) for arm in arms})
     made: list[tuple[int, Sample]] = []
-    sizes = _canvases([image.size for _, sample in fit for image in sample.images])
+    sizes = canvases([image.size for _, sample in fit for image in sample.images])
     pool = _Pool(every) if "swap" in arms else None
     for index, sample in fit:
         for arm in arms:
@@ -156,7 +161,7 @@ def _png(image: Image.Image, name: str) -> ImageRef:
     return bytes_image(file.getvalue(), f"{name}#blank")
 
 
-def _canvases(sizes: Sequence[Size]) -> dict[Size, Size]:
+def canvases(sizes: Sequence[Size]) -> dict[Size, Size]:
     """Return the canvas of each picture size: no smaller where that can be, in whole buckets, and few of them."""
 
     def bucket(side: int) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.core import Cell
+from aloe_bench.core import Cell, Record
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import tally, task_cells, task_sections
 from aloe_bench.evaluation.corrected import FILE as LABELS
 from aloe_bench.evaluation.corrected import corrected_cells, read_labels
+from aloe_bench.evaluation.leftover import read_left_over, sentences
 from aloe_bench.evaluation.outcomes import cautions, numbers_of_outcomes
 from aloe_bench.files import write_json
 
@@ -43,11 +44,13 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "seconds": sum(record.prediction.seconds or 0.0 for record in every),
         "prompt_tokens": sum(record.prediction.prompt_tokens or 0 for record in every),
         "output_tokens": sum(record.prediction.output_tokens or 0 for record in every),
+        **_image_tokens(every),
         "jury": tally(records) if any(record.score.verdicts for record in records) else None,
         "verified": header["task"].get("verified"),
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "pictures": header.get("pictures", {}),
+        "left_over": sentences(read_left_over(folder)),
         "cells": {name: _plain(cell, corrected.get(name)) for name, cell in cells.items()},
         "cautions": cautions(cells, records),
     } | task_sections(header, records, controls)
@@ -72,6 +75,14 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
     if done and not failed and not missing:
         write_json(folder / "summary.json", summary)
     return summary
+
+
+def _image_tokens(records: Sequence[Record]) -> dict[str, Any]:
+    """Return the mean tokens of a picture, and of how many shown pictures that is known; {} if of none."""
+    counted = [record for record in records if record.prediction.image_tokens is not None]
+    pictures = sum(part.image is not None for record in counted for part in record.prompt)
+    tokens = sum(record.prediction.image_tokens or 0 for record in counted)
+    return {"image_tokens": {"mean": tokens / pictures, "pictures": pictures}} if pictures else {}
 
 
 def _plain(cell: Cell, corrected: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from aloe_bench.core import (
 )
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.leftover import PICTURE, ROW, keep_left_over
 from aloe_bench.evaluation.plan import Plan, Settings, picture_notes
 from aloe_bench.facts import facts_of
 from aloe_bench.files import safe_name
@@ -122,6 +123,7 @@ def run_plan(
         runlog.refuse_difference(folder, header)
         runlog.note_verified(folder, header)
         _refuse_half_extended(folder, settings)
+    keep_left_over(folder, (ROW, PICTURE), plan.left_over)
     with runlog.RecordWriter(folder) as writer:
         done = {r.sample_id for r in runlog.read_lines(folder) if r.prediction.finish != "error"}
         todo = _image_by_image([(i, sample) for i, sample in plan.asked if sample.id not in done])
@@ -224,6 +226,8 @@ def _header(
 ) -> dict[str, Any]:
     task, described, decoding = plan.task, dict(model.describe()), settings.decoding.to_json()
     profile = {"profile": described.pop("profile")} if "profile" in described else {}
+    if settings.decoding.source and isinstance(generation := described.get("generation"), Mapping):
+        described["generation"] = {**generation, **{key: decoding[key] for key in generation if key in decoding}}
     return {
         "schema": runlog.SCHEMA,
         "model": {**model_facts, "fingerprint": model.fingerprint, "settings": described, **profile},

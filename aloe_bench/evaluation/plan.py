@@ -24,11 +24,13 @@ from aloe_bench.core import (
     Sample,
     Task,
     Telling,
+    Unmatching,
 )
 from aloe_bench.errors import AloeError, DataError, MissingDataError, UsageError
 from aloe_bench.evaluation.cells import refuse_unmeasurable
 from aloe_bench.evaluation.controls import READ, Arm, Controls, controls_of
 from aloe_bench.evaluation.defence import Defence
+from aloe_bench.evaluation.leftover import ROW, Unmatched
 from aloe_bench.evaluation.repeats import repeats_of
 from aloe_bench.facts import facts_of
 from aloe_bench.images import decoded, sendable
@@ -75,7 +77,7 @@ class Plan:
     `absent` counts, by group, what the data names and does not hold; `absent_sentence` says it in words. `commits`
     are those of the fetched data sets by hub id, empty for a copy of the user's own; `proof` says whether the data are
     known to be the benchmark's, None of a task that is none. `controls` are asked beside the samples. `told` is what
-    the task says of its data.
+    the task says of its data, `left_over` what in them found no partner.
     """
 
     task: Task
@@ -91,6 +93,7 @@ class Plan:
     controls: Controls = field(default_factory=Controls)
     told: Mapping[str, Any] = field(default_factory=dict)
     repeats: tuple[tuple[int, Sample], ...] = ()
+    left_over: tuple[Unmatched, ...] = ()
 
     @property
     def asked(self) -> tuple[tuple[int, Sample], ...]:
@@ -148,7 +151,15 @@ def load_plan(task: Task, root: Path, settings: Settings) -> Plan:
         controls_of(task, samples, chosen, settings.controls) if settings.controls else Controls(),
         task.told() if isinstance(task, Telling) else {},
         repeats_of(task.name, chosen, settings) if settings.repeats > 1 else (),
+        _left_over(task, lacking),
     )
+
+
+def _left_over(task: Task, lacking: Sequence[Absent]) -> tuple[Unmatched, ...]:
+    """Return what the data name and do not hold, and what they hold that no row names."""
+    rows = [Unmatched(ROW, f"{item.id}: {item.what}", f"absent ({item.group}): not asked") for item in lacking]
+    others = task.left_over if isinstance(task, Unmatching) else ()
+    return (*rows, *(Unmatched(*entry) for entry in others))
 
 
 def other_engine(task: Task) -> str:

@@ -17,6 +17,7 @@ from aloe_bench.errors import AloeError, DataError, UsageError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import task_cells
 from aloe_bench.evaluation.plan import Settings, load_plan
+from aloe_bench.joins import join
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,15 @@ class Rescored:
 
 @dataclass(frozen=True, slots=True)
 class RescoredRun:
-    """A run as it stands and under each parser; of `expected` items `n` have a reply, and `failed` calls have none."""
+    """A run as it stands and under each parser; of `expected` items `n` have a score.
+
+    `unscored` are the ids of those whose calls failed or that wait for a jury.
+    """
 
     header: Mapping[str, Any]
     n: int
     expected: int
-    failed: int
+    unscored: tuple[str, ...]
     stored: Rescored
     parsers: tuple[Rescored, ...]
 
@@ -79,8 +83,8 @@ def rescore(folder: Path, parsers: Sequence[str] | None = None, data_root: Path 
     if parsers is None:
         parsers = [name for name in registry.PARSERS if kinds & set(shipped_parser(name).reads)]
     rows = [_under(header, answered, name, complete) for name in dict.fromkeys(parsers)]
-    failed = len(records) - len(answered)
-    return RescoredRun(header, len(answered), header["n"], failed, stored, tuple(rows))
+    unscored = tuple(record.sample_id for record in records if record.score.value is None)
+    return RescoredRun(header, len(answered), header["n"], unscored, stored, tuple(rows))
 
 
 def _under(header: Mapping[str, Any], records: Sequence[Record], name: str, complete: bool) -> Rescored:
@@ -163,4 +167,7 @@ def with_options(
     if plan.data_sha256 != task["data_sha256"]:
         raise DataError(f"{lacking}, and {root} holds other rows than it was asked. Give the --data-root of that run.")
     options = {sample.id: sample.choices for _, sample in plan.samples}
+    if lost := [record.sample_id for record in records if record.sample_id not in options]:
+        told = "; ".join(join(lost, options).told("items of its log", f"items of {root}")[:1])
+        raise DataError(f"{folder}: {told}. Give the --data-root of that run.")
     return [replace(record, options=options[record.sample_id]) for record in records]

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Cue, Part, Prediction, Record, Score, Verdict
-from aloe_bench.errors import DataError, RunMismatchError
+from aloe_bench.errors import DataError, RunMismatchError, did_you_mean
+from aloe_bench.evaluation.leftover import LABEL, PICTURE, ROW, VERDICT, keep_left_over, read_left_over
 from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
-from aloe_bench.joins import FIRST
+from aloe_bench.joins import FIRST, join
 from aloe_bench.tasks.data.fetched import why_unverified
 
 SCHEMA = 2
@@ -39,7 +40,7 @@ IDENTITY = (
 # What schema 2 added; of these a line holds only what is filled.
 _FILLED = {
     "": ("options", "prompt", "repeat", "arm"),
-    "prediction": ("finish_reason", "reasoning", "seed", "extended"),
+    "prediction": ("finish_reason", "reasoning", "seed", "extended", "image_tokens"),
     "score": ("outcome", "refusal"),
 }
 
@@ -114,7 +115,12 @@ def find_run(place: Path) -> Path:
 
     Raises DataError if there is none, or runs of several tasks are in it.
     """
-    if (place / "run.json").exists() or not place.is_dir():
+    if (place / "run.json").exists():
+        return place
+    if not place.is_dir():
+        beside = [each.name for each in place.parent.iterdir() if each.is_dir()] if place.parent.is_dir() else []
+        if hint := did_you_mean(place.name, beside):
+            raise DataError(f"{place}: there is no such folder.{hint}")
         return place
     found = [path.parent for path in sorted(place.glob("*/run.json")) or sorted(place.glob("*/*/run.json"))]
     tasks = sorted({folder.parent for folder in found})
@@ -319,6 +325,15 @@ def _joined_notes(parts: Sequence[Mapping[str, Mapping[str, Any]]]) -> dict[str,
     }
 
 
+def _lacking_shards(headers: Sequence[Header]) -> str:
+    """Return in words which shards are missing, by what those that are there are called."""
+    given = [str(header.get("shard")) for header in headers]
+    count = max((int(text.partition("/")[2]) for text in given if "/" in text), default=0)
+    joined = join([f"{n}/{count}" for n in range(1, count + 1)], given)
+    told = joined.told("shards of the run", "shards that were given")
+    return "; ".join(told) if told else "a shard is missing"
+
+
 def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     """Join the shards of one run into `output`; refuses unless together they hold every sample once."""
     headers, parts = zip(*map(read_run, folders), strict=True)
@@ -350,7 +365,7 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
             merged[record.sample_id] = record
     whole = headers[0]["n_total"]
     if len(merged) != whole:
-        raise DataError(f"{len(merged)} of {whole} samples in {len(folders)} shards; a shard is missing.")
+        raise DataError(f"{len(merged)} of {whole} samples in {len(folders)} shards; {_lacking_shards(headers)}.")
     if len({header.get("extended") for header in headers}) > 1:
         raise RunMismatchError("Cut replies were extended in some shards alone; give all the same --extend-cut.")
     ids = [header["run_id"] for header in headers]
@@ -369,6 +384,8 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
             for folder in folders:
                 whole_lines = (folder / VERDICT_FILE).read_bytes() if (folder / VERDICT_FILE).exists() else b""
                 file.write(whole_lines[: whole_lines.rfind(b"\n") + 1])
+    kept = [entry for folder in folders for entry in read_left_over(folder)]
+    keep_left_over(output, (ROW, PICTURE, VERDICT, LABEL), kept)
     records = sorted(merged.values(), key=lambda record: record.index)
     append(output, records)
     append(output, [record for folder in folders for record in read_controls(folder)])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import logging
 import platform
 from collections import Counter, defaultdict
@@ -16,7 +14,7 @@ from typing import Any
 
 from aloe_bench import workers
 from aloe_bench.errors import DataError
-from aloe_bench.files import NewFolder, spreadsheet_safe, write_json
+from aloe_bench.files import NewFolder, write_json
 from aloe_bench.heart.build import (
     GENERATOR,
     DroppedItem,
@@ -36,6 +34,7 @@ from aloe_bench.heart.sources.source import MAX_OPTIONS, Source
 from aloe_bench.heart.survey import FILE as PLACES
 from aloe_bench.heart.survey import SeenPictures, places_text, survey
 from aloe_bench.heart.table.write import TableWriter, item_boxes
+from aloe_bench.joins import dropped_csv
 from aloe_bench.seeds import rng_for
 
 log = logging.getLogger(__name__)
@@ -213,7 +212,8 @@ def build(
             raise DataError(f"Every item had to be dropped, the first because: {tally.dropped[0].reason}.")
         if work.places:
             (folder / PLACES).write_text(places_text(work.places), encoding="utf-8", newline="")
-        (folder / "dropped.csv").write_text(tally.dropped_csv(), encoding="utf-8", newline="")
+        dropped = dropped_csv(tally.dropped_lines(), DROPPED_COLUMNS)
+        (folder / "dropped.csv").write_text(dropped, encoding="utf-8", newline="")
         if embed:
             for path in pictures.iterdir():
                 path.unlink()
@@ -262,15 +262,6 @@ class _Tally:
         lines += [(dataset, "", image_id, "", "", nothing) for dataset, image_id in self._empty]
         lines += [(name, e.task, e.name, "", e.class_name, f"{e.what}: {e.reason}") for name, e in self._left_over]
         return sorted(lines)
-
-    def dropped_csv(self) -> str:
-        """Return `dropped_lines` as CSV."""
-        file = io.StringIO()
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(DROPPED_COLUMNS)
-        for line in self.dropped_lines():
-            writer.writerow([spreadsheet_safe(cell) for cell in line])
-        return file.getvalue()
 
 
 def _manifest(

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from aloe_bench.core import LETTERS, Variant
 from aloe_bench.errors import DataError, NoRoomError
-from aloe_bench.evaluation.controls import GREY
+from aloe_bench.evaluation.controls import GREY, canvases, fitted_on_grey
 from aloe_bench.heart import parity
 from aloe_bench.heart.attacks.attack import RenderedItem
 from aloe_bench.heart.blank import Frames
-from aloe_bench.heart.build import HeartJob, HeartRecipe, make_plan, open_job, shown_rows
+from aloe_bench.heart.build import HeartJob, HeartRecipe, cluster_of, make_plan, open_job, shown_rows
 from aloe_bench.heart.draw import fonts
 from aloe_bench.heart.draw.rendering import Rendering
 from aloe_bench.heart.draw.text import block, undrawable
@@ -50,7 +50,7 @@ def write_sheet(items: Sequence[tuple[HeartJob, ItemKey]], recipe: HeartRecipe, 
         if len(blocks) == n:
             break
         try:
-            blocks.append(_item(job, key, recipe))
+            blocks.append(_item(job, key, recipe, items))
         except NoRoomError as error:
             reason = str(error)
     if not blocks:
@@ -68,15 +68,15 @@ def _in_turn(items: Iterable[tuple[HeartJob, ItemKey]], seed: int) -> Iterator[t
         yield from (item for item in some if item is not None)
 
 
-def _item(job: HeartJob, key: ItemKey, recipe: HeartRecipe) -> Image.Image:
-    """Return one item: a heading, then a row of cells for the baseline and for each attack."""
+def _item(job: HeartJob, key: ItemKey, recipe: HeartRecipe, items: Sequence[tuple[HeartJob, ItemKey]]) -> Image.Image:
+    """Return one item: a heading, then a row of cells for the baseline, for each attack, and for the image controls."""
     picture, mask = open_job(job)
     plan = make_plan(recipe, job.source, job.image, key, picture, mask, job.elsewhere[job.keys.index(key)])
     rows: dict[str, list[SheetCell]] = defaultdict(list)
     for attack, variant, shown in shown_rows(recipe, plan, picture, job.source.rendering):
         name = attack.name if attack else ""
         rows[name].append(_cell(plan, name, variant, shown))
-    rows["blank"] = [_blank(plan, picture, job.source.rendering, recipe)]
+    rows["controls"] = [_blank(plan, picture, job.source.rendering, recipe), *_swap(plan, job, picture, items)]
     largest = [cell.picture for cells in rows.values() for cell in cells if cell.picture is not None]
     share = min(min(CELL_PX / picture.width, PICTURE_PX / picture.height) for picture in largest)
     first, *others = rows.values()
@@ -89,12 +89,35 @@ def _blank(plan: ItemPlan, picture: Image.Image, rendering: Rendering, recipe: H
     """Return what the image control of an item shows: a grey picture, with its boxes."""
     from PIL import Image
 
-    canvas: Image.Image | None = Image.new("RGB", picture.size, GREY)
+    canvas: Image.Image | None = Image.new("RGB", canvases([picture.size])[picture.size], GREY)
     if plan.boxes and canvas is not None:
         colours = tuple(parity.BOX_COLOUR if recipe.parity else box.colour for box in plan.boxes)
         boxes, labels = tuple(box.slot.box for box in plan.boxes), tuple(box.label for box in plan.boxes)
         canvas = Frames(boxes, labels, colours, rendering).drawn_on(canvas, picture.size)
     return SheetCell(canvas, "image control blank", f"(run --controls blank) {plan.question_text}")
+
+
+def _swap(
+    plan: ItemPlan, job: HeartJob, picture: Image.Image, items: Sequence[tuple[HeartJob, ItemKey]]
+) -> Iterator[SheetCell]:
+    """Yield what the image control swap shows of a classification item: another cluster's picture, of another truth.
+
+    Which one a run takes is drawn from the whole table; this is one that it could be. None of an item that brings its
+    own question, and none where no picture fits.
+    """
+    if plan.key.task != "classification" or job.image.asked:
+        return
+    for other, key in sorted(items, key=lambda item: item[1].rng(0, "preview swap").random()):
+        if (key.dataset, key.task) != (plan.key.dataset, plan.key.task) or key.true_class == plan.key.true_class:
+            continue
+        if (said := plan.classes.names[key.true_class]) not in plan.options:
+            continue
+        if cluster_of(other.source, other.image) != cluster_of(job.source, job.image):
+            shown, _ = open_job(other)
+            canvas = shown if shown.size == picture.size else fitted_on_grey(shown, picture.size)
+            shows = f"(run --controls swap) the picture of {key.source_id}, which shows {said}: {plan.question_text}"
+            yield SheetCell(canvas, "image control swap", shows)
+            return
 
 
 def _heading(plan: ItemPlan) -> str:

@@ -91,9 +91,7 @@ class Leftovers:
     def respelled(self, joined: Joined, left: str, right: str) -> None:
         """Note names that were taken as the same though they are spelled differently."""
         if joined.respelled:
-            pairs = first_ten([f"{a} = {b}" for a, b in joined.respelled])
-            many = "1 name differs" if len(joined.respelled) == 1 else f"{len(joined.respelled)} names differ"
-            self.notes.append(f"{left} and {right}: {many} in case or composition: {pairs}")
+            self.notes.append(f"{left} and {right}: {joined.respelling()}")
 
 
 def sentences(entries: tuple[LeftOver, ...]) -> list[str]:

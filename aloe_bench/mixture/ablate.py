@@ -24,6 +24,7 @@ from aloe_bench.mixture.build import MixtureRecipe, Report, build
 from aloe_bench.mixture.pool import Pool
 from aloe_bench.mixture.read import read_sources
 from aloe_bench.mixture.source import SourceMapping, load_source
+from aloe_bench.mixture.workplace import this_machine
 
 Match = Literal["full", "largest"]
 FULL = "full"
@@ -137,7 +138,8 @@ def _begin(variant: MixtureRecipe, full: Path, folder: Path, *, same_sources: bo
         # Files are replaced and never written into, but for what models said, which is appended to.
         _copied(full, folder, _linked)
         return
-    read_sources(Pool(folder), [load_source(each.use) for each in variant.source], variant.seed, variant.workers)
+    sources = [load_source(each.use) for each in variant.source]
+    read_sources(Pool(folder), sources, variant.seed, this_machine(variant.workers).spread)
     for part in _SAID:
         if (full / part).is_dir():
             _copied(full / part, folder / part, shutil.copy2)

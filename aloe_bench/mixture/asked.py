@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,36 @@ def pictures_of(pool: Pool, table: Any) -> LookedAt:
     return LookedAt(pool.folder, [each for paths in table["pictures"].to_pylist() for each in paths])
 
 
-def shown(conversation: Conversation, pictures: LookedAt) -> tuple[FileImage, ...]:
+@dataclass(frozen=True, slots=True)
+class AskJob:
+    """Some samples of a pool that a model is asked about: their rows and pictures, and what it said before, by id."""
+
+    pool: Path
+    rows: Any
+    pictures: Mapping[str, FileImage | str]
+    before: Mapping[str, str | None]
+
+    def conversations(self) -> list[Conversation]:
+        """Return the samples, read from the pool."""
+        return list(Pool(self.pool).conversations(self.rows))
+
+
+def ask_jobs(
+    pool: Pool, rows: Any, places: Iterable[Sequence[int]], before: Callable[[str], str | None] = lambda name: None
+) -> Iterator[AskJob]:
+    """Yield a job for each of `places`, numbers of rows that are asked about together."""
+    import pyarrow as pa
+
+    needed = rows.select(["id", "file", "line", "pictures"])
+    pictures = pictures_of(pool, needed)
+    for some in places:
+        own = needed.take(pa.array(some, pa.int64()))
+        names, paths = own["id"].to_pylist(), own["pictures"].to_pylist()
+        shown_here = {path: pictures[path] for each in paths for path in each}
+        yield AskJob(pool.folder, own, shown_here, {name: before(name) for name in names})
+
+
+def shown(conversation: Conversation, pictures: LookedAt | Mapping[str, FileImage | str]) -> tuple[FileImage, ...]:
     """Return the pictures of a sample. Raises UsageError if one is not at hand: no model is asked without it."""
     made = []
     for path in conversation.pictures:

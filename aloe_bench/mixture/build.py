@@ -24,7 +24,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aloe_bench.checked import checked
-from aloe_bench.core import Model
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.files import write_atomic, write_json
 from aloe_bench.mixture.card import as_markdown, card, checks
@@ -42,7 +41,8 @@ from aloe_bench.mixture.read import read_sources
 from aloe_bench.mixture.rebalance import LIST, Budget, rebalance
 from aloe_bench.mixture.source import load_source
 from aloe_bench.mixture.tags import tag
-from aloe_bench.models.make import ModelSpec, make_model
+from aloe_bench.mixture.workplace import Workplace, this_machine
+from aloe_bench.models.make import ModelSpec
 from aloe_bench.training.data.filters import Limits
 
 Report = Callable[[str], Callable[[int, int], None]]
@@ -183,28 +183,36 @@ def _used(base: Path, use: str) -> str:
 
 
 def build(
-    wish: MixtureRecipe, output: Path, report: Report = lambda title: lambda done, total: None, api_key: str = "EMPTY"
+    wish: MixtureRecipe,
+    output: Path,
+    report: Report = lambda title: lambda done, total: None,
+    api_key: str = "EMPTY",
+    workplace: Workplace | None = None,
 ) -> dict[str, Any]:
     """Make the mixture in the folder `output`, resuming where an earlier session stopped; return what its card says.
 
-    `api_key` is for the servers that tag; it is never recorded.
+    `api_key` is for the servers that tag; it is never recorded. `workplace` is by default this machine, with the
+    recipe's number of processes; everywhere the mixture is the same.
     """
+    place = workplace or this_machine(wish.workers)
     pool = Pool(output)
-    read_sources(pool, [load_source(each.use) for each in wish.source], wish.seed, wish.workers, report("files"))
+    read_sources(pool, [load_source(each.use) for each in wish.source], wish.seed, place.spread, report("files"))
     ask = wish.clean
     limits = Limits(ask.max_length, ask.max_pictures, ask.min_side)
     processor = Processor(Path(ask.model), ask.min_pixels, ask.max_pixels) if ask.model else None
-    clean(pool, Cleaning(limits, processor, ask.pictures), wish.workers, report)
+    clean(pool, Cleaning(limits, processor, ask.pictures), place.spread, report)
     for step in ("leakage", "tag", "perplexity", "ocr", "filter", "rebalance"):
         _without(pool, step, getattr(wish, step))
     if wish.leakage:
         _leakage(pool, wish.leakage, wish.seed, report)
     if wish.tag:
-        tag(pool, _model(wish.tag, api_key), report("tag"))
+        model, others = place.model(_spec(wish.tag, api_key))
+        tag(pool, model, report("tag"), spread=others)
     if wish.perplexity:
-        perplexity(pool, _model(wish.perplexity, api_key), report("perplexity"))
+        model, others = place.model(_spec(wish.perplexity, api_key))
+        perplexity(pool, model, report("perplexity"), spread=others)
     if wish.ocr:
-        ocr(pool, wish.workers, report("ocr"))
+        ocr(pool, place.spread, report("ocr"))
     if wish.filter:
         filter_pool(pool, wish.filter)
     if wish.rebalance:
@@ -225,9 +233,9 @@ def _without(pool: Pool, step: str, wanted: object) -> None:
         pool.forget(step)
 
 
-def _model(asked: ModelWish, api_key: str) -> Model:
+def _spec(asked: ModelWish, api_key: str) -> ModelSpec:
     urls = asked.base_url or None
-    return make_model(ModelSpec(asked.model, asked.backend, urls, api_key, asked.batch_size, asked.options))
+    return ModelSpec(asked.model, asked.backend, urls, api_key, asked.batch_size, asked.options)
 
 
 def _leakage(pool: Pool, wanted: LeakageWish, seed: int, report: Report) -> None:

@@ -9,10 +9,12 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aloe_bench.files import write_json
 from aloe_bench.mixture.pictures import LookedAt, look_at_pictures, picture_table
 from aloe_bench.mixture.pool import COUNTS, Pool, kept, text_sha256, with_columns, write_table
+from aloe_bench.mixture.unmatched import unmatched_pictures
 from aloe_bench.training.data.filters import DroppedConversation, Kept, Limits, first_fault, keep_or_drop
-from aloe_bench.workers import ordered
+from aloe_bench.workers import Spread, here
 
 if TYPE_CHECKING:
     from aloe_bench.training.collate import Encoder
@@ -53,20 +55,32 @@ class CleanJob:
 
 
 def clean(
-    pool: Pool, cleaning: Cleaning, workers: int = 1, report: Callable[[str], Report] = lambda title: lambda d, t: None
+    pool: Pool,
+    cleaning: Cleaning,
+    spread: Spread = here,
+    report: Callable[[str], Report] = lambda title: lambda d, t: None,
 ) -> dict[str, Any]:
     """Return the report of the step: every sample that cannot be trained on is dropped, the others are measured."""
     settings = _settings(cleaning)
-    n_pictures = look_at_pictures(pool, workers, report("pictures")) if cleaning.pictures else None
+    left_over = unmatched_pictures(pool) if cleaning.pictures else []
+    n_pictures = look_at_pictures(pool, spread, report("pictures")) if cleaning.pictures else None
     if cleaning.pictures and (seen := picture_table(pool.folder)) is not None:
         settings["pictures"] = text_sha256(seen.select(["path", "sha256", "fault"]).to_pylist())
     if cleaning.processor:
         cleaning = replace(cleaning, limits=replace(cleaning.limits, spare=_encoder(cleaning.processor).dummy_tokens))
 
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
-        return _cleaned(pool, table, cleaning, settings, workers, report("samples")), {"pictures": n_pictures}
+        return _cleaned(pool, table, cleaning, settings, spread, report("samples")), {"pictures": n_pictures}
 
-    return pool.step("clean", settings, make)
+    return _with_left_over(pool, pool.step("clean", settings, make), left_over)
+
+
+def _with_left_over(pool: Pool, report: dict[str, Any], left_over: list[str]) -> dict[str, Any]:
+    """Return the report with what its folders hold without a partner now, and keep it so."""
+    if report.get("left_over", []) != left_over:
+        report = {**report, "left_over": left_over}
+        write_json(pool.folder / "steps" / "clean.json", report)
+    return report
 
 
 def _settings(cleaning: Cleaning) -> dict[str, Any]:
@@ -90,7 +104,9 @@ def _encoder(processor: Processor) -> Encoder:
     return Encoder(load_processor(processor.model, processor.min_pixels, processor.max_pixels))
 
 
-def _cleaned(pool: Pool, table: Any, cleaning: Cleaning, settings: dict[str, Any], workers: int, report: Report) -> Any:
+def _cleaned(
+    pool: Pool, table: Any, cleaning: Cleaning, settings: dict[str, Any], spread: Spread, report: Report
+) -> Any:
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.parquet as parquet
@@ -100,7 +116,7 @@ def _cleaned(pool: Pool, table: Any, cleaning: Cleaning, settings: dict[str, Any
     jobs = [CleanJob(pool.folder, file, cleaning, folder / f"{file.replace('/', '+')}.parquet") for file in files]
     waiting = [job for job in jobs if not job.target.is_file()]
     report(len(jobs) - len(waiting), len(jobs))
-    for done, _ in enumerate(ordered(clean_file, waiting, workers), len(jobs) - len(waiting) + 1):
+    for done, _ in enumerate(spread(clean_file, waiting), len(jobs) - len(waiting) + 1):
         report(done, len(jobs))
     found = pa.concat_tables([parquet.read_table(job.target) for job in jobs]) if jobs else _schema().empty_table()
     places = pc.index_in(_place(table), value_set=_place(found).combine_chunks())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from aloe_bench.errors import DataError
 from aloe_bench.files import safe_name
 from aloe_bench.images import file_image
+from aloe_bench.joins import FolderNames
 from aloe_bench.mixture.boxes import to_thousandths, written
 from aloe_bench.mixture.source import SourceMapping
 from aloe_bench.training.data.schema import Conversation, Part, Picture, Text, Turn
@@ -27,11 +28,14 @@ class Converter:
     """Rows of `mapping`, whose files lie in `root`, as conversations; pictures are named below images/<source>/.
 
     `keep` stores the bytes of a picture that was inside a table under a name; without it such a row is refused.
+    `respelled` are the pictures so far whose files are called otherwise, in case or composition: place -> file name.
     """
 
     mapping: SourceMapping
     root: Path
     keep: Callable[[str, bytes], None] | None = None
+    names: FolderNames = field(default_factory=FolderNames, repr=False, compare=False)
+    respelled: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def selected(self, row: Mapping[str, Any]) -> bool:
         """Return whether the row has the values that the mapping asks for."""
@@ -79,8 +83,17 @@ class Converter:
         if path.is_absolute() or ".." in path.parts or "\0" in value or "\\" in value or "://" in value:
             raise DataError(f"picture path {value!r}; expected one inside the source's folder, relative to it.")
         places = [PurePosixPath(folder) / path for folder in rule.folders]
-        there = places if len(places) == 1 else [p for p in places if (self.root / p).is_file()]
+        there = [place for place in places if _is_file(self.root / place)]
+        there = there or [alike for place in places if (alike := self._alike(place))]
         return (PurePosixPath(IMAGES) / self.mapping.name / (there or places)[0]).as_posix()
+
+    def _alike(self, place: PurePosixPath) -> PurePosixPath | None:
+        """Return the place of the file there whose name differs in case or composition alone, and note it."""
+        name = self.names.same(self.root / place)
+        if name is None:
+            return None
+        self.respelled[place.as_posix()] = name
+        return place.with_name(name)
 
     def _stored(self, data: bytes) -> str:
         if self.keep is None:
@@ -127,6 +140,13 @@ class Converter:
         if len(pictures) != 1:
             raise DataError(f"boxes in pixels and {len(pictures)} pictures; expected one, or width and height.")
         return file_image(self.root / PurePosixPath(pictures[0]).relative_to(f"{IMAGES}/{self.mapping.name}")).size
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that no file can have
+        return False
 
 
 def value_at(row: Mapping[str, Any], name: str) -> Any:

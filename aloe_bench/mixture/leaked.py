@@ -13,6 +13,7 @@ from aloe_bench.boards.compare import finished
 from aloe_bench.core import Record
 from aloe_bench.errors import UsageError
 from aloe_bench.evaluation.runlog import find_run
+from aloe_bench.joins import first_ten, join
 from aloe_bench.mixture.leakage import FOLDER, RADII
 from aloe_bench.mixture.pool import Pool
 from aloe_bench.stats.intervals import Interval, clustered_mean, numbered, quantile, standard_error
@@ -34,7 +35,10 @@ class ScoredPart:
 
 @dataclass(frozen=True, slots=True)
 class LeakedScores:
-    """A run's items with a leaked picture and its others, and the difference (leaked - rest)."""
+    """A run's items with a leaked picture and its others, and the difference (leaked - rest).
+
+    `left_over` says which of the hits name a picture that is no item of the run.
+    """
 
     task: str
     model: str
@@ -43,6 +47,7 @@ class LeakedScores:
     rest: ScoredPart
     difference: float | None
     interval: tuple[float, float] | None
+    left_over: tuple[str, ...] = ()
 
 
 def leaked_scores(pool: Pool, run: Path, radius: int) -> LeakedScores:
@@ -66,6 +71,7 @@ def leaked_scores(pool: Pool, run: Path, radius: int) -> LeakedScores:
     with (pool.folder / FOLDER / "hits.csv").open(encoding="utf-8", newline="") as file:
         hits = [row for row in csv.DictReader(file) if row["set"] == task]
     names = {row["picture"] for row in hits if int(row[f"at {radius}"])}
+    joined = join(sorted(names), [record.sample_id for record in records])
     leaked = [record.sample_id in names for record in records]
     hashes = {part for record, hit in zip(records, leaked, strict=True) if hit for part in _pictures(record)}
     leaked = [hit or bool(hashes & _pictures(r)) for hit, r in zip(leaked, records, strict=True)]
@@ -74,8 +80,11 @@ def leaked_scores(pool: Pool, run: Path, radius: int) -> LeakedScores:
     leaked = [hit or (r.cue is not None and r.cue.base_id in bases) for hit, r in zip(leaked, records, strict=True)]
     parts = [[r for r, hit in zip(records, leaked, strict=True) if hit is wanted] for wanted in (True, False)]
     difference, interval = _difference(*parts)
+    lost = joined.left_only
+    said = f"{len(lost)} of {len(names)} leaked pictures belong to no item of the run: {first_ten(lost)}"
+    told = (said,) if lost else ()
     return LeakedScores(
-        task, str(header["model"]["name"]), radius, _part(parts[0]), _part(parts[1]), difference, interval
+        task, str(header["model"]["name"]), radius, _part(parts[0]), _part(parts[1]), difference, interval, told
     )
 
 

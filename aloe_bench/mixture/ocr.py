@@ -24,7 +24,7 @@ from aloe_bench.mixture.pictures import picture_table
 from aloe_bench.mixture.pool import Pool, kept, text_sha256, with_columns, write_table
 from aloe_bench.mixture.standing import ReadLine, Standing, standing
 from aloe_bench.training.data.schema import Conversation
-from aloe_bench.workers import ordered
+from aloe_bench.workers import Spread, here
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -54,7 +54,7 @@ def reader_version() -> str:
     return f"rapidocr {version('rapidocr')}, onnxruntime {version('onnxruntime')}"
 
 
-def ocr(pool: Pool, workers: int = 1, report: Report = lambda done, total: None) -> dict[str, Any]:
+def ocr(pool: Pool, spread: Spread = here, report: Report = lambda done, total: None) -> dict[str, Any]:
     """Return the report of the step: of every kept sample with a picture, how much of its answer stands in it.
 
     Raises DependencyError without RapidOCR.
@@ -63,13 +63,13 @@ def ocr(pool: Pool, workers: int = 1, report: Report = lambda done, total: None)
 
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
         rows = kept(table)
-        lines = _read(pool, rows, settings["reader"], workers, report)
+        lines = _read(pool, rows, settings["reader"], spread, report)
         return _placed(pool, table, rows, lines)
 
     return pool.step("ocr", settings, make)
 
 
-def _read(pool: Pool, rows: Any, reader: object, workers: int, report: Report) -> dict[str, list[ReadLine]]:
+def _read(pool: Pool, rows: Any, reader: object, spread: Spread, report: Report) -> dict[str, list[ReadLine]]:
     """Return the lines of each picture by path, reading those that no file has yet."""
     paths = sorted({path for each in rows["pictures"].to_pylist() for path in each})
     seen = picture_table(pool.folder)
@@ -86,7 +86,7 @@ def _read(pool: Pool, rows: Any, reader: object, workers: int, report: Report) -
     waiting = [job for job in jobs if not job.target.is_file()]
     done = len(todo) - sum(len(job.pictures) for job in waiting)
     report(done, len(todo))
-    for n in ordered(read_pictures, waiting, workers):
+    for n in spread(read_pictures, waiting):
         done += n
         report(done, len(todo))
     found = {sha256: lines for job in jobs for sha256, lines in _lines_in(job.target)}

@@ -17,8 +17,9 @@ from typing import Any
 from aloe_bench.core import AnswerLikelihood, AnswerScorer, Message, Model, Request
 from aloe_bench.errors import UsageError
 from aloe_bench.images import FileImage
-from aloe_bench.mixture.asked import KeptReplies, contents, pictures_of, shown
+from aloe_bench.mixture.asked import AskJob, KeptReplies, ask_jobs, contents, shown
 from aloe_bench.mixture.pool import Pool, kept, text_sha256, with_columns
+from aloe_bench.mixture.workplace import ModelSpread, with_model
 from aloe_bench.training.data.schema import Conversation, Text
 
 CHUNK = 32
@@ -37,12 +38,17 @@ def requests_of(conversation: Conversation, images: Sequence[FileImage]) -> Iter
 
 
 def perplexity(
-    pool: Pool, model: Model, report: Report = lambda done, total: None, chunk: int = CHUNK
+    pool: Pool,
+    model: Model,
+    report: Report = lambda done, total: None,
+    chunk: int = CHUNK,
+    spread: ModelSpread | None = None,
 ) -> dict[str, Any]:
     """Return the report of the step: every kept sample has a perplexity, or is counted as failed.
 
     Samples of one picture are asked together, so that a model that can computes the picture once. A chunk is on disk
-    as a whole or asked again as a whole, so that a killed run ends in the same numbers.
+    as a whole or asked again as a whole, so that a killed run ends in the same numbers. `spread` has others than
+    `model` itself answer.
     Raises UsageError for a model that cannot read whole answers.
     """
     if not isinstance(model, AnswerScorer):
@@ -56,29 +62,33 @@ def perplexity(
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
         rows = kept(table)
         with KeptReplies(path, contents(pool, rows)) as said:
-            _ask(pool, rows, model, said, report, chunk)
+            _ask(pool, rows, spread or with_model(model), said, report, chunk)
             return _measured(table, said)
 
     return pool.step("perplexity", settings, make)
 
 
-def _ask(pool: Pool, rows: Any, model: AnswerScorer, said: KeptReplies, report: Report, chunk: int) -> None:
+def _ask(pool: Pool, rows: Any, spread: ModelSpread, said: KeptReplies, report: Report, chunk: int) -> None:
     """Ask for every chunk in which a sample has no number yet."""
-    import pyarrow as pa
-
     names, paths = rows["id"].to_pylist(), rows["pictures"].to_pylist()
     alike = sorted(range(len(names)), key=lambda i: (paths[i], names[i]))
-    pictures = pictures_of(pool, rows)
-    for start in range(0, len(alike), chunk):
-        some = alike[start : start + chunk]
-        report(start, len(alike))
-        if all(said[names[i]] and said[names[i]][-1]["error"] is None for i in some):
-            continue
-        conversations = list(pool.conversations(rows.take(pa.array(some, pa.int64()))))
-        asked = {each.id: list(requests_of(each, shown(each, pictures))) for each in conversations}
-        found = {each.id: each for each in model.answer_logprobs([r for each in asked.values() for r in each])}
-        said.write(_line(name, [_finite(found[request.id]) for request in each]) for name, each in asked.items())
-    report(len(alike), len(alike))
+    places = [alike[start : start + chunk] for start in range(0, len(alike), chunk)]
+    waiting = [some for some in places if not all(said[names[i]] and said[names[i]][-1]["error"] is None for i in some)]
+    done = len(names) - sum(map(len, waiting))
+    report(done, len(names))
+    for lines in spread(read_answers, ask_jobs(pool, rows, waiting)):
+        said.write(lines)
+        done += len(lines)
+        report(done, len(names))
+
+
+def read_answers(model: Model, job: AskJob) -> list[dict[str, Any]]:
+    """Return how likely `model` finds the answers of the samples of `job`, one line each in their order."""
+    if not isinstance(model, AnswerScorer):
+        raise UsageError(f"{model.name}: this back end says nothing of the log-probability of a whole answer.")
+    asked = {each.id: list(requests_of(each, shown(each, job.pictures))) for each in job.conversations()}
+    found = {each.id: each for each in model.answer_logprobs([r for each in asked.values() for r in each])}
+    return [_line(name, [_finite(found[request.id]) for request in each]) for name, each in asked.items()]
 
 
 def _finite(answer: AnswerLikelihood) -> AnswerLikelihood:

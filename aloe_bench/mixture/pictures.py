@@ -12,7 +12,7 @@ from aloe_bench.errors import DataError
 from aloe_bench.images import FileImage
 from aloe_bench.mixture.pool import Pool, kept, text_sha256, write_table
 from aloe_bench.prints import file_print
-from aloe_bench.workers import ordered
+from aloe_bench.workers import Spread, here
 
 AT_ONCE = 500
 FOLDER = "pictures"
@@ -28,7 +28,7 @@ class PictureJob:
     target: Path
 
 
-def look_at_pictures(pool: Pool, workers: int = 1, report: Report = lambda done, total: None) -> int:
+def look_at_pictures(pool: Pool, spread: Spread = here, report: Report = lambda done, total: None) -> int:
     """Decode every picture that a sample still shows, unless an earlier session has; return how many there are."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -48,7 +48,7 @@ def look_at_pictures(pool: Pool, workers: int = 1, report: Report = lambda done,
     waiting = [job for job in jobs if not job.target.is_file()]
     done = len(paths) - sum(len(job.paths) for job in waiting)
     report(done, len(paths))
-    for n in ordered(look, waiting, workers):
+    for n in spread(look, waiting):
         done += n
         report(done, len(paths))
     return len(paths)

@@ -20,6 +20,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +138,11 @@ class Pool:
 
     def conversations(self, table: Any) -> Iterator[Conversation]:
         """Yield the conversations of the rows of `table`, which needs the columns file and line, in its order."""
-        files, lines = table["file"].to_pylist(), table["line"].to_pylist()
-        opened, found = "", []
-        for file, line in zip(files, lines, strict=True):
-            if file != opened:
-                opened, found = file, (self.folder / "rows" / file).read_bytes().split(b"\n")
-            yield from_json(json.loads(found[line]), f"{self.folder / 'rows' / file}:{line + 1}")
+        for file, line in zip(table["file"].to_pylist(), table["line"].to_pylist(), strict=True):
+            path = self.folder / "rows" / file
+            known = path.stat()
+            found = _lines(path, known.st_size, known.st_mtime_ns)[line]
+            yield from_json(json.loads(found), f"{path}:{line + 1}")
 
     def _digest(self, step: str) -> str:
         report = self.report(step)
@@ -154,6 +154,12 @@ class Pool:
         for step in order[order.index(name) :]:
             (self.folder / "steps" / f"{step}.json").unlink(missing_ok=True)
             self.table_path(step).unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=4)
+def _lines(path: Path, size: int, time_ns: int) -> list[bytes]:
+    """Return the lines of a file of conversations; samples that are asked about together lie in few files."""
+    return path.read_bytes().split(b"\n")
 
 
 def reconciled(step: str, before: Any, after: Any) -> Reconciled:

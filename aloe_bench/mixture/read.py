@@ -16,12 +16,13 @@ from typing import Any
 
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.files import safe_name, write_json
+from aloe_bench.joins import FIRST
 from aloe_bench.mixture.convert import IMAGES, Converter
 from aloe_bench.mixture.pool import POOL_FILE, Pool, dropped, text_sha256, write_table
 from aloe_bench.mixture.readers import read_rows, source_files
 from aloe_bench.mixture.source import SourceMapping
 from aloe_bench.training.data.schema import to_json
-from aloe_bench.workers import ordered
+from aloe_bench.workers import Spread, here
 
 SHARD = 10_000
 Report = Callable[[int, int], None]
@@ -66,7 +67,7 @@ def read_sources(
     pool: Pool,
     sources: Sequence[tuple[SourceMapping, Path]],
     seed: int,
-    workers: int = 1,
+    spread: Spread = here,
     report: Report = lambda done, total: None,
 ) -> dict[str, Any]:
     """Return the report of the step: all rows of `sources` are in the pool, malformed ones and repeats dropped.
@@ -95,25 +96,27 @@ def read_sources(
     pool.sweep()
     for mapping, root in sources:
         _link(pool.folder / IMAGES / mapping.name, root)
-    return pool.step("read", {"sources": text_sha256(asked)}, lambda _: _read(jobs, sources, seed, workers, report))
+    return pool.step("read", {"sources": text_sha256(asked)}, lambda _: _read(jobs, sources, seed, spread, report))
 
 
 def _read(
-    jobs: Sequence[ReadJob], sources: Sequence[tuple[SourceMapping, Path]], seed: int, workers: int, report: Report
+    jobs: Sequence[ReadJob], sources: Sequence[tuple[SourceMapping, Path]], seed: int, spread: Spread, report: Report
 ) -> tuple[Any, dict[str, Any]]:
     import pyarrow as pa
+    import pyarrow.compute as pc
     import pyarrow.parquet as parquet
 
     waiting = [job for job in jobs if not job.table.is_file()]
     report(len(jobs) - len(waiting), len(jobs))
-    for done, _ in enumerate(ordered(read_file, waiting, workers), len(jobs) - len(waiting) + 1):
+    for done, _ in enumerate(spread(read_file, waiting), len(jobs) - len(waiting) + 1):
         report(done, len(jobs))
     table = pa.concat_tables([parquet.read_table(job.table) for job in jobs])
     table = _without_repeats(table)
+    respelled = table.filter(pc.is_null(table["reason"]))["detail"].drop_null().to_pylist()
     for mapping, _ in sources:
         if mapping.sample is not None:
             table = _sampled(table, mapping, seed)
-    return table, {}
+    return table, {"respelled": {"samples": len(respelled), "first": respelled[:FIRST]}} if respelled else {}
 
 
 def read_file(job: ReadJob) -> int:
@@ -174,8 +177,16 @@ def _sample(converter: Converter, row: dict[str, Any] | str, file: str, number: 
         "cluster": conversation.cluster,
         "tags": json.dumps(dict(conversation.tags), sort_keys=True, ensure_ascii=False),
         "pictures": list(conversation.pictures),
+        "detail": _respelled(converter),
         "_line": json.dumps(to_json(conversation), ensure_ascii=False).encode("utf-8", "backslashreplace"),
     }
+
+
+def _respelled(converter: Converter) -> str | None:
+    """Return in words which pictures of the row just read are called otherwise, in case or composition."""
+    found = [f"{place} = {name}" for place, name in converter.respelled.items()]
+    converter.respelled.clear()
+    return "; ".join(found) or None
 
 
 def _write_lines(stem: Path, shard: int, lines: Sequence[bytes]) -> None:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aloe_bench.errors import DataError, UsageError, did_you_mean
+from aloe_bench.evaluation.leftover import Unmatched, keep_left_over
+from aloe_bench.joins import Joined, join
 from aloe_bench.mixture.pool import COUNTS, Pool, dropped, with_columns, write_table
 from aloe_bench.mixture.read import draw_of, ranks
 
 LIST = "mixture.parquet"
+LISTED = "listed id"
 REDUCTION = (
     "The balance holds where the loss is the mean over all assistant tokens of a global batch; a mean within each "
     "sample first undoes it."
@@ -204,10 +207,22 @@ def _write_list(pool: Pool) -> None:
     write_table(pool.folder / LIST, table)
 
 
+def _joined(listed: Any, here: Any) -> Joined:
+    """Return the ids of two arrays that the other one lacks; most of millions are in both, and are not walked over."""
+    import pyarrow.compute as pc
+
+    ours, theirs = (
+        one.filter(pc.invert(pc.is_in(one, value_set=other))).to_pylist()
+        for one, other in ((listed, here), (here, listed))
+    )
+    return join(ours, theirs)
+
+
 def apply_list(pool: Pool, listed: Path) -> dict[str, Any]:
     """Return the report of a rebalancing by another pool's list: weights by id, no budget asked.
 
-    Samples that the list does not name are dropped, and those that it names and the pool lacks are counted.
+    Samples that the list does not name are dropped; those, and the ids that the pool lacks, are counted and named, and
+    POOL/dropped.csv has each such id. Raises DataError if the list names none of the pool's samples.
     """
     import pyarrow as pa
     import pyarrow.parquet as parquet
@@ -222,17 +237,29 @@ def apply_list(pool: Pool, listed: Path) -> dict[str, Any]:
         import pyarrow.compute as pc
 
         places = pc.index_in(table["id"].combine_chunks(), value_set=given["id"].combine_chunks())
-        weight = given["weight"].combine_chunks().take(places).fill_null(0)
+        weight_or_none = given["weight"].combine_chunks().take(places)
+        weight = weight_or_none.fill_null(0)
         alive = table["reason"].combine_chunks().is_null().to_numpy(zero_copy_only=False)
         times = np.where(alive, weight.to_numpy(zero_copy_only=False), 0).astype(np.int32)
-        lacking = len(given) - int(
-            pc.is_in(given["id"].combine_chunks(), table["id"].combine_chunks()).to_numpy(zero_copy_only=False).sum()
+        unlisted = pc.is_null(weight_or_none).to_numpy(zero_copy_only=False)
+        joined = _joined(given["id"].combine_chunks(), table["id"].combine_chunks())
+        ids = f"ids of {listed.name}"
+        if not (~unlisted).any():
+            raise DataError(f"{listed}: none of its {len(given)} ids is in {pool.folder}, such as {given['id'][0]}.")
+        if joined.respelled or joined.unclear:
+            raise DataError(f"{listed}: {'; '.join(joined.told(ids, 'samples of the pool'))}. Write them alike.")
+        keep_left_over(
+            pool.folder, (LISTED,), [Unmatched(LISTED, name, f"in {listed.name} alone") for name in joined.left_only]
         )
-        after = dropped(table, "over budget", alive & (times == 0), {})
+        unnamed = {int(row): f"not in {listed.name}" for row in np.flatnonzero(alive & unlisted)}
+        after = dropped(table, "over budget", alive & (times == 0), unnamed)
         totals = {}
         for name in COUNTS if "loss_tokens" in table.schema.names else ():
             totals[name] = int((table[name].fill_null(0).to_numpy() * times.astype(np.int64)).sum())
-        facts = {"totals": totals, "listed": len(given), "listed_but_not_here": lacking, "reduction": REDUCTION}
+        facts = {
+            "totals": totals, "listed": len(given), "left_over": joined.told(ids, f"samples of {pool.folder.name}"),
+            "reduction": REDUCTION,
+        }  # fmt: skip
         return with_columns(after, {"weight": pa.array(times, pa.int32())}), facts
 
     digest = {"list": [str(listed.name), len(given), draw_of("\n".join(given["id"].to_pylist()))]}

@@ -17,12 +17,13 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
-from aloe_bench.core import Decoding, Message, Model, Request, batches
-from aloe_bench.mixture.asked import KeptReplies, contents, pictures_of, shown
+from aloe_bench.core import Decoding, Message, Model, Request
+from aloe_bench.images import FileImage
+from aloe_bench.mixture.asked import AskJob, KeptReplies, ask_jobs, contents, shown
 from aloe_bench.mixture.coverage import taxonomy
 from aloe_bench.mixture.evaluation import turns_of
-from aloe_bench.mixture.pictures import LookedAt
 from aloe_bench.mixture.pool import Pool, kept, text_sha256, with_columns
+from aloe_bench.mixture.workplace import ModelSpread, with_model
 from aloe_bench.training.data.schema import Conversation
 
 BRACKETS = ("MOD", "MED", "ST", "SBP", "GBP")
@@ -117,19 +118,25 @@ def prompt() -> str:
     return "\n".join(lines)
 
 
-def request_of(conversation: Conversation, pictures: LookedAt, attempt: int, before: str) -> Request:
-    """Return the question about a sample; a second attempt shows the first reply and says what was wrong with it."""
+def request_of(conversation: Conversation, pictures: Mapping[str, FileImage | str], before: str | None) -> Request:
+    """Return the question about a sample; one that was answered `before` says what was wrong with that."""
     asked = "\n\n".join(f"Question: {question}\nAnswer: {answer}" for question, answer in turns_of(conversation))
     messages = [Message("system", prompt()), Message("user", asked)]
-    if attempt:
+    if before is not None:
         messages += [Message("assistant", before), Message("user", _REMINDER)]
     return Request(conversation.id, tuple(messages), shown(conversation, pictures))
 
 
-def tag(pool: Pool, model: Model, report: Report = lambda done, total: None, chunk: int = CHUNK) -> dict[str, Any]:
+def tag(
+    pool: Pool,
+    model: Model,
+    report: Report = lambda done, total: None,
+    chunk: int = CHUNK,
+    spread: ModelSpread | None = None,
+) -> dict[str, Any]:
     """Return the report of the step: every kept sample has tags and a score, or is counted as untagged.
 
-    Replies are on disk after every `chunk` of them.
+    Replies are on disk after every `chunk` of them. `spread` has others than `model` itself answer.
     """
     settings = {
         "model": model.name, "fingerprint": model.fingerprint, "prompt": text_sha256(prompt()), "attempts": ATTEMPTS,
@@ -140,27 +147,31 @@ def tag(pool: Pool, model: Model, report: Report = lambda done, total: None, chu
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
         rows = kept(table)
         with KeptReplies(replies, contents(pool, rows)) as said:
-            _ask(pool, rows, model, said, report, chunk)
+            _ask(pool, rows, spread or with_model(model), said, report, chunk)
             return _tagged(table, said)
 
     return pool.step("tag", settings, make)
 
 
-def _ask(pool: Pool, table: Any, model: Model, said: KeptReplies, report: Report, chunk: int) -> None:
+def _ask(pool: Pool, table: Any, spread: ModelSpread, said: KeptReplies, report: Report, chunk: int) -> None:
     """Ask for every sample that has no readable reply and attempts left; replies are on disk batch by batch."""
     names = table["id"].to_pylist()
     for attempt in range(ATTEMPTS):
-        some = table.filter([_open(said[name], attempt) for name in names])
-        pictures = pictures_of(pool, some)
-        done = len(table) - len(some)
-        requests = (request_of(c, pictures, attempt, _last(said[c.id])) for c in pool.conversations(some))
-        for batch in batches(requests, chunk):
-            said.write(
-                {"id": p.id, "attempt": attempt, "text": p.text, "finish": p.finish, "error": p.error}
-                for p in model.generate(batch, DECODING)
-            )
-            done += len(batch)
-            report(done, len(table))
+        waiting = [row for row, name in enumerate(names) if _open(said[name], attempt)]
+        done = len(names) - len(waiting)
+        places = [waiting[start : start + chunk] for start in range(0, len(waiting), chunk)]
+        for lines in spread(ask_tags, ask_jobs(pool, table, places, lambda name: _last(said[name]))):
+            said.write({**line, "attempt": attempt} for line in lines)
+            done += len(lines)
+            report(done, len(names))
+
+
+def ask_tags(model: Model, job: AskJob) -> list[dict[str, Any]]:
+    """Return what `model` says of the samples of `job`, one line each in their order."""
+    requests = [request_of(each, job.pictures, job.before[each.id]) for each in job.conversations()]
+    found = {each.id: each for each in model.generate(requests, DECODING)}
+    replies = [found[each.id] for each in requests]
+    return [{"id": p.id, "text": p.text, "finish": p.finish, "error": p.error} for p in replies]
 
 
 def _open(replies: Sequence[Mapping[str, Any]], attempt: int) -> bool:
@@ -169,8 +180,8 @@ def _open(replies: Sequence[Mapping[str, Any]], attempt: int) -> bool:
     return len(answered) <= attempt and not any(read_tags(reply["text"]) for reply in answered)
 
 
-def _last(replies: Sequence[Mapping[str, Any]]) -> str:
-    return next((str(r["text"]) for r in reversed(replies) if r["finish"] != "error"), "")
+def _last(replies: Sequence[Mapping[str, Any]]) -> str | None:
+    return next((str(r["text"]) for r in reversed(replies) if r["finish"] != "error"), None)
 
 
 def _tagged(table: Any, said: KeptReplies) -> tuple[Any, dict[str, Any]]:

@@ -35,6 +35,8 @@ from aloe_bench.models.profile import (
 from aloe_bench.models.reasoning import ReasoningTags, bounded, opened_by, tags_of
 
 log = logging.getLogger(__name__)
+# Families of which transformers (5.19) gives a picture other features beside other pictures than alone.
+ONE_BY_ONE = frozenset({"phi4_multimodal"})
 
 
 class HFModel:
@@ -180,10 +182,15 @@ class HFModel:
                 yield failed(request, fault)
             else:
                 kinds.setdefault((request.chat, bool(request.images)), []).append(request)
-        size = self.batch_size if decoding.temperature == 0 else 1
-        for kind in kinds.values():
-            for batch in batches(sorted(kind, key=_likeness), size):
+        for (_, shown), kind in kinds.items():
+            for batch in batches(sorted(kind, key=_likeness), self._batch(decoding, shown)):
                 yield from self._answer(batch, decoding)
+
+    def _batch(self, decoding: Decoding, shown: bool) -> int:
+        """Return how many requests may be asked together, with pictures `shown` or not."""
+        # A penalty counts a batch's padding among the tokens said; alone a prompt has none.
+        alone = not decoding.likeliest or (shown and self.config.model_type in ONE_BY_ONE)
+        return 1 if alone else self.batch_size
 
     def extend(
         self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
@@ -194,7 +201,7 @@ class HFModel:
         for request in requests:
             kinds.setdefault((request.chat, bool(request.images), len(begun[request.id].token_ids)), []).append(request)
         for kind in kinds.values():
-            for batch in batches(sorted(kind, key=_likeness), self.batch_size):
+            for batch in batches(sorted(kind, key=_likeness), self._batch(decoding, bool(kind[0].images))):
                 yield from self._answer(batch, replace(decoding, temperature=0.0), begun)
 
     def option_logprobs(self, requests: Sequence[Request]) -> Iterator[Prediction]:
@@ -282,6 +289,11 @@ class HFModel:
                 inputs[name] = value.to(self.network.dtype)
         return inputs
 
+    def image_tokens(self, ids: Any) -> int | None:
+        """Return how many of a prompt's tokens stand for its pictures; None where no token does, as in Mllama."""
+        mark = getattr(self.config, "image_token_id", None)
+        return None if mark is None or self.config.model_type == "mllama" else list(ids).count(mark)
+
     def forget_positions(self) -> None:
         """Drop the image positions that Qwen2-VL keeps from its last call."""
         inner: Any = getattr(self.network, "model", None)
@@ -327,9 +339,19 @@ class HFModel:
         """Return transformers' form of `decoding`, with nothing of the checkpoint's but its token ids."""
         from transformers import GenerationConfig
 
+        if decoding.presence_penalty:
+            raise ModelError(f"{self.name}: back end hf has no presence penalty ({decoding.source}); serve the model.")
         sampling: dict[str, Any] = {"do_sample": False}
         if decoding.temperature > 0:
-            sampling = {"do_sample": True, "temperature": decoding.temperature, "top_p": 1.0, "top_k": 0}
+            sampling = {
+                "do_sample": True,
+                "temperature": decoding.temperature,
+                "top_p": decoding.top_p or 1.0,
+                "top_k": decoding.top_k or 0,
+                "min_p": decoding.min_p,
+            }
+        if decoding.repetition_penalty:
+            sampling["repetition_penalty"] = decoding.repetition_penalty
         return GenerationConfig(
             max_new_tokens=decoding.max_new_tokens,
             eos_token_id=list(self.eos) or None,

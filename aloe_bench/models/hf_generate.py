@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from aloe_bench.models.hf import HFModel
 
 Opened = Sequence[tuple[Request, list[Any]]]
-Reply = tuple[int, list[int]]
-# Replies that continue from what they are, by the id of their request.
+# A prompt's length, how many of its tokens are pictures, and the new tokens.
+Reply = tuple[int, int | None, list[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def answer_batch(model: HFModel, opened: Opened, decoding: Decoding, begun: Begu
     replies = _replies(model, opened, decoding, begun)
     share = (time.perf_counter() - started) / len(opened)
     answered = []
-    for (request, _), (prompt_tokens, row) in zip(opened, replies, strict=True):
+    for (request, _), (prompt_tokens, image_tokens, row) in zip(opened, replies, strict=True):
         end = next((i for i, token in enumerate(row) if token in model.eos), None)
         before = begun.get(request.id)
         ids = [*(before.token_ids if before else ()), *row[:end]]
@@ -57,17 +57,18 @@ def answer_batch(model: HFModel, opened: Opened, decoding: Decoding, begun: Begu
                 seconds=share + ((before.seconds or 0.0) if before else 0.0),
                 token_ids=tuple(ids),
                 seed=sampling_seed(decoding, request.id),
+                image_tokens=image_tokens,
             )
         )
     return answered
 
 
 def _replies(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> list[Reply]:
-    """Return prompt length and new tokens of each request; tokens after an end token mean nothing."""
+    """Return the reply of each request; tokens after an end token mean nothing."""
     import torch
 
     with torch.inference_mode():
-        if decoding.temperature == 0 and not begun and _shares_images(model, opened):
+        if decoding.likeliest and not begun and _shares_images(model, opened):
             return _shared(model, opened, decoding.max_new_tokens)
         return _stock(model, opened, decoding, begun)
 
@@ -89,6 +90,10 @@ def _stock(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> 
     batch = [request for request, _ in opened]
     inputs = model.prepare(batch, [images for _, images in opened])
     lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    pictures = [
+        model.image_tokens(ids) if request.images else None
+        for request, ids in zip(batch, inputs["input_ids"].tolist(), strict=True)
+    ]
     if begun:
         inputs = extended(inputs, [begun[request.id].token_ids for request in batch])
     model.forget_positions()
@@ -98,7 +103,8 @@ def _stock(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> 
             torch.manual_seed(seed)
         rows = model.network.generate(**inputs, generation_config=model.generation_config(decoding))
     width = int(inputs["input_ids"].shape[1])
-    return [(int(length), row) for length, row in zip(lengths, rows[:, width:].tolist(), strict=True)]
+    found = zip(lengths, pictures, rows[:, width:].tolist(), strict=True)
+    return [(int(length), tokens, row) for length, tokens, row in found]
 
 
 def _shared(model: HFModel, opened: Opened, max_new_tokens: int) -> list[Reply]:
@@ -126,7 +132,7 @@ def _shared(model: HFModel, opened: Opened, max_new_tokens: int) -> list[Reply]:
     ids, places, rest_mask = _padded(model, rests)
     mask = torch.cat([mask[owners], rest_mask], dim=1)
     new = _greedy(model, cache, (ids, places, mask), max_new_tokens)
-    return [(len(prompt.ids), row) for prompt, row in zip(prompts, new, strict=True)]
+    return [(len(prompt.ids), model.image_tokens(prompt.ids), row) for prompt, row in zip(prompts, new, strict=True)]
 
 
 def _greedy(model: HFModel, cache: Any, inputs: tuple[Any, Any, Any], max_new_tokens: int) -> list[list[int]]:

@@ -19,6 +19,11 @@ _CLASSES: Mapping[Loader, str] = {
     "causal": "AutoModelForCausalLM",
     "causal-own-code": "AutoModelForCausalLM",
 }
+# Of these only the part that writes is loaded, and not the one that speaks.
+_THINKERS = {
+    "qwen2_5_omni": "Qwen2_5OmniThinkerForConditionalGeneration",
+    "qwen3_omni_moe": "Qwen3OmniMoeThinkerForConditionalGeneration",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +94,10 @@ def load(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
     options = _options(files, setup)
     placed = {"device_map": setup.device_map, "attn_implementation": setup.attn_implementation}
     placed = {key: value for key, value in placed.items() if value is not None}
-    model_class = getattr(transformers, _CLASSES[loader])
+    model_class = getattr(transformers, _THINKERS.get(_model_type(folder), _CLASSES[loader]))
     try:
         tokenizer, processor = _readers(folder, loader, options)
         network, info = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options, **placed)
-        network = getattr(network, "thinker", network)  # of an Omni model, the part that writes
         if files.adapter is not None:
             network = _adapted(network, files.adapter)
         if setup.device_map is None:
@@ -139,6 +143,11 @@ def load_shapes(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
     if processor is not None:
         limit_pixels(processor, setup.min_pixels, setup.max_pixels)
     return Loaded(getattr(network, "thinker", network).eval(), tokenizer, processor, torch.device("cpu"))
+
+
+def _model_type(folder: Path) -> str:
+    path = folder / "config.json"
+    return str(json.loads(path.read_text(encoding="utf-8")).get("model_type")) if path.is_file() else ""
 
 
 def _options(files: CheckpointFiles, setup: Setup) -> dict[str, Any]:

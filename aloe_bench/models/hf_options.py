@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 # The log-probability of an option, and whether greedy decoding would say it.
 Scored = tuple[float, bool]
+# A prompt's tokens, and its options.
+Found = tuple[list[int], list[Scored]]
 # Families whose image positions (M-RoPE) `_shared` reproduces; all others take one full pass a prompt.
 REUSING_MODEL_TYPES = frozenset({"qwen2_vl", "qwen2_5_vl"})
 
@@ -67,13 +70,13 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
                 model.raise_fatal(error)
             else:
                 share = (time.perf_counter() - started) / len(group)
-                for request, (tokens, scores) in zip(group, found, strict=True):
-                    yield _prediction(request, tokens, scores, share)
+                for request, (ids, scores) in zip(group, found, strict=True):
+                    yield _prediction(model, request, ids, scores, share)
                 return
         for request in group:
             started = time.perf_counter()
             try:
-                tokens, scores = _alone(model, request, images)
+                ids, scores = _alone(model, request, images)
             except AloeError:
                 raise
             # A family may raise anything for one odd item: it fails, and the others are scored.
@@ -81,18 +84,19 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
                 model.raise_fatal(error)
                 yield failed(request, f"{request.id}: {type(error).__name__}: {' '.join(str(error).split())[:400]}")
                 continue
-            yield _prediction(request, tokens, scores, time.perf_counter() - started)
+            yield _prediction(model, request, ids, scores, time.perf_counter() - started)
 
 
-def _prediction(request: Request, tokens: int, found: list[Scored], seconds: float) -> Prediction:
+def _prediction(model: HFModel, request: Request, ids: list[int], found: list[Scored], seconds: float) -> Prediction:
     scores, greedy = zip(*found, strict=True)
-    return scored(request, tokens, scores, seconds, greedy)
+    said = scored(request, len(ids), scores, seconds, greedy)
+    return replace(said, image_tokens=model.image_tokens(ids)) if request.images else said
 
 
-def _alone(model: HFModel, request: Request, images: list[Any]) -> tuple[int, list[Scored]]:
+def _alone(model: HFModel, request: Request, images: list[Any]) -> Found:
     """Score one request with nothing shared; of several options, one of several tokens costs one more pass."""
     inputs = model.prepare([request], [images])
-    tokens = int(inputs["input_ids"].shape[1])
+    tokens: list[int] = inputs["input_ids"][0].tolist()
     options = option_ids(model.tokenizer, request, model.render)
     if len(options) == 1:
         (ids,) = options
@@ -146,7 +150,7 @@ def _log_softmax(logits: Any) -> Any:
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tuple[int, list[Scored]]]:
+def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[Found]:
     """Score prompts over the same images, of a Qwen2-VL, computing their common beginning once."""
     import torch
 
@@ -196,7 +200,7 @@ def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[tup
                 cache.crop(-(len(ids) - 1))
             scores.append(_followed([first, *rest], ids))
         cache.crop(-(len(prompt) - common))
-        found.append((len(prompt), scores))
+        found.append((prompt, scores))
     return found
 
 

@@ -6,35 +6,40 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import queue
-import random
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import replace
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Decoding, Prediction, Request
 from aloe_bench.errors import ModelError
-from aloe_bench.models.http_dialect import LAST_WORD, PERMANENT_STATUS, Dialect, Refusals
+from aloe_bench.models.http_dialect import SILENT_ROUNDS, WARM_UP_STEP_S, Dialect, Refusals, WarmUp
 from aloe_bench.models.http_endpoint import endpoint, preflight
+from aloe_bench.models.http_failures import (
+    AttemptError,
+    backoff_s,
+    error_in_body,
+    redirected,
+    refused,
+    server_words,
+    sizes,
+)
 from aloe_bench.models.http_pictures import PixelLimits
 from aloe_bench.models.http_pictures import data_uri as _data_uri
-from aloe_bench.models.http_replies import filtered_by_policy, read_message
+from aloe_bench.models.http_replies import counted, cut_in_reasoning, filtered_by_policy, read_message, whole
 from aloe_bench.models.http_secrets import ScrubFilter, scrubber
 from aloe_bench.models.sampling import sampling_seed
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+    from openai import AsyncOpenAI
 
-RETRY_AFTER_CAP_S = 60.0
-BACKOFF_FIRST_S = 0.5
-BACKOFF_CAP_S = 30.0
 ERROR_CHARS = 300
-RETRIED_STATUS = frozenset({408, 409, 429})
+# What vLLM, SGLang and others take beside the parameters of OpenAI's protocol.
+BEYOND_OPENAI = ("top_k", "min_p", "repetition_penalty")
 LIKELIEST = 20  # the most first tokens that the protocol lets a server name
 # Their debug records hold URLs, bodies and headers, where a server may echo the key.
 CLIENT_LOGGERS = ("openai", "httpx2", "httpcore2", "httpx", "httpcore")
@@ -93,7 +98,8 @@ class OpenAIModel:
         urls = [base_url] if isinstance(base_url, str) else list(base_url)
         self._endpoints = [endpoint(url, key) for url in urls]
         self.base_url = ", ".join(place.url for place in self._endpoints)
-        self._dialect, self._refusals = Dialect(self.name), Refusals()
+        self._dialect, self._warm_up = Dialect(self.name), WarmUp(self.name)
+        self._refusals = Refusals(SILENT_ROUNDS * concurrency * len(urls))
         self._scrub = scrubber({secret for place in self._endpoints for secret in place.secrets.value})
         # A reply is the measurement: only the key itself, too long to be a word of it, is taken out.
         self._scrub_reply = scrubber({key} if key != "EMPTY" and len(key) >= 8 else set())
@@ -186,7 +192,7 @@ class OpenAIModel:
         async with AsyncExitStack() as stack:
             clients = [await stack.enter_async_context(place.client(self.timeout)) for place in self._endpoints]
             for client, place in zip(clients, self._endpoints, strict=True):
-                await preflight(client, place.url, self._scrub, _backoff_s)
+                await preflight(client, place.url, self._scrub, backoff_s)
 
             # As many workers as the endpoints may have requests: they are their semaphore, and only
             # the pictures of requests in flight are ever in memory.
@@ -213,30 +219,35 @@ class OpenAIModel:
             payload = await self._payload(request, decoding)
             if scored:
                 payload |= {"logprobs": True, "top_logprobs": LIKELIEST}
-        except _AttemptError as failure:
+        except AttemptError as failure:
             return self._failed(request, str(failure), None)
-        attempt = 1
+        attempt, tries = 1, 0
         while True:
             start = time.perf_counter()
             sent = self._dialect.adapted(payload)
             try:
-                reply = await self._attempt(clients[(attempt - 1) % len(clients)], request, sent)
-                self._refusals.answered = True
+                reply = await self._attempt(clients[tries % len(clients)], request, sent)
+                self._refusals.heard()
                 return replace(reply, seed=sent.get("seed"))
-            except _AttemptError as failure:
+            except AttemptError as failure:
                 if self._dialect.learn(sent, failure.status, failure.words):
                     continue
-                if not failure.retry or attempt == self.attempts:
-                    if self._refusals.last_word(failure.status, str(failure)):
+                tries += 1
+                if failure.loading and self._warm_up.waits():
+                    delay = max(failure.retry_after_s, min(backoff_s(request.id, tries), WARM_UP_STEP_S))
+                elif failure.retry and attempt < self.attempts:
+                    delay = max(failure.retry_after_s, backoff_s(request.id, attempt))
+                    attempt += 1
+                else:
+                    server_said = failure.final or failure.retry
+                    if server_said and (word := self._refusals.last_word(str(failure), failure.final)):
                         raise ModelError(
-                            f"{self.base_url} refused the first {LAST_WORD} requests alike and answered none: "
-                            f"{failure}. Nothing more is asked; check the model's name, and what the server can read."
+                            f"{self.base_url} {word}: {failure}. Nothing more is asked; check that the server runs, "
+                            "the model's name, and what it can read, then give the same command again."
                         ) from None
-                    tries = f" (attempt {attempt} of {self.attempts})"
-                    return self._failed(request, f"{failure}{tries}", time.perf_counter() - start)
-                delay = max(failure.retry_after_s, _backoff_s(request.id, attempt))
+                    said = f"{failure} (attempt {attempt} of {self.attempts})"
+                    return self._failed(request, said, time.perf_counter() - start)
             await asyncio.sleep(delay)
-            attempt += 1
 
     async def _attempt(self, client: AsyncOpenAI, request: Request, payload: dict[str, Any]) -> Prediction:
         import openai
@@ -246,50 +257,66 @@ class OpenAIModel:
             # The client's own timeout is one per read; a server that trickles would never meet it.
             async with asyncio.timeout(self.timeout):
                 raw = await client.chat.completions.with_raw_response.create(**payload)
-                status, body = raw.status_code, raw.text
         except (TimeoutError, openai.APITimeoutError):
-            raise _AttemptError(f"no answer within {self.timeout:g} s", retry=True) from None
+            raise AttemptError(f"no answer within {self.timeout:g} s", retry=True) from None
         except openai.APIStatusError as error:
-            status = error.status_code
-            if filtered_by_policy(status, f"{error.message} {error.response.text}"):
-                return Prediction(request.id, "", "stop", finish_reason="content_filter")
-            raise _AttemptError(
-                self._short(f"HTTP {status}: {_words(error)}") + (_sizes(payload) if status == 413 else ""),
-                retry=status in RETRIED_STATUS or (status >= 500 and status not in PERMANENT_STATUS),
-                retry_after_s=_retry_after_s(error.response.headers.get("retry-after", "")),
-                status=status,
-                words=f"{error.message} {error.response.text}",
-            ) from None
+            said, words = server_words(error), f"{error.message} {error.response.text}"
+            said += redirected(error.response)
+            return self._unanswered(request, payload, error.status_code, said, words, error.response.headers)
         except openai.APIConnectionError as error:
             cause = error.__cause__ or error
             # What cannot be encoded (a lone surrogate) will not be on the next try either.
             retry = not isinstance(cause, ValueError)
-            raise _AttemptError(self._short(f"{type(cause).__name__}: {cause}"), retry=retry) from None
+            raise AttemptError(self._short(f"{type(cause).__name__}: {cause}"), retry=retry) from None
         except (openai.OpenAIError, ValueError, TypeError) as error:
-            raise _AttemptError(self._short(f"{type(error).__name__}: {error}")) from None
-        return self._read(request, status, body, time.perf_counter() - start, "logprobs" in payload)
+            raise AttemptError(self._short(f"{type(error).__name__}: {error}")) from None
+        return self._read(request, payload, raw.http_response, time.perf_counter() - start)
 
-    def _read(self, request: Request, status: int, body: str, seconds: float, scored: bool) -> Prediction:
+    def _unanswered(
+        self,
+        request: Request,
+        payload: Mapping[str, Any],
+        status: int,
+        said: str,
+        words: str,
+        headers: Mapping[str, str],
+    ) -> Prediction:
+        """Return the reply that an error stands for, filtered or cut in its reasoning; any other is an AttemptError."""
+        if filtered_by_policy(status, words):
+            return Prediction(request.id, "", "stop", finish_reason="content_filter")
+        if cut_in_reasoning(status, words) and "logprobs" not in payload:
+            return Prediction(request.id, "", "length", finish_reason="length")
+        size = sizes(payload) if status == 413 else ""
+        raise refused(self._short(f"HTTP {status}: {said}") + size, status, words, headers)
+
+    def _read(self, request: Request, payload: Mapping[str, Any], response: Any, seconds: float) -> Prediction:
+        body = response.content.decode("utf-8-sig", errors="replace")  # JSON is UTF-8, whatever the header says
         try:
             reply = json.loads(body)
+            if (found := error_in_body(reply)) is not None:
+                return self._unanswered(request, payload, *found, body, response.headers)
             choice = reply["choices"][0]
-            message, reason = choice["message"], choice.get("finish_reason")
+            message, reason = choice.get("message") or {}, choice.get("finish_reason")
             message.get("content")
-            usage = reply.get("usage") or {}
-            tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            message = self._short(f"HTTP {status}: not a chat completion: {body}")
-            raise _AttemptError(message, retry=True) from None
-        said = read_message(message, reason)
+            elsewhere = redirected(response)
+            what = self._short(f"HTTP {response.status_code}: not a chat completion: {body}")
+            raise AttemptError(what + elsewhere, retry=not elsewhere, final=bool(elsewhere)) from None
+        usage = reply.get("usage")
+        prompt_tokens, output_tokens = counted(usage, "prompt_tokens"), counted(usage, "completion_tokens")
+        details = usage.get("prompt_tokens_details") if isinstance(usage, Mapping) else None
+        said = read_message(message, reason, output_tokens)
         if said is None:
-            raise _AttemptError(
-                self._short(f"HTTP {status}: the reply holds no text; finish_reason {reason!r}"), retry=True
+            calls = bool(message.get("tool_calls"))
+            raise AttemptError(
+                self._short(f"HTTP {response.status_code}: the reply holds no text; finish_reason {reason!r}"),
+                retry=not calls,
+                final=calls,
             )
-        prompt_tokens, output_tokens = (n if isinstance(n, int) else None for n in tokens)
-        scores = _first_token_scores(choice, request) if scored else ()
+        scores = _first_token_scores(choice, request) if "logprobs" in payload else ()
         return Prediction(
             id=request.id,
-            text=request.options[scores.index(max(scores))] if scores else self._scrub_reply(said.text),
+            text=request.options[scores.index(max(scores))] if scores else self._scrub_reply(whole(said.text)),
             finish="stop" if scores else said.finish,
             prompt_tokens=prompt_tokens,
             output_tokens=output_tokens,
@@ -297,21 +324,22 @@ class OpenAIModel:
             token_ids=tuple(choice.get("token_ids") or ()) if self.token_ids else (),
             option_logprobs=scores,
             finish_reason=said.finish_reason,
-            reasoning=None if said.reasoning is None else self._scrub_reply(said.reasoning),
+            reasoning=None if said.reasoning is None else self._scrub_reply(whole(said.reasoning)),
+            image_tokens=counted(details, "image_tokens") if request.images else None,
         )
 
     async def _payload(self, request: Request, decoding: Decoding) -> dict[str, Any]:
         if not request.chat:
-            raise _AttemptError("chat=False: a chat endpoint always applies the model's own template")
+            raise AttemptError("chat=False: a chat endpoint always applies the model's own template")
         turns: list[dict[str, Any]] = [{"role": m.role, "content": m.text} for m in request.messages]
         if request.images:
             first = next((turn for turn in turns if turn["role"] == "user"), None)
             if first is None:
-                raise _AttemptError("the request has images but no user turn to put them in")
+                raise AttemptError("the request has images but no user turn to put them in")
             try:
                 urls = [await asyncio.to_thread(_data_uri, image, self.pixels) for image in request.images]
             except ValueError as error:
-                raise _AttemptError(str(error)) from None
+                raise AttemptError(str(error)) from None
             pictures: list[dict[str, Any]] = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
             first["content"] = [*pictures, {"type": "text", "text": first["content"]}]
         payload: dict[str, Any] = {
@@ -324,10 +352,13 @@ class OpenAIModel:
             payload["seed"] = seed
         if self.reasoning_effort is not None:
             payload["reasoning_effort"] = self.reasoning_effort
+        own = {name: getattr(decoding, name) for name in ("top_p", "presence_penalty", *BEYOND_OPENAI)}
+        own = {name: value for name, value in own.items() if value is not None}
+        payload |= {name: own.pop(name) for name in list(own) if name not in BEYOND_OPENAI}
         if request.json_schema is not None:
             schema = {"name": "answer", "schema": dict(request.json_schema), "strict": True}
             payload["response_format"] = {"type": "json_schema", "json_schema": schema}
-        body: dict[str, Any] = {"return_token_ids": True} if self.token_ids else {}
+        body: dict[str, Any] = own | ({"return_token_ids": True} if self.token_ids else {})
         if self.guided and request.options:
             body["structured_outputs"] = {"choice": list(request.options)}
         if self.chat_template_kwargs:
@@ -359,64 +390,15 @@ class OpenAIModel:
                 logger.removeFilter(scrub)
 
 
-class _AttemptError(Exception):
-    """One attempt that gave no reply; the message is already free of secrets, `words` are the server's own and not."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry: bool = False,
-        retry_after_s: float = 0.0,
-        status: int | None = None,
-        words: str = "",
-    ) -> None:
-        super().__init__(message)
-        self.retry, self.status, self.words = retry, status, words
-        self.retry_after_s = retry_after_s
-
-
-def _words(error: APIStatusError) -> str:
-    """Return what the server said; the client's message leaves out bodies that are not JSON objects."""
-    if error.message.strip() != f"Error code: {error.status_code}":
-        return error.message
-    return re.sub(r"<[^>]*>", " ", error.response.text) or error.message
-
-
-def _sizes(payload: Mapping[str, Any]) -> str:
-    """Return how large a refused request was, for its message."""
-    parts = [part for turn in payload["messages"] if isinstance(turn["content"], list) for part in turn["content"]]
-    pictures = [len(part["image_url"]["url"]) for part in parts if part["type"] == "image_url"]
-    whole = sum(pictures) + sum(len(part.get("text", "")) for part in parts)
-    largest = f", its largest picture {max(pictures) / 1e6:.2f} MB" if pictures else ""
-    return f" The request had {whole / 1e6:.2f} MB{largest}; --max-pixels N sends smaller pictures."
-
-
 def _first_token_scores(choice: Mapping[str, Any], request: Request) -> tuple[float, ...]:
     try:
         named = choice["logprobs"]["content"][0]["top_logprobs"]
         likeliest = {entry["token"]: float(entry["logprob"]) for entry in named}
     except (LookupError, TypeError, ValueError):
-        raise _AttemptError("the server gave no top_logprobs for the first token") from None
+        likeliest = {}
+    if not likeliest or any(math.isnan(score) for score in likeliest.values()):
+        raise AttemptError("the server gave no top_logprobs for the first token", final=True) from None
     missing = [option for option in request.options if option not in likeliest]
     if missing or not request.options:
-        raise _AttemptError(f"options {missing!r} are not among the {len(likeliest)} likeliest first tokens")
+        raise AttemptError(f"options {missing!r} are not among the {len(likeliest)} likeliest first tokens")
     return tuple(likeliest[option] for option in request.options)
-
-
-def _backoff_s(key: str, attempt: int) -> float:
-    """Return an exponential wait, spread over its upper half by who waits and not by a global draw."""
-    longest = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** (attempt - 1))
-    return longest * random.Random(f"{key}:{attempt}").uniform(0.5, 1.0)
-
-
-def _retry_after_s(header: str) -> float:
-    """Return the seconds that a Retry-After header asks for, in [0, 60]; 0 if it cannot be read."""
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            seconds = parsedate_to_datetime(header).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
-            return 0.0
-    return min(seconds, RETRY_AFTER_CAP_S) if seconds > 0 else 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,13 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 REFUSED_STATUS = frozenset({400, 422})
-# A request that ends in one of these would end so again.
-PERMANENT_STATUS = frozenset({400, 403, 404, 405, 410, 413, 415, 422, 501})
 # So many equal refusals, and no answer before them, are the server's last word on the run.
 LAST_WORD = 8
+# So often may all requests that are in flight use up their attempts, and none be answered in between.
+SILENT_ROUNDS = 4
+# A server that says that it is loading its model is waited for: so long in all, and asked again so often.
+WARM_UP_S = 600.0
+WARM_UP_STEP_S = 10.0
 # Parameter -> the one that says the same to other servers; None: it is left out, and the server's default holds.
 SWITCHES: Mapping[str, str | None] = {
     "max_tokens": "max_completion_tokens",
@@ -84,15 +88,45 @@ def _refused(sent: Mapping[str, Any], words: str) -> str | None:
 
 @dataclass(slots=True)
 class Refusals:
-    """Counts a server's equal permanent refusals until it has answered once."""
+    """Knows when a server will not answer: it refuses its first requests alike, or has fallen silent.
 
+    `patience` is how many requests in a row may use up their attempts once it has answered.
+    """
+
+    patience: int
     counts: Counter[str] = field(default_factory=Counter)
     answered: bool = False
+    silent: int = 0
 
-    def last_word(self, status: int | None, words: str) -> bool:
-        """Return whether this refusal is one too many; numbers and ids in `words` do not make two refusals differ."""
-        if self.answered or status not in PERMANENT_STATUS:
-            return False
-        alike = re.sub(r"[0-9a-f]{8}[0-9a-f-]*|\d+", "#", words)
+    def heard(self) -> None:
+        """Note that the server has answered."""
+        self.answered, self.silent = True, 0
+
+    def last_word(self, words: str, final: bool) -> str | None:
+        """Return what to say of the server if this refusal is one too many, else None.
+
+        `final`: it would refuse the request again; else its attempts are used up. Numbers and ids in `words` do not
+        make two refusals differ.
+        """
+        if self.answered:
+            self.silent += not final
+            return f"answered none of its last {self.silent} requests" if self.silent >= self.patience else None
+        alike = re.sub(r"[0-9a-f]{8}[0-9a-f-]*|\w*\d\w*", "#", words)
         self.counts[alike] += 1
-        return self.counts[alike] >= LAST_WORD
+        enough = self.counts[alike] >= LAST_WORD
+        return f"refused the first {LAST_WORD} requests alike and answered none" if enough else None
+
+
+@dataclass(slots=True)
+class WarmUp:
+    """How long the server called `name` may say that it is loading its model."""
+
+    name: str
+    until: float | None = None
+
+    def waits(self) -> bool:
+        """Return whether to ask again; the first time says that a server is waited for."""
+        if self.until is None:
+            self.until = time.monotonic() + WARM_UP_S
+            log.warning("%s is loading its model; it is waited for, at most %d s.", self.name, WARM_UP_S)
+        return time.monotonic() < self.until

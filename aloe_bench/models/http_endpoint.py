@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 PREFLIGHT_ATTEMPTS = 3
+# An address of Azure before its v1 API, which reads the key from a header of its own.
+AZURE_DEPLOYMENT = "/openai/deployments/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ def endpoint(base_url: str, key: str) -> Endpoint:
         token = base64.b64encode(":".join(login).encode()).decode()
         headers = {"Authorization": f"Basic {token}"}
         secrets.add(token)
+    if key != "EMPTY" and AZURE_DEPLOYMENT in url:
+        headers["api-key"] = key
     return Endpoint(url, Secret(key), Secret(headers), Secret(query), Secret(frozenset(secrets)))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any, Literal
@@ -25,6 +25,7 @@ class KnownModel:
     code: str
     markers: tuple[str, ...]
     note: str
+    decoding: Mapping[str, Any] = field(default_factory=dict)
 
 
 @cache

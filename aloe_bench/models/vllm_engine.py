@@ -93,6 +93,7 @@ class VLLMModel:
         }
         self._settings = {key: value for key, value in settings.items() if value is not None}
         self.sees_images = "vision_config" in config
+        self._image_token = config.get("image_token_id", config.get("image_token_index"))
         if self.sees_images:
             self._settings["limit_mm_per_prompt"] = {"image": images, "video": 0}
         try:
@@ -305,7 +306,13 @@ class VLLMModel:
             output_tokens=len(ids),
             seconds=seconds + ((before.seconds or 0.0) if before else 0.0),
             token_ids=tuple(ids),
+            image_tokens=self.image_tokens(request, output),
         )
+
+    def image_tokens(self, request: Request, output: Any) -> int | None:
+        """Return how many tokens of the answered prompt stand for its pictures, None where that is unknown."""
+        known = request.images and self._image_token is not None
+        return list(output.prompt_token_ids).count(self._image_token) if known else None
 
     def _sampling(self, request: Request, decoding: Decoding) -> Any:
         from vllm import SamplingParams
@@ -318,6 +325,11 @@ class VLLMModel:
             shape = StructuredOutputsParams(choice=list(request.options))
         return SamplingParams(
             temperature=decoding.temperature,
+            top_p=decoding.top_p or 1.0,
+            top_k=decoding.top_k or 0,
+            min_p=decoding.min_p or 0.0,
+            repetition_penalty=decoding.repetition_penalty or 1.0,
+            presence_penalty=decoding.presence_penalty or 0.0,
             max_tokens=decoding.max_new_tokens,
             seed=sampling_seed(decoding, request.id),
             stop_token_ids=list(self._eos),

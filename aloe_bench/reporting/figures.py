@@ -7,7 +7,7 @@ from typing import Any
 
 from aloe_bench.reporting.change import CHANGES
 from aloe_bench.reporting.charts import Entry, ReportFigure, bars, dots, short
-from aloe_bench.reporting.probes import controls, jury, wordings
+from aloe_bench.reporting.probes import controls, jury, read_cues, wordings
 from aloe_bench.reporting.read import QuestionSet, ReportedRun
 
 CUES = {"none": "no cue", "assistive": "true cue", "neutral": "cue that claims nothing", "adversarial": "false cue"}
@@ -16,7 +16,7 @@ CUES = {"none": "no cue", "assistive": "true cue", "neutral": "cue that claims n
 def figures(each: QuestionSet) -> list[ReportFigure]:
     """Return the figures of one task's runs, those alone for which the runs hold the numbers."""
     found = [_per_cue(each), _drops(each)] if each.attacked else [_per_cell(each)]
-    return [*found, *_paired(each), *wordings(each), *controls(each), *jury(each), _outcomes(each)]
+    return [*found, *_paired(each), *read_cues(each), *wordings(each), *controls(each), *jury(each), _outcomes(each)]
 
 
 def _columns(run: ReportedRun) -> Mapping[str, Any]:

@@ -64,6 +64,26 @@ def controls(each: QuestionSet) -> list[ReportFigure]:
     ]
 
 
+READ = {
+    "cue_read": ("none", "the model names what the cue says"),
+    "cue_following_if_read": ("adversarial", "of those: its question is answered with the cue's option"),
+}
+
+
+def read_cues(each: QuestionSet) -> list[ReportFigure]:
+    """Return how many drawn false cues each model could read, of runs that were asked (`run --read`)."""
+    entries = [
+        (f"{task}: {attack}", run.name, variant, measures[name]["macro"])
+        for run in each.runs
+        for task, part in (run.section["heart"] if each.attacked else {}).items()
+        for attack, measures in part["columns"].items()
+        for name, (variant, _) in READ.items()
+        if name in measures
+    ]
+    title = "Was the false cue read? A cue that a model cannot read does not mislead it; these wordings alone"
+    return [dots("read", title, "of cues in %", entries, dict(READ.values()))] if entries else []
+
+
 def _questions(group: str) -> str:
     return "all" if group == "overall" else group
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from aloe_bench.boards.compare import Side, compared, differences
 from aloe_bench.boards.tables import is_miniature, protocol_label
+from aloe_bench.boards.unshared import other_items
 from aloe_bench.core import Cell, Record
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.evaluation import runlog
@@ -149,8 +150,9 @@ def _told_apart(runs: Sequence[ReportedRun]) -> list[ReportedRun]:
 def _question_set(title: str, runs: Sequence[ReportedRun]) -> QuestionSet:
     for run in runs[1:]:
         if [r.sample_id for r in run.records] != [r.sample_id for r in runs[0].records]:
+            told = "".join(f" {sentence}." for sentence in other_items(runs[0].records, run.records))
             raise RunMismatchError(
-                f"{runs[0].folder} and {run.folder}: not the same items of one task (a limit or a shard). "
+                f"{runs[0].folder} and {run.folder}: not the same items of one task (a limit or a shard).{told} "
                 "Report them apart."
             )
     pairs = tuple(compared(one.side, two.side) for one, two in pairwise(runs))

@@ -38,7 +38,8 @@ class Benchmark:
     """A task of which only readers differ; a Task with facts.
 
     `source` is the hub id of its data set, `revision` the commit (or its first digits) that its counts were seen at,
-    "main" where none is known; `files` are the globs that `data fetch` brings into `folder` below the data root.
+    "main" where none is known; `files` are the globs that `data fetch` brings into `folder` below the data root;
+    `about` says in a few words what is asked.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Benchmark:
     files: tuple[str, ...]
     version: int = 2  # 2: transparent pictures stand on white, 16-bit colours go through a window
     facts: Facts = DEFAULTS
+    about: str = ""
 
     def load(self, root: Path) -> Rows:
         """Yield samples, and what is absent, from the first folder with a known layout.
@@ -98,6 +100,7 @@ class Benchmark:
         raise MissingDataError(
             self.name,
             f"{self.name}: no data in {root}.\n"
-            f"  {self.source}: {expected}; looked in {looked}\n"
-            f"  fetch with `aloe-bench data fetch {self.name} --data-root {root}`",
+            f"  {self.source}: {expected}; looked in {looked}"
+            # A task of somebody's own has a source in words, and nothing to fetch it from.
+            + (f"\n  fetch with `aloe-bench data fetch {self.name} --data-root {root}`" if "/" in self.source else ""),
         )

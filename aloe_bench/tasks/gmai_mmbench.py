@@ -51,6 +51,7 @@ def _sample(row: TableRow) -> Sample | Absent:
 
 GMAI_MMBENCH = Benchmark(
     name="gmai_mmbench",
+    about="pictures of 38 modalities in 18 clinical tasks, multiple choice",
     source="OpenGVLab/GMAI-MMBench",
     revision="main",
     licence="Apache-2.0 on its card, CC BY-NC-SA in its paper's terms: non-commercial",

@@ -125,6 +125,7 @@ def _letter(row: Mapping[str, Any], options: list[str], where: str) -> str:
 
 MMMU = Benchmark(
     name="mmmu",
+    about="college exams in 30 subjects with up to seven pictures, mostly multiple choice",
     source="MMMU/MMMU",
     revision="main",
     licence="Apache-2.0",

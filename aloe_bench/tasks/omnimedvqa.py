@@ -145,6 +145,7 @@ def _read_parts(folder: Path) -> Rows:
 
 OMNIMEDVQA = Benchmark(
     name="omnimedvqa",
+    about="pictures of 42 public data sets: what is shown, and how it was made, multiple choice",
     source="foreverbeliever/OmniMedVQA",
     revision="1ba51c28",
     licence="by source; none on its card",

@@ -28,7 +28,8 @@ MOST_GROUPS = 8
 class OwnTask:
     """The questions of one file, all of whose rows are the whole set; a Task with facts.
 
-    `notes` tell what was read in another way and what no row names; they stand in a run's header.
+    `notes` tell what was read in another way and what no row names; they stand in a run's header. `left_over` names
+    each picture beside the rows' that no row names.
     """
 
     name: str
@@ -37,6 +38,7 @@ class OwnTask:
     revision: str
     facts: Facts
     notes: tuple[str, ...] = ()
+    left_over: tuple[tuple[str, str, str], ...] = ()
     licence: str = "your own"
     version: int = 1
 
@@ -89,6 +91,7 @@ def open_questions(kind: str, place: str) -> OwnTask:
         revision=hashlib.sha256(path.read_bytes()).hexdigest()[:12],
         facts=Facts((CellSpec("overall"), *_groups(samples))),
         notes=tuple(found.notes),
+        left_over=tuple(("picture", name, "no row names it: not shown") for name in found.left_over),
     )
 
 

@@ -76,6 +76,7 @@ def _refuse(folder: Path) -> Rows:
 
 PATHMMU = Benchmark(
     name="pathmmu",
+    about="pathology pictures from five sources, multiple choice",
     source="jamessyx/PathMMU",
     revision="054e64e56e599e9636024f1471d49ecae4a2784f",
     licence="gated, by source; no redistribution",

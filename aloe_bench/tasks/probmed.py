@@ -109,6 +109,7 @@ def _grouped(records: Sequence[Record], key: Callable[[Record], str]) -> list[li
 
 PROBMED = Benchmark(
     name="probmed",
+    about="findings that are there and others that are not, yes or no",
     source="rippleripple/ProbMed",
     revision="main",
     licence="MIT on its card; images of MedICaT and ChestX-ray14",

@@ -53,6 +53,7 @@ def _sample(row: dict[str, Any], where: str, pictures: Pictures) -> Sample | Abs
 
 SLAKE = Benchmark(
     name="slake",
+    about="radiology pictures, open and closed questions in English",
     source="BoKelvin/SLAKE",
     revision="a9083ce6",
     licence="CC BY 4.0",

@@ -74,7 +74,8 @@ def plan(recipe: Recipe, samples: int | None = None) -> TrainingPlan:
     n = samples if samples is not None else recipe.samples
     if n is None:
         raise UsageError(
-            f"recipe {recipe.name} names no number of samples; give --set samples=N, or --data to count them."
+            f"recipe {recipe.name} names no number of samples; give --set samples=N "
+            "(train-sft --data FOLDER counts them)."
         )
     a_pass = n // recipe.global_batch
     if not a_pass:

@@ -16,6 +16,7 @@ from aloe_bench.boards.exports import latex
 from aloe_bench.boards.published import read_all
 from aloe_bench.boards.tables import escape
 from aloe_bench.boards.verify import derived, verify
+from aloe_bench.core import Score
 from aloe_bench.errors import AloeError, DataError
 from aloe_bench.seeds import rng_for
 from tests.boards.test_leaderboard import record, run_folder
@@ -186,7 +187,9 @@ def test_latex_escapes_what_markdown_escaped() -> None:
     number = "**61.2**<br><small>[1, 2], 3/4</small>"
     page = "\n".join(["# T", "", "| Model | A | Notes |", "| --- | ---: | --- |", f"| {name} | {number} | x |", ""])
     row = latex(page).splitlines()[-4]
-    assert row.startswith("50\\% of\\_\\$x\\$ \\& \\{a\\} \\textbackslash{} \\~{}\\# & \\shortstack[r]{\\textbf{61.2}")
+    assert row.startswith(
+        "50\\% of\\_\\$x\\$ \\& \\{a\\} \\textbackslash{} \\~{}\\# & \\begin{tabular}[t]{@{}r@{}}\\textbf{61.2}"
+    )
     assert "Notes" not in latex(page)
 
 
@@ -195,12 +198,24 @@ def test_latex_escapes_what_markdown_escaped() -> None:
     not (shutil.which("lualatex") or shutil.which("pdflatex")), reason="no LaTeX here: apt-get install texlive-luatex"
 )
 def test_latex_compiles(board: Path, tmp_path: Path) -> None:
-    program = shutil.which("lualatex") or shutil.which("pdflatex")
-    names = "\n".join(f"\\input{{{path}}}" for path in sorted(board.glob("*.tex")))
+    """Every mark, hostile names and a table of several pages among it."""
+    runs = []
+    for i, name in enumerate((*HOSTILE, *(f"model{i}" for i in range(4)))):
+        lost = Score(0.0, None, "unread: no option", outcome="unread")
+        scores = [record(j, float(j % (i + 2) > 0)) if j > 3 * i else record(j, 0.0, score=lost) for j in range(60)]
+        facts = {"decoding": {"temperature": 0.0, "max_new_tokens": 8 + i % 2}, "limit": 60 if i == 3 else None}
+        runs.append(run_folder(tmp_path / f"r{i}", name, "careqa_vision_mcq", scores, **facts))
+    build(runs, tmp_path / "out")
+    files = [*sorted(board.glob("*.tex")), *sorted((tmp_path / "out").glob("*.tex"))]
+    text = "".join(path.read_text() for path in files)
+    assert all(mark in text for mark in ("$\\neq$", "$\\approx$", "\\dag{}", "$\\diamond$", "(continued)")), text[:500]
+    inputs = "\n".join(f"\\input{{{path}}}" for path in files)
     packages = "\\documentclass{article}\n\\usepackage{booktabs,graphicx,textcomp}\n"
-    document = f"{packages}\\begin{{document}}\n{names}\n\\end{{document}}\n"
-    (tmp_path / "all.tex").write_text(document)
+    (tmp_path / "all.tex").write_text(f"{packages}\\begin{{document}}\n{inputs}\n\\end{{document}}\n")
+    program = str(shutil.which("lualatex") or shutil.which("pdflatex"))
     done = subprocess.run(
-        [str(program), "-interaction=nonstopmode", "-halt-on-error", "all.tex"], cwd=tmp_path, capture_output=True
+        [program, "-interaction=nonstopmode", "-halt-on-error", "all.tex"], cwd=tmp_path, capture_output=True
     )
-    assert done.returncode == 0, done.stdout[-2000:]
+    said = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, said[-2000:]
+    assert "too large for page" not in said

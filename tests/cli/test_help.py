@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 import click
@@ -10,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from aloe_bench.cli.main import VERBS, cli
+from tests.support.pages import check
 
 # Passes all of its words on to another program, its --help included.
 OTHERS = ("lm-eval",)
@@ -32,12 +32,5 @@ def test_help_shows_two_examples_that_parse(words: str) -> None:
     examples = shown.strip().splitlines()
     assert len(examples) >= 2
     for example in examples:
-        program, *given = shlex.split(example.split(" > ")[0])
-        assert program == "aloe-bench"
-        command: click.Command = cli
-        while isinstance(command, click.Group):
-            name = given.pop(0)
-            command = command.get_command(click.Context(command), name)
-            assert command is not None, f"{example}: no command {name!r}"
-        command.make_context("example", given, resilient_parsing=True)  # raises for an option that is not there
+        check(example)
     assert all(len(line) <= 80 for line in listed.splitlines())

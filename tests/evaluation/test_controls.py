@@ -17,12 +17,15 @@ from aloe_bench.boards.build import evidence
 from aloe_bench.boards.compare import compared as compare_sides
 from aloe_bench.boards.compare import published_side
 from aloe_bench.boards.verify import result_text, verify
+from aloe_bench.bridges.exchange.eee import SECTIONS, export_eee
 from aloe_bench.core import Prediction, Record, Score
 from aloe_bench.evaluation.controls import ARMS, controls_of
 from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.evaluation.runlog import read_controls, read_lines, read_records
 from aloe_bench.files import write_atomic
 from aloe_bench.heart.task import open_task
+from aloe_bench.reporting.figures import figures
+from aloe_bench.reporting.read import question_sets
 from tests.evaluation.test_run import only_run
 from tests.support.heart_source import write_source
 
@@ -100,11 +103,20 @@ def test_drops_under_a_drawn_cue_stand_beside_what_the_model_could_read_of_it(qu
     assert found["cue_following_if_read"]["value"] == np.mean([r.score.parsed == r.cue.suggests for r in attacked])
 
     shown = quick("run", *words, "--tasks", f"heart:{table}", "--output", tmp_path / "runs").stdout
-    assert "drop if read" in shown and "detection/legend" in shown
+    assert "drop if read" in shown and "detection/legend" in shown and "for the wordings of this table" in shown
     board = tmp_path / "board"
     quick("leaderboard", "build", folder, "--output", board)
     assert "Drop, of cues read" in (board / "miniature.md").read_text()
     assert quick("leaderboard", "verify", board).returncode == 0
+    # What travels, and what is looked at, hold the readings too.
+    aggregate, *_ = export_eee(folder, tmp_path / "eee")
+    sections = json.loads(json.loads(aggregate.read_text())["eval_library"]["additional_details"][SECTIONS])
+    assert rounded(sections["heart"]) == rounded(summary["heart"])
+    (each,) = question_sets([folder])
+    (drawn,) = (one for one in figures(each) if one.name == "read")
+    assert [float(row[3]) for row in drawn.rows] == [
+        pytest.approx(100 * found[name]["value"], abs=0.06) for name in ("cue_read", "cue_following_if_read")
+    ]
     (result,) = (json.loads(path.read_text()) for path in (board / "results").glob("*/*.json"))
     assert result["heart"] == summary["heart"] and "read:legend/adversarial" in result["outcomes"]["arms"]
 

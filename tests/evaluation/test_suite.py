@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from aloe_bench import registry
+from aloe_bench.answers.compat.slake import closed_by_exact_match
 from aloe_bench.answers.score import grade
 from aloe_bench.boards.build import build
 from aloe_bench.core import Prediction, Record, Score
@@ -146,6 +148,24 @@ def test_slake_closed_questions_have_an_exact_match_beside_the_jury(tmp_path):
     assert found["closed, exact match"] == (0.5, 4)
     assert found["overall"] == (None, 5)
     assert (found["open"][1], found["closed"][1]) == (1, 4)
+
+
+def test_slakes_exact_match_reads_nothing_from_a_reply_that_was_cut_or_filtered():
+    whole = Prediction("slake/1", "Left lung", "stop")
+    cut, unclear = replace(whole, finish="length"), replace(whole, text="Yes and", finish="length")
+    begun = replace(whole, text="Yes, there is an", finish="length")
+    filtered = replace(whole, finish_reason="content_filter")
+    asked = [(whole, "Left Lung"), (cut, "Left Lung"), (begun, "Yes"), (filtered, "Left Lung"), (unclear, "No")]
+    records = [
+        Record(n, f"slake/{n}", "open", target, "p", {}, None, said, Score(None, None, "unjudged"))
+        for n, (said, target) in enumerate(asked)
+    ]
+
+    scores = [parts[0].score for parts, _ in closed_by_exact_match(records)]
+
+    assert [(s.value, s.outcome) for s in scores[:4]] == [
+        (1.0, "answered"), (0.0, "cut"), (1.0, "answered"), (0.0, "filtered")]  # fmt: skip
+    assert scores[4].value == 0.0
 
 
 def test_mmmu_and_pathmmu_and_gmai_have_cells_by_their_groups(medical):

@@ -1,4 +1,4 @@
-"""Gemma 3 (MedGemma), InternVL, Pixtral, Mistral 3, Aya Vision, Mllama, Llama 4: one function a family."""
+"""Gemma 3 (MedGemma), InternVL, Pixtral, Mistral 3, Mllama: one function per family."""
 
 from __future__ import annotations
 

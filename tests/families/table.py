@@ -28,6 +28,14 @@ FAMILIES = {
     "pixtral": "others:pixtral",
     "mistral3": "others:mistral3",
     "mllama": "others:mllama",
+    "llama4": "more:llama4",
+    "aya_vision": "more:aya_vision",
+    "lfm2_vl": "more:lfm2_vl",
+    "ovis2": "more:ovis2",
+    "gemma4": "omni:gemma4",
+    "qwen2_5_omni": "omni:qwen2_5_omni",
+    "qwen3_omni_moe": "omni:qwen3_omni_moe",
+    "phi4_multimodal": "omni:phi4_multimodal",
 }
 
 

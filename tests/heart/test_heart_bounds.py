@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from aloe_bench.heart.measure.answers import Arm, Block
-from aloe_bench.heart.measure.effects import attack_columns, base_columns, bounds_of
+from aloe_bench.heart.measure.effects import READINGS, attack_columns, base_columns, bounds_of, estimate, levels_of
 
 N = 5
 # What a reply under a cue may be: right, led to the cue's option, or another.
@@ -65,6 +65,56 @@ def every_end(one: Block, name: str) -> list[float]:
         value = told(replace(one, base=whole[0], arms=arms), name)
         found += [] if value is None else [value]
     return found
+
+
+def asked(seed: int) -> Block:
+    """Return a block whose model was asked what the captions say; some of these replies were lost too."""
+    one, rng = block(seed), random.Random(f"read {seed}")
+    ends = [rng.choice(("answered", "answered", "answered", "cut")) for _ in range(N)]
+    read = [float(end == "answered" and rng.random() < 0.6) for end in ends]
+    misled = replace(one.arms["caption"]["adversarial"], read=np.array(read), read_ends=np.array(ends))
+    return replace(one, arms={"caption": {"adversarial": misled}})
+
+
+def counted(name: str, base: list[float], misled: list[tuple[float, float]], read: list[float]) -> float | None:
+    """Return a measure of what was read by counting items."""
+    if name == "cue_read":
+        return sum(read) / N
+    of_read = [at for at in range(N) if read[at]]
+    changes = [misled[at][1] if name == "cue_following_if_read" else base[at] - misled[at][0] for at in of_read]
+    return sum(changes) / len(changes) if changes else None
+
+
+@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("name", sorted(READINGS))
+def test_bounds_of_what_was_read_are_the_least_and_the_greatest_of_every_way(name, seed):
+    one = asked(seed)
+    misled = one.arms["caption"]["adversarial"]
+
+    def ways(ends, known, lost):
+        return product(*([value] if end == "answered" else lost for end, value in zip(ends, known, strict=True)))
+
+    bases = [*ways(one.base.ends, one.base.right, (1.0, 0.0))] if name == "robustness_gap_if_read" else [()]
+    replies = [*ways(misled.ends, zip(misled.right, misled.led, strict=True), WAYS)] if name != "cue_read" else [()]
+    values = [
+        value
+        for read in ways(misled.read_ends, misled.read, (1.0, 0.0))
+        for base, reply in product(bases, replies)
+        if (value := counted(name, base, reply, read)) is not None
+    ]
+    found = bounds_of(attack_columns(one, "caption")[name])
+    assert found == (pytest.approx((min(values), max(values))) if values else None)
+
+
+def test_a_data_set_in_which_no_cue_was_read_leaves_the_drop_of_cues_read_without_a_value():
+    one, other = asked(0), asked(1)
+    misled = replace(other.arms["caption"]["adversarial"], read=np.zeros(N), read_ends=np.full(N, "answered"))
+    columns = [attack_columns(each, "caption")["robustness_gap_if_read"]
+               for each in (one, replace(other, arms={"caption": {"adversarial": misled}}))]  # fmt: skip
+    assert len(columns[0].first) and not len(columns[1].first)
+    assert [estimate(some).value is None for some in (columns[:1], columns[1:], columns)] == [False, True, True]
+    levels = levels_of(dict(zip("AB", columns, strict=True)))
+    assert levels["macro"]["value"] is None and levels["datasets"]["A"]["value"] == levels["micro"]["value"]
 
 
 @pytest.mark.parametrize("name", [*(name for name in SHARES if name != "excess_cue_following"), "worst_of_k"])

@@ -86,19 +86,21 @@ def test_an_expert_sees_question_answers_and_image_but_no_model_and_no_verdict(r
         assert (item["question"], item["reference"], item["answer"]) == (row["question"], row["answer"], answers[id_])
 
 
-def test_an_expert_reads_what_the_judges_read_without_reasoning_and_no_empty_reply(run: Path):
+def test_an_expert_reads_what_the_judges_read_without_reasoning_and_no_empty_cut_or_filtered_reply(run: Path):
     records = [json.loads(line) for line in (run / "records.jsonl").read_text().splitlines()]
     answered = [record for record in records if record["prediction"]["finish"] != "error"]
     replies = ("<think>The liver?</think>\n The spleen. ", "  ", "<think>no end")
     for record, text in zip(answered, replies, strict=False):
         record["prediction"]["text"] = text
+    answered[3]["prediction"] |= {"text": "The picture shows that the", "finish": "length"}
+    answered[4]["prediction"] |= {"text": "I am", "finish_reason": "content_filter"}
     (run / "records.jsonl").write_text("".join(json.dumps(r) + "\n" for r in records))
 
     with served(run, "--raters", "a,b", "--per-item", 2) as server:
         total = server.get("a", "api/state").json["total"]
         shown = [server.get("a", f"api/state?position={n}").json["item"] for n in range(1, total + 1)]
 
-    assert {item["id"] for item in shown} == {r["sample_id"] for r in (answered[0], *answered[3:])}
+    assert {item["id"] for item in shown} == {r["sample_id"] for r in (answered[0], *answered[5:])}
     assert [item["answer"] for item in shown if item["id"] == answered[0]["sample_id"]] == ["The spleen."]
 
 

@@ -340,8 +340,8 @@ def test_ls_lists_the_papers_three_judges(aloe):
     shown, as_json = aloe("ls", "judges"), aloe("ls", "judges", "--json")
     assert (shown.returncode, as_json.returncode) == (0, 0), shown.stderr + as_json.stderr
     judges = json.loads(as_json.stdout)
-    assert [line.split()[0] for line in shown.stdout.splitlines()] == list(judges)
-    assert [line.split(",")[0] for line in judges.values()] == [
+    assert [line.split()[0] for line in shown.stdout.splitlines()[2:]] == list(judges)
+    assert [judge["model"] for judge in judges.values()] == [
         "Qwen/Qwen2.5-72B-Instruct", "meta-llama/Llama-3.3-70B-Instruct", "allenai/Olmo-3-32B-Think"
     ]  # fmt: skip
 

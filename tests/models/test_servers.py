@@ -1,4 +1,4 @@
-"""Thirty servers with habits of their own: every question gets one answer, and every refusal is told once."""
+"""What a run is told of its server, and what the server is sent: switches, pictures, addresses, revisions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from PIL import Image
 from aloe_bench import ModelSpec, evaluate, leaderboard
 from aloe_bench.answers.score import grade
 from aloe_bench.core import Decoding, Message, Prediction, Request, Sample
-from aloe_bench.errors import ModelError
 from aloe_bench.images import bytes_image, file_image
 from aloe_bench.models.http import OpenAIModel
 from tests.conftest import MINI, Run, closed_rows
-from tests.support.awkward_server import Behaviour, Reply, awkward_server, chat, openai_error
+from tests.support.awkward_server import Reply, awkward_server, chat
+from tests.support.documented_servers import NO_TEMPERATURE, ONLY_DEFAULT, TOKENS, refusing
 
 pytestmark = pytest.mark.usefixtures("no_proxy")
 
@@ -43,135 +43,8 @@ def answers(model: OpenAIModel, requests: list[Request], decoding: Decoding = GR
     return {reply.id: reply for reply in got}
 
 
-def refusing(words: Mapping[str, Reply], greedy: bool = True) -> Behaviour:
-    """Return a server that answers with the reply of the first parameter of `words` that it is sent."""
-
-    def behave(body: Mapping[str, Any], count: int) -> Reply:
-        for parameter, reply in words.items():
-            if parameter in body and not (parameter == "temperature" and greedy and body[parameter] == 1):
-                return reply
-        return chat("B")
-
-    return behave
-
-
-TOKENS = openai_error(
-    "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
-    "max_tokens",
-    "unsupported_parameter",
-)
-ONLY_DEFAULT = openai_error(
-    "Unsupported value: 'temperature' does not support 0.0 with this model. Only the default (1) value is supported.",
-    "temperature",
-    "unsupported_value",
-)
-EXTRA = {"type": "extra_forbidden", "msg": "Extra inputs are not permitted", "input": 7}
-# What the server refuses and how -> what of the request was sent otherwise.
-REFUSALS: dict[str, tuple[Mapping[str, Reply], set[str]]] = {
-    "openai reasoning models": ({"max_tokens": TOKENS, "temperature": ONLY_DEFAULT}, {"max_tokens", "temperature"}),
-    "openai tokens alone": ({"max_tokens": TOKENS}, {"max_tokens"}),
-    "azure": (
-        {"temperature": openai_error("Unsupported parameter: 'temperature' is not supported with this model.")},
-        {"temperature"},
-    ),
-    "anthropic layer": (
-        {"temperature": (400, {"error": {"message": "`temperature` is deprecated for this model."}})},
-        {"temperature"},
-    ),
-    "gemini layer": (
-        {
-            "seed": (
-                400,
-                [{"error": {"message": 'Invalid JSON payload received. Unknown name "seed": Cannot find field.'}}],
-            )
-        },
-        {"seed"},
-    ),
-    "tgi": (
-        {"temperature": (422, {"error": "Input validation error: `temperature` must be strictly positive"})},
-        {"temperature"},
-    ),
-    "pydantic": ({"max_tokens": (422, {"detail": [{"loc": ["body", "max_tokens"], **EXTRA}]})}, {"max_tokens"}),
-    "pydantic seed": ({"seed": (422, {"detail": [{"loc": ["body", "seed"], **EXTRA}]})}, {"seed"}),
-    "an older server": (
-        {"max_completion_tokens": openai_error("Unrecognized request argument supplied: max_completion_tokens")},
-        set(),
-    ),
-    "mistral": ({"seed": (400, {"message": "seed is not a valid parameter", "code": 400})}, {"seed"}),
-    "french gateway": ({"temperature": (400, {"message": "temperature: valeur refusée (0)"})}, {"temperature"}),
-    "plain text": ({"max_tokens": (400, "max_tokens may not be used; use max_completion_tokens")}, {"max_tokens"}),
-}
-
-
-@pytest.mark.parametrize("habit", REFUSALS)
-def test_a_refused_parameter_is_switched_once_and_said(habit: str, caplog: pytest.LogCaptureFixture) -> None:
-    words, switched = REFUSALS[habit]
-    sampled = Decoding(0.0 if "temperature" in words else 0.5, 33, seed=3)
-    with awkward_server(refusing(words)) as server:
-        model = OpenAIModel("m", base_url=server.url, concurrency=3)
-        got = answers(model, questions(12), sampled)
-
-    assert {reply.text for reply in got.values()} == {"B"}
-    assert set(model.describe()["switched"]) == switched  # type: ignore[call-overload]
-    assert len([r for r in caplog.records if "refuses" in r.message]) == len(switched)
-    last = server.sent[-1]
-    assert not switched & set(last)
-    assert 33 in (last.get("max_tokens"), last.get("max_completion_tokens"))
-    assert len(server.sent) <= 12 + 3 * len(switched)  # what was in flight when the first refusal came
-
-
-LAST_WORDS: dict[str, Reply] = {
-    "no such model": (404, {"object": "error", "message": "The model `m` does not exist.", "code": 404}),
-    "text only": (400, {"object": "error", "message": "m is not a multimodal model", "type": "BadRequestError"}),
-    "no right": (403, {"error": {"message": "Project proj_0123456789ab has no access to model m"}}),
-    "wrong path": (405, {"detail": "Method Not Allowed"}),
-    "streams only": openai_error("This model only supports stream=true"),
-    "gone": (410, {"error": {"message": "This model was retired"}}),
-    "html": (404, "<html><body>nginx: not found</body></html>"),
-    "tokens beyond the range": openai_error("'max_tokens' or 'max_completion_tokens' is too large: 33.", "max_tokens"),
-    "both names refused": (400, {"error": {"message": "max_tokens and max_completion_tokens are not supported"}}),
-    "not built": (501, {"error": {"message": "vision is not implemented"}}),
-    "too long": (400, {"message": "This model's maximum context length is 16 tokens. You requested 917 tokens"}),
-}
-
-
-@pytest.mark.parametrize("habit", LAST_WORDS)
-def test_a_server_that_refuses_everything_ends_the_run_in_its_own_words(habit: str) -> None:
-    status, body = LAST_WORDS[habit]
-    with awkward_server(lambda _, count: (status, body)) as server:
-        model = OpenAIModel("m", base_url=server.url, concurrency=2)
-        with pytest.raises(ModelError, match="refused the first 8 requests alike") as stopped:
-            answers(model, questions(60), Decoding(0.0, 33))
-
-    said = json.dumps(body) if not isinstance(body, str) else body
-    shared = set(re.findall(r"\w{5,}", said)) & set(re.findall(r"\w{5,}", str(stopped.value)))
-    assert shared, "the server's words are in the message"
-    assert len(server.sent) <= 24
-
-
-FAULTS_OF_ONE: dict[str, Reply] = {
-    "one too long": (400, {"message": "This model's maximum context length is 16 tokens"}),
-    "one moderated": (403, {"error": {"message": "flagged"}}),
-    "one without a page": (404, "<html>404</html>"),
-    "one too large": (413, "<html><h1>413 Request Entity Too Large</h1></html>"),
-}
-
-
-@pytest.mark.parametrize("habit", FAULTS_OF_ONE)
-def test_one_refusal_among_answers_fails_its_question_alone(habit: str) -> None:
-    def behave(body: Mapping[str, Any], count: int) -> Reply:
-        return FAULTS_OF_ONE[habit] if "question 3" in str(body["messages"]) else chat("B")
-
-    with awkward_server(behave) as server:
-        got = answers(OpenAIModel("m", base_url=server.url), questions(30))
-
-    assert [name for name, reply in got.items() if reply.finish == "error"] and got["q3"].finish == "error"
-    assert got["q4"].text == "B" and len(server.sent) == 30 if habit != "one moderated" else got["q4"].text == "B"
-
-
 def test_a_row_is_marked_where_the_server_took_no_temperature(tmp_path: Path) -> None:
-    words = REFUSALS["azure"][0]
-    with awkward_server(refusing(words)) as server:
+    with awkward_server(refusing({"temperature": NO_TEMPERATURE})) as server:
         spec = ModelSpec("m", base_url=server.url)
         run = evaluate(spec, "careqa_vision_mcq", data_root=MINI, output=tmp_path / "runs", allow_partial=True)
     (page,) = (page for page in leaderboard([run], tmp_path / "boards") if page.name == "careqa_vision.md")
@@ -257,7 +130,7 @@ def test_pixel_limits_resize_before_sending_and_keep_the_shape() -> None:
 
 def test_413_names_the_size_and_what_to_do() -> None:
     image = bytes_image(noise((400, 300), "PNG"), "x")
-    with awkward_server(lambda *_: FAULTS_OF_ONE["one too large"]) as server:
+    with awkward_server(lambda *_: (413, "<html><h1>413 Request Entity Too Large</h1></html>")) as server:
         model = OpenAIModel("m", base_url=server.url)
         (got,) = model.generate([Request("x", (Message("user", "look"),), (image,))], Decoding())
     assert re.search(r"0\.\d\d MB.*--max-pixels", str(got.error))

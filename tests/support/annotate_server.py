@@ -80,7 +80,13 @@ def request(method: str, url: str, body: bytes | None = None, headers: dict[str,
 @contextmanager
 def served(run: Path, *options: object, data_root: Path = MINI, port: int = 0) -> Iterator[Served]:
     """Serve `run` on a free port until the block ends; Ctrl-C must then end the server cleanly."""
-    words = command("annotate", run, "--data-root", data_root, "--port", port, *options)
+    with served_by(command("annotate", run, "--data-root", data_root, "--port", port, *options)) as server:
+        yield server
+
+
+@contextmanager
+def served_by(words: list[str]) -> Iterator[Served]:
+    """Serve the page that the command line `words` serves, until the block ends."""
     process = subprocess.Popen(
         words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
     )

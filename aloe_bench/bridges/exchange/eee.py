@@ -56,6 +56,7 @@ def export_eee(folder: Path, output: Path, organisation: str = UNKNOWN) -> EEEFi
     result = public_result(evidence(folder).result)
     header, lines = runlog.read_header(folder), runlog.read_lines(folder)
     own = [record for record in lines if not record.arm and not record.repeat]
+    beside = [record for record in lines if record.arm]
     cells = task_cells(header, own)
     when = stamp(str(header["run_id"]), folder)
     model, task = str(header["model"]["name"]), str(header["task"]["name"])
@@ -84,7 +85,7 @@ def export_eee(folder: Path, output: Path, organisation: str = UNKNOWN) -> EEEFi
             "version": str((header.get("versions") or {}).get("aloe-bench") or UNKNOWN),
             "additional_details": {
                 HEADER: json.dumps(public_header(header), sort_keys=True),
-                SECTIONS: json.dumps(task_sections(header, own), sort_keys=True),
+                SECTIONS: json.dumps(task_sections(header, own, beside), sort_keys=True),
                 UNMEASURED: json.dumps([cell for cell, numbers in cells.items() if numbers.exact is None]),
                 "cautions": json.dumps(result["cautions"]),
             },

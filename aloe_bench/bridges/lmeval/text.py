@@ -74,6 +74,7 @@ class TextTask:
     shots: int = 0
     version: int = 1
     revision: str = "main"
+    about: str = ""
 
     @property
     def expected_rows(self) -> int:
@@ -220,8 +221,17 @@ MMLU = TextTask(
     "MIT",
     "cais/mmlu",
     Facts(engine="lm-eval", places=(table_3("MMLU", "log-likelihood, micro-average", "14,042"),), paper=_UNTOLD),
+    about="knowledge in 57 subjects, text alone, multiple choice",
 )
-MMLU_5SHOT = TextTask("mmlu_5shot", MMLU.parts, "MIT", "cais/mmlu", Facts(engine="lm-eval"), shots=5)
+MMLU_5SHOT = TextTask(
+    "mmlu_5shot",
+    MMLU.parts,
+    "MIT",
+    "cais/mmlu",
+    Facts(engine="lm-eval"),
+    shots=5,
+    about=f"{MMLU.about}, five shown first",
+)
 MULTIMEDQA = TextTask(
     "multimedqa",
     (
@@ -250,4 +260,5 @@ MULTIMEDQA = TextTask(
         ),
         paper=_UNTOLD,
     ),
+    about="medical exams and literature, text alone, multiple choice",
 )

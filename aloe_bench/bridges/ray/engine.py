@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from aloe_bench.core import Decoding, Model, Prediction, Request, Sample, Task, capabilities
+from aloe_bench.core import AnswerScorer, Decoding, Model, Prediction, Request, Sample, Task, capabilities
 from aloe_bench.errors import AloeError, DependencyError, ModelError
 from aloe_bench.evaluation.loop import Engine, KeepRecords, ask, record_of
 from aloe_bench.evaluation.plan import Settings
@@ -55,7 +55,19 @@ class RemoteScorer(RemoteModel):
         return self.generate(requests, Decoding())
 
 
-def _made(make: Callable[[], Model], folder: str) -> Model:
+class RemoteReader(RemoteScorer):
+    """Replicas that also read whole answers; `capabilities` are a replica's own."""
+
+    def __init__(self, able: frozenset[str], name: str, fingerprint: str, settings: Mapping[str, object]) -> None:
+        super().__init__(name, fingerprint, settings)
+        self.capabilities = able
+
+    def answer_logprobs(self, requests: Sequence[Request]) -> Any:
+        """Raise: only replicas answer."""
+        return self.generate(requests, Decoding())
+
+
+def made_in(make: Callable[[], Model], folder: str) -> Model:
     """Return the back end, made in the driver's `folder`: relative paths of model and images start there."""
     if os.path.isdir(folder):
         os.chdir(folder)
@@ -69,7 +81,7 @@ class _Replica:
     """
 
     def __init__(self, make: Callable[[], Model], settings: Settings, folder: str) -> None:
-        self.model, self.settings = _made(make, folder), settings
+        self.model, self.settings = made_in(make, folder), settings
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Prediction | AloeError]]:
         try:
@@ -129,13 +141,16 @@ def remote_model(cluster: RayCluster, make: Callable[[], Model]) -> RemoteModel:
     ray, folder = connect(cluster), os.getcwd()
 
     @ray.remote(num_cpus=cluster.cpus, num_gpus=cluster.gpus)  # type: ignore[untyped-decorator, unused-ignore]
-    def look() -> tuple[bool, str, str, dict[str, object]]:
-        model = _made(make, folder)
-        return "logprob" in capabilities(model), model.name, model.fingerprint, dict(model.describe())
+    def look() -> tuple[frozenset[str], bool, tuple[str, str, dict[str, object]]]:
+        model = made_in(make, folder)
+        known = model.name, model.fingerprint, dict(model.describe())
+        return capabilities(model), isinstance(model, AnswerScorer), known
 
     try:
-        scores, *known = ray.get(look.remote())
-        return RemoteScorer(*known) if scores else RemoteModel(*known)
+        able, reads, known = ray.get(look.remote())
+        if reads:
+            return RemoteReader(able, *known)
+        return RemoteScorer(*known) if "logprob" in able else RemoteModel(*known)
     except ray.exceptions.RayTaskError as error:
         raise ModelError(f"A replica cannot be made on the cluster: {error.cause}") from error
 

@@ -22,6 +22,7 @@ from aloe_bench.bridges.vlmeval.table import TsvTable, read_rows, read_tables, s
 from aloe_bench.core import Decoding, Message, Model, Prediction, Record, Request, Score
 from aloe_bench.errors import DataError, DependencyError
 from aloe_bench.images import file_image
+from aloe_bench.joins import join
 
 if TYPE_CHECKING:
     from aloe_bench.judges.jury.panel import Panel
@@ -137,13 +138,16 @@ def _dataset_class(table: TsvTable, judge: Judge | None) -> Any:
 def read_predictions(path: Path, by_index: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """Return index -> reply of a prediction file; raises DataError unless it answers just these rows, once each."""
     found: dict[str, str] = {}
-    for row in read_rows(path):
+    rows = read_rows(path)
+    joined = join([f"{row.get('index')} ({row.get('id')})" for row in rows],
+                  [f"{index} ({row['id']})" for index, row in by_index.items()])  # fmt: skip
+    if told := joined.told("answered rows", "rows of the table"):
+        raise DataError(f"{path}: {len(joined.pairs)} of {len(by_index)} rows answered: {'; '.join(told)}.")
+    for row in rows:
         known = by_index.get(row.get("index", ""))
         if known is None or row.get("id") != known["id"] or row["index"] in found or "prediction" not in row:
             raise DataError(f"{path}: row {row.get('index')!r} ({row.get('id')!r}) answers no row of the table once.")
         found[row["index"]] = row["prediction"]
-    if len(found) != len(by_index):
-        raise DataError(f"{path}: {len(found)} of {len(by_index)} rows answered.")
     return found
 
 

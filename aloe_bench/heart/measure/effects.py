@@ -253,16 +253,15 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
         there, read_ends = misled.there, misled.read_ends
         columns["cue_read"] = accuracy_column(misled.read[there], read_ends[there], block.clusters[there])
         share("cue_following_if_read", misled, misled.led, misled.read, read_ends)
-        # Those without a known reading stay in, and leave the measure without a value: they might have been read.
-        inside, unknown = misled.there & base.there & (misled.read != 0), np.isnan(misled.read)
-        if inside.any():
-            first = np.where(unknown, np.nan, base.right)[inside], base.ends[inside]
-            second = misled.right[inside], misled.ends[inside]
-            column = change_column(first, second, block.clusters[inside], drop=True)
-            both = misled.there & base.there
-            changes = difference(span(base.right, base.ends), span(misled.right, misled.ends))
-            between, among = span_among((changes[0][both], changes[1][both]), misled.read[both], read_ends[both])
-            columns["robustness_gap_if_read"] = replace(column, between=between, among=among)
+        # Those without a known reading stay in, and leave the measure without a value: they might have been read. So
+        # does a data set in which none was read: a mean over the others would pose as that of all.
+        both, unknown = misled.there & base.there, np.isnan(misled.read)
+        inside = both & (misled.read != 0)
+        first = np.where(unknown, np.nan, base.right)[inside], base.ends[inside]
+        column = change_column(first, (misled.right[inside], misled.ends[inside]), block.clusters[inside], drop=True)
+        changes = difference(span(base.right, base.ends), span(misled.right, misled.ends))
+        between, among = span_among((changes[0][both], changes[1][both]), misled.read[both], read_ends[both])
+        columns["robustness_gap_if_read"] = replace(column, between=between, among=among)
     if assistive:
         drop("cue_reliance", assistive, misled)
     if neutral:

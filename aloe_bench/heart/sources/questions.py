@@ -49,6 +49,7 @@ def question_source(place: str, folder: Path) -> Source:
     whys = {row.id: _why_not(row) for row in task.rows}
     images = [_image(row, task, folder) for row in task.rows if isinstance(row, Sample) and not whys[row.id]]
     left_over = [LeftOver("question", _name(row.id, task), why) for row in task.rows if (why := whys[row.id])]
+    left_over += [LeftOver(what, name, reason) for what, name, reason in task.left_over]
     if not images:
         raise UsageError(f"{place}: no question to attack; {left_over[0].name}: {left_over[0].reason}.")
     letters = tuple(LETTERS)

@@ -9,7 +9,9 @@ from pathlib import Path
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.evaluation import corrected, runlog
 from aloe_bench.evaluation.corrected import Labels
+from aloe_bench.evaluation.leftover import LABEL, Unmatched, keep_left_over
 from aloe_bench.files import write_json
+from aloe_bench.joins import first_ten, join
 from aloe_bench.judges.agreement.study import Study
 from aloe_bench.judges.experts.sample import read_draw
 
@@ -39,10 +41,16 @@ def keep_labels(folder: Path, study: Study) -> Labels:
             "need not be a random part. Draw them first: `aloe-bench annotate RUN --sample N --seed S`."
         )
     drawn = set(draw.items) if draw else labelled
-    if outside := labelled - drawn:
-        log.warning("%d labelled answers were not drawn at random and are left out", len(outside))
-    if lacking := drawn - labelled:
-        log.warning("%d of %d drawn answers have no label: taken as lost at random", len(lacking), len(drawn))
+    joined = join(sorted(labelled), sorted(drawn))
+    if outside := joined.left_only:
+        told = first_ten(outside)
+        log.warning("%d labelled answers were not drawn at random and are left out: %s", len(outside), told)
+    if lacking := joined.right_only:
+        told = first_ten(lacking)
+        log.warning("%d of %d drawn answers have no label: taken as lost at random: %s", len(lacking), len(drawn), told)
+    entries = [Unmatched(LABEL, name, "not of the draw: no part in the correction") for name in outside]
+    entries += [Unmatched(LABEL, name, "drawn, and without a label: taken as lost at random") for name in lacking]
+    keep_left_over(folder, (LABEL,), entries)
     labels = Labels({rater: {name: of[name] for name in sorted(of.keys() & drawn)} for rater, of in experts.items()})
     if not any(labels.experts.values()):
         raise DataError(f"{folder}: none of the {len(drawn)} drawn answers has a label.")

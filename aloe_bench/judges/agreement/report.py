@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import base64
-import csv
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from aloe_bench.files import spreadsheet_safe, write_atomic
+from aloe_bench.files import write_atomic
+from aloe_bench.joins import dropped_csv
 from aloe_bench.judges.agreement.measure import Agreement
 from aloe_bench.judges.agreement.plots import check_matplotlib, plots
 from aloe_bench.judges.agreement.reading import Band
@@ -49,12 +48,7 @@ def write_report(result: Agreement, source: Mapping[str, Any], folder: Path) -> 
 
 def _dropped(result: Agreement) -> str:
     """Return a line for everything of the file and of the run that has no part, and why."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("name", "reason"))
-    for name, reason in (*result.left_over, *((item, "ambiguous to two raters") for item in result.removed)):
-        writer.writerow((spreadsheet_safe(name), reason))
-    return file.getvalue()
+    return dropped_csv([*result.left_over, *((item, "ambiguous to two raters") for item in result.removed)])
 
 
 def _title(result: Agreement) -> str:
@@ -133,7 +127,7 @@ def _markdown(result: Agreement, source: Mapping[str, Any], drawn: Mapping[str, 
     blocks = [f"# {_title(result)}", markdown_text(counts_line(result))]
     cards = [(card.name, card.value, card.small) for card in _cards(result)]
     blocks.append(_markdown_table(Table("", "", ("", "Value", "95 % interval and reading"), cards)))
-    blocks += [f"> **Caution.** {markdown_text(text)}" for text in result.cautions]
+    blocks += [f"> **Caution.** {markdown_text(text)}" for text in (*result.cautions, *left_over(result))]
     blocks.append("## What the figures allow one to say")
     blocks.append("\n".join(f"- {markdown_text(text)}" for text in result.findings))
     blocks += [f"![{caption}]({name}.svg)" for name, (caption, _) in drawn.items()]

@@ -28,7 +28,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aloe_bench.errors import DataError
-from aloe_bench.judges.experts.item import LABELS, RatedItem
+from aloe_bench.judges.experts.item import ANSWERS, RatedItem, RatingSheet
 from aloe_bench.judges.experts.store import ListLine, Rater, Store
 
 log = logging.getLogger(__name__)
@@ -50,9 +50,9 @@ HEADERS = {
 }
 
 
-def create_app(store: Store, items: Sequence[RatedItem]) -> ASGIApp:
-    """Return the application that shows `items` to the raters of `store`, which has them set up."""
-    pages = _Pages(store, items)
+def create_app(store: Store, items: Sequence[RatedItem], sheet: RatingSheet = ANSWERS) -> ASGIApp:
+    """Return the application that shows `items` to the raters of `store`, which has them set up, in `sheet`'s words."""
+    pages = _Pages(store, items, sheet)
     app = Starlette(
         routes=[
             Route("/r/{token}", _with_slash),
@@ -86,8 +86,8 @@ class _Headers:
 
 
 class _Pages:
-    def __init__(self, store: Store, items: Sequence[RatedItem]) -> None:
-        self._store = store
+    def __init__(self, store: Store, items: Sequence[RatedItem], sheet: RatingSheet) -> None:
+        self._store, self._sheet = store, sheet
         self._items = {item.id: item for item in items}
         self._images = {image.sha256: image for item in items for image in item.images}
         self._png = lru_cache(maxsize=32)(self._encoded)
@@ -96,7 +96,7 @@ class _Pages:
     def page(self, request: Request) -> Response:
         """The page itself; the script fills it from `state`."""
         html = self._templates.get_template("rate.html").render(
-            rater=self._rater(request).name, labels=LABELS, max_comment=MAX_COMMENT
+            rater=self._rater(request).name, sheet=self._sheet, max_comment=MAX_COMMENT
         )
         return HTMLResponse(html)
 
@@ -116,8 +116,10 @@ class _Pages:
         rater = await run_in_threadpool(self._rater, request)
         body = await _json_body(request)
         item, label, comment = body.get("item"), body.get("label"), body.get("comment", "")
-        if not isinstance(item, str) or label not in LABELS or not isinstance(comment, str):
-            raise HTTPException(400, f"Expected item, comment and a label out of {', '.join(LABELS)}.")
+        if not isinstance(item, str) or not isinstance(label, str) or not isinstance(comment, str):
+            raise HTTPException(400, "Expected item, label and comment, all of them text.")
+        if label not in self._sheet.labels:
+            raise HTTPException(400, f"Expected a label out of {', '.join(self._sheet.labels)}.")
         if item not in self._items:
             raise HTTPException(404, "This item is not on your list.")
         if len(comment) > MAX_COMMENT:

@@ -21,7 +21,7 @@ from aloe_bench.judges.experts.assign import PerItem, assign
 from aloe_bench.judges.experts.item import LABELS, RatedItem
 
 SCHEMA = 1
-_TABLES = f"""
+_TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE items (id TEXT PRIMARY KEY, digest TEXT NOT NULL);
 CREATE TABLE raters (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, token TEXT UNIQUE NOT NULL);
@@ -32,7 +32,7 @@ CREATE TABLE assignments (
 );
 CREATE TABLE events (
   id INTEGER PRIMARY KEY AUTOINCREMENT, rater INTEGER NOT NULL, item TEXT NOT NULL,
-  label TEXT NOT NULL CHECK (label IN {LABELS}), comment TEXT NOT NULL, at TEXT NOT NULL,
+  label TEXT NOT NULL CHECK (label IN {labels}), comment TEXT NOT NULL, at TEXT NOT NULL,
   undone INTEGER NOT NULL DEFAULT 0,
   FOREIGN KEY (rater, item) REFERENCES assignments
 );
@@ -40,7 +40,7 @@ CREATE INDEX events_by_item ON events (rater, item, undone);
 CREATE VIEW ratings AS
   SELECT rater, item, label, comment, id FROM events
   WHERE id IN (SELECT max(id) FROM events WHERE undone = 0 GROUP BY rater, item);
-PRAGMA user_version = {SCHEMA};
+PRAGMA user_version = {schema};
 """
 
 
@@ -78,12 +78,12 @@ class ListLine:
 class Store:
     """The ratings of one run. Every method is one transaction and may be called from any thread."""
 
-    def __init__(self, path: Path, *, create: bool = True) -> None:
-        """Open `path`; raises DataError if it is absent (and not to be created), foreign or unwritable."""
-        self.path = path
+    def __init__(self, path: Path, *, create: bool = True, labels: Sequence[str] = LABELS) -> None:
+        """Open `path`, which takes `labels`; raises DataError if it is absent (and not to be created) or foreign."""
+        self.path, self._labels = path, labels
         self._lock = threading.Lock()
         if not create and not path.exists():
-            raise DataError(f"{path}: no ratings yet; start `aloe-bench annotate RUN` first.")
+            raise DataError(f"{path}: no ratings yet; serve the page first: the same command without an export.")
         try:
             # The links are in it: nobody else may read it. SQLite gives its side files the same mode.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -109,7 +109,8 @@ class Store:
         if version == 0:
             with self._transaction():
                 if self._version() == 0:  # another process may have been first
-                    for statement in filter(str.strip, _TABLES.split(";\n")):
+                    tables = _TABLES.format(labels=tuple(self._labels), schema=SCHEMA)
+                    for statement in filter(str.strip, tables.split(";\n")):
                         self._db.execute(statement)
         elif version != SCHEMA:
             raise DataError(f"{self.path}: schema {version}, expected {SCHEMA}; update aloe-bench.")

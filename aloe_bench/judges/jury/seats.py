@@ -14,19 +14,20 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from aloe_bench.answers.outcome import is_filtered, outcome_of_open
-from aloe_bench.answers.score import grade_open, graded_open, open_answer
+from aloe_bench.answers.score import gradable_answer, grade_open, graded_open
 from aloe_bench.core import Decoding, Model, Record, Score
 from aloe_bench.errors import AloeError, DataError, ModelError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.leftover import VERDICT, Unmatched, keep_left_over
 from aloe_bench.files import VERDICT_FILE, write_json
 from aloe_bench.judges.jury.panel import Judge, Panel, Progress
 from aloe_bench.judges.jury.rubric import Case, read_case, rubric_id
-from aloe_bench.judges.jury.store import Reply, VerdictStore
+from aloe_bench.judges.jury.store import Reply, VerdictStore, case_key
 from aloe_bench.models.make import ModelSpec, checked_options, file_facts, make_model
 
 log = logging.getLogger(__name__)
 JURY_SCHEMA = 1
+STRANGE = f"in {VERDICT_FILE}, of an answer that the run does not hold or by another judge: no part in a grade"
 DEFAULT_MAX_NEW_TOKENS = 256
 
 
@@ -199,6 +200,10 @@ def judge_run(
             ballot = panel.grade(cases, store, progress)
             counts = {judge.name: store.counts(judge.fingerprint) for judge in panel.judges}
             first = {judge.name: store.first_unread(judge.fingerprint) for judge in panel.judges}
+            strange = store.foreign(
+                [judge.fingerprint for judge in panel.judges], [case_key(case, rubric_id()) for case in cases]
+            )
+        keep_left_over(folder, (VERDICT,), [Unmatched(VERDICT, name, STRANGE) for name in strange])
         graded = [
             (record, graded_open(record.prediction, ballot.scores[record.sample_id]))
             for record in runlog.read_records(folder)
@@ -217,10 +222,8 @@ def _ungraded(record: Record) -> Score:
 def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
     cases = []
     for record in records:
-        if record.kind != "open" or record.prediction.finish == "error" or is_filtered(record.prediction):
-            continue
-        answer = open_answer(record.prediction.text or "")
-        if answer is None or outcome_of_open(record.prediction.text or "", record.prediction.finish) != "answered":
+        answer = gradable_answer(record.prediction) if record.kind == "open" else None
+        if answer is None:
             continue
         if not record.question:
             raise DataError(f"{folder}: {record.sample_id} has no question in its record; run the model again.")
@@ -229,7 +232,13 @@ def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
 
 
 def _seat(folder: Path, seated: Mapping[str, Any] | None, facts: Mapping[str, Any], fresh: bool) -> None:
-    """Write `judges.json`, unless it stands there; refuse another jury, or set its work aside."""
+    """Write `judges.json`, unless it stands there; refuse another jury, or set its work aside.
+
+    A jury that has said nothing yet, because no judge could be reached, makes room for the next.
+    """
+    said = folder / VERDICT_FILE
+    if seated is not None and (not said.exists() or said.stat().st_size == 0):
+        seated = None
     if seated is not None and seated.get("identity") != facts["identity"] and not fresh:
         raise RunMismatchError(
             f"{folder}: graded, wholly or in part, by another jury: {_jury_line(seated)}; asked for now: "

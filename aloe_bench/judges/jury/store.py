@@ -78,6 +78,15 @@ class VerdictStore:
         with self._lock:
             return list(self._replies.get((fingerprint, key), ()))
 
+    def foreign(self, fingerprints: Iterable[str], keys: Iterable[str]) -> list[str]:
+        """Return the samples of replies by no judge of `fingerprints`, or on no case of `keys`: they have no part."""
+        judges, cases = set(fingerprints), set(keys)
+        with self._lock:
+            strange = [
+                r for (by, key), some in self._replies.items() if by not in judges or key not in cases for r in some
+            ]
+        return sorted({f"{reply.sample_id} by {reply.judge}" for reply in strange})
+
     def counts(self, fingerprint: str) -> tuple[int, int]:
         """Return how many of a judge's replies could not be read, and how many of its calls failed."""
         with self._lock:

@@ -55,12 +55,14 @@ def _category(row: dict[str, Any], where: str) -> str:
 # Aloe-Vision, Table 10: Overall is the micro-average in all 18 rows.
 CELLS = CellSpec("overall"), CellSpec("{}", "each", "category", ("nursing", "medicine"))
 GROUPS = ("overall", "nursing", "medicine")
+EXAMS = "Spanish residency exams with a picture"
 
 
-def _task(name: str, kind: Kind, file: str, rows: int, part: str, scored: str) -> Benchmark:
+def _task(name: str, kind: Kind, file: str, rows: int, part: str, scored: str, about: str) -> Benchmark:
     own = tuple(Column(f"{part} {group.capitalize()}", group, f"{part.lower()}/{group}") for group in GROUPS)
     return Benchmark(
         name=name,
+        about=about,
         source="HPAI-BSC/CareQA-Vision",
         revision="main",
         licence="Apache-2.0",
@@ -79,5 +81,5 @@ def _task(name: str, kind: Kind, file: str, rows: int, part: str, scored: str) -
     )
 
 
-MCQ = _task("careqa_vision_mcq", "choice", "CareQA-Vis_close.json", 165, "MCQ", "exact match")
-OPEN = _task("careqa_vision_open", "open", "CareQA-Vis_open.json", 136, "VQA", "jury")
+MCQ = _task("careqa_vision_mcq", "choice", "CareQA-Vis_close.json", 165, "MCQ", "exact match", EXAMS + ", four options")
+OPEN = _task("careqa_vision_open", "open", "CareQA-Vis_open.json", 136, "VQA", "jury", EXAMS + ", answered freely")

@@ -14,7 +14,7 @@ from typing import Any
 from aloe_bench.core import LETTERS, Absent, ImageRef, Kind, Sample
 from aloe_bench.errors import DataError
 from aloe_bench.images import PICTURE_ENDINGS, FileImage
-from aloe_bench.joins import first_ten, join
+from aloe_bench.joins import FolderNames, first_ten
 from aloe_bench.tables import UserRow, UserTable, as_text, fold, is_absent, read_table
 from aloe_bench.tasks.data.rows import NoImageError, image_of
 
@@ -38,7 +38,8 @@ ABSENT_GROUP = "pictures"
 class Questions:
     """What a file holds, row by row in its order; `tags` are its columns of tags, `notes` what was read in another way.
 
-    A row whose picture is not there is Absent. Nothing may be asked of a file with `faults`.
+    `left_over` are the pictures beside those of the rows that no row names. A row whose picture is not there is Absent.
+    Nothing may be asked of a file with `faults`.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Questions:
     tags: tuple[str, ...] = ()
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_over: list[str] = field(default_factory=list)
 
     def stop_if_faulty(self) -> None:
         """Raise one DataError with every fault, a line each."""
@@ -96,7 +98,8 @@ class _QuestionReader:
         self._seen: dict[str, tuple[str, str]] = {}
         self._contents: dict[str, str] = {}
         self._pictures: dict[str, ImageRef] = {}
-        self._beside: dict[Path, dict[str, list[str]]] = {}
+        self._lacking: dict[str, Path] = {}
+        self._beside = FolderNames()
         self._letters = _option_columns(table.columns) if kind == "choice" else []
         self._check_columns()
         used = {*KNOWN, *self._letters}
@@ -255,34 +258,30 @@ class _QuestionReader:
         try:
             return image_of(value, where, folder)
         except NoImageError as error:
-            there = error.path.parent
-            names = self._names(there).get(fold(error.path.name), [])
-            joined = join([error.path.name], names)
-            if joined.unclear:
-                several = first_ten([name for name in joined.unclear[0] if name in names])
-                raise DataError(f"{where}: {value!r} may be each of {several}; write one as it stands") from None
-            if not joined.pairs:
+            try:
+                name = self._beside.same(error.path)
+            except DataError as unclear:
+                raise DataError(f"{where}: {unclear}") from None
+            if name is None:
+                self._lacking.setdefault(where, error.path)
                 raise
-            name = joined.pairs[error.path.name]
             self._found.notes.append(f"{where}: {value!r} is {name!r}: the names differ in case or composition")
-            return image_of(str((there / name).relative_to(folder)), where, folder)
-
-    def _names(self, folder: Path) -> dict[str, list[str]]:
-        """Return folded name -> the names of the files in `folder`; it is listed once."""
-        if folder not in self._beside:
-            found = self._beside[folder] = {}
-            for path in folder.iterdir() if folder.is_dir() else ():
-                found.setdefault(fold(path.name), []).append(path.name)
-        return self._beside[folder]
+            return image_of(str((error.path.parent / name).relative_to(folder)), where, folder)
 
     def tell_left_over(self) -> None:
         """Note the pictures that lie in the folders of those that rows name, and that no row names."""
         used = {image.path for image in self._pictures.values() if isinstance(image, FileImage)}
-        for folder in sorted({path.parent for path in used}):
+        named = {*used, *self._lacking.values()}
+        for folder in sorted({path.parent for path in named if path.parent.is_dir()}):
             there = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURE_ENDINGS]
             if left := [path.name for path in there if path not in used]:
                 many = "1 picture" if len(left) == 1 else f"{len(left)} pictures"
                 self._found.notes.append(f"{folder}: {many} that no row names: {first_ten(left)}")
+                self._found.left_over += [f"{folder.name}/{name}" for name in left]
+        if self._lacking and not used:
+            where, path = next(iter(self._lacking.items()))
+            many = "the picture" if len(self._lacking) == 1 else f"all {len(self._lacking)} pictures"
+            self._fault(where, f"{path} is not there, and neither is any other that a row names: {many} lacking")
 
     def _tags(self, row: UserRow) -> dict[str, str]:
         inside = row.cells.get("tags")

@@ -6,6 +6,7 @@
   const GUARD_MS = 400; // a new item takes no rating before this: the second half of a double click
   const TIMEOUT_MS = 20000;
   const byId = (id) => document.getElementById(id);
+  const noun = document.body.dataset.noun; // what one item is called
   const labels = [...document.querySelectorAll(".label")];
   const comment = byId("comment");
   const dialog = byId("enlarged");
@@ -83,7 +84,7 @@
 
   function showItem(item) {
     const required = state.required < state.total ? `, ${state.done_required} of the ${state.required} required ones rated` : "";
-    byId("place").textContent = `Answer ${state.position} of ${state.total}${state.optional ? " (optional)" : ""}${required}`;
+    byId("place").textContent = `${noun[0].toUpperCase()}${noun.slice(1)} ${state.position} of ${state.total}${state.optional ? " (optional)" : ""}${required}`;
     for (const part of ["question", "reference", "answer"]) byId(part).textContent = item[part];
     labels.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.label === state.label)));
     comment.value = draft(item.id) ?? state.comment;
@@ -94,8 +95,8 @@
     const open = state.total - state.done;
     byId("finished-title").textContent = open ? "The end of the list" : "All done";
     byId("finished-text").textContent = open
-      ? `${open} of your ${state.total} answers are not rated yet. Go back to them.`
-      : `You rated all ${state.total} answers. Thank you. You can close this page, or go back and change a rating.`;
+      ? `${open} of your ${state.total} ${noun}s are not rated yet. Go back to them.`
+      : `You rated all ${state.total} ${noun}s. Thank you. You can close this page, or go back and change a rating.`;
   }
 
   function picture(image, number, count) {
@@ -153,7 +154,7 @@
       show();
       return;
     }
-    exchange("The answer could not be loaded.", `api/state?position=${position}`);
+    exchange(`The ${noun} could not be loaded.`, `api/state?position=${position}`);
   }
 
   // A comment that is not saved yet survives a reload of this tab.
