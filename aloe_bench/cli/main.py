@@ -138,7 +138,17 @@ def cli(ctx: click.Context, debug: bool, config: Path | None) -> None:
     """
     if config is not None:
         ctx.default_map = _defaults(config)
-    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(name)s: %(message)s")
+    told = logging.StreamHandler()
+    told.setFormatter(_Told())
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, handlers=[told])
+
+
+class _Told(logging.Formatter):
+    """What a log record is to a reader: a caution of ours, or a line with the name of who says it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        ours = record.name.startswith("aloe_bench") and record.levelno == logging.WARNING
+        return f"{'Caution' if ours else record.name}: {super().format(record)}"
 
 
 def _defaults(config: Path) -> dict[str, dict[str, object]]:

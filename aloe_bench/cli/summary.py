@@ -161,6 +161,7 @@ def show_reading(console: Console, heart: Mapping[str, Any]) -> None:
             table.add_row(f"{task}/{attack}", *shown, _points(led["value"]), str(if_read["n"]))
     if table.row_count:
         console.print(table)
+        console.print("Intervals are for the wordings of this table.", highlight=False)
 
 
 def show_told(console: Console, told: Mapping[str, Any]) -> None:

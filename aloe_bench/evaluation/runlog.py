@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aloe_bench.core import Cue, Part, Prediction, Record, Score, Verdict
-from aloe_bench.errors import DataError, RunMismatchError
+from aloe_bench.errors import DataError, RunMismatchError, did_you_mean
 from aloe_bench.evaluation.leftover import LABEL, PICTURE, ROW, VERDICT, keep_left_over, read_left_over
 from aloe_bench.files import VERDICT_FILE, LineWriter, write_json
 from aloe_bench.joins import FIRST, join
@@ -115,7 +115,12 @@ def find_run(place: Path) -> Path:
 
     Raises DataError if there is none, or runs of several tasks are in it.
     """
-    if (place / "run.json").exists() or not place.is_dir():
+    if (place / "run.json").exists():
+        return place
+    if not place.is_dir():
+        beside = [each.name for each in place.parent.iterdir() if each.is_dir()] if place.parent.is_dir() else []
+        if hint := did_you_mean(place.name, beside):
+            raise DataError(f"{place}: there is no such folder.{hint}")
         return place
     found = [path.parent for path in sorted(place.glob("*/run.json")) or sorted(place.glob("*/*/run.json"))]
     tasks = sorted({folder.parent for folder in found})

@@ -14,7 +14,7 @@ from aloe_bench.core import ImageRef
 from aloe_bench.errors import DataError, UsageError, need
 from aloe_bench.files import safe_name, write_atomic
 from aloe_bench.reporting.charts import PaperForm
-from aloe_bench.reporting.pack import browser_data, packed
+from aloe_bench.reporting.pack import page_data
 from aloe_bench.reporting.page import PageSection, page_sections, rendered
 from aloe_bench.reporting.pictures import Album, album
 from aloe_bench.reporting.places import find_pictures, wanted_of
@@ -93,7 +93,7 @@ def _made(
     find = partial(find_pictures, wanted.data)
     with ExitStack() as open_:
         searches = [open_.enter_context(beside(find, [*map(wanted_of, part)], wanted.n_workers)) for part in parts]
-        data = packed(browser_data(sets))
+        data = page_data(sets)
         left_mb = max(0.0, wanted.max_mb - len(data) / MEGABYTE - PAGE_MB)
         rooms_mb = min(wanted.pictures_mb, left_mb), wanted.pictures_mb
         thread = open_.enter_context(ThreadPoolExecutor(1))

@@ -6,6 +6,7 @@ import base64
 import gzip
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from aloe_bench.core import Record
@@ -16,11 +17,25 @@ from aloe_bench.reporting.read import QuestionSet, ReportedRun
 Columns = dict[str, Any]
 # Characters of a prompt that stand in the list.
 HEAD = 90
+# Rows that a page unpacks at once: few enough that the first is there at once, many enough to pack well.
+PART_ROWS = 1000
 
 
-def browser_data(sets: Sequence[QuestionSet]) -> dict[str, Any]:
-    """Return what page.js reads: `sets`, each with its `rows` and, for each of its `runs`, the replies to them."""
-    return {"changes": dict(CHANGES), "sets": [_set(each) for each in sets]}
+def page_data(sets: Sequence[QuestionSet]) -> str:
+    """Return what a page from disk unpacks, one packed text per line: `rows_index`, then parts of the rest.
+
+    Before a part stand the number of its questions and of its first row.
+    """
+    parts = [
+        (number, start, range(start, min(start + PART_ROWS, len(each.records))))
+        for number, each in enumerate(sets)
+        for start in range(0, len(each.records), PART_ROWS)
+    ]
+    # Compression leaves the interpreter to the next part's text.
+    with ThreadPoolExecutor(2) as threads:
+        texts = list(threads.map(lambda part: packed(row_details(sets[part[0]], part[2])), parts))
+    lines = (f"{number} {start} {text}" for (number, start, _), text in zip(parts, texts, strict=True))
+    return "\n".join([packed(rows_index(sets)), *lines])
 
 
 def packed(value: object) -> str:
@@ -30,12 +45,13 @@ def packed(value: object) -> str:
 
 
 def rows_index(sets: Sequence[QuestionSet]) -> dict[str, Any]:
-    """Return of `browser_data` what rows are filtered and listed by, for a page that loads the rest as it is needed."""
+    """Return what rows are filtered and listed by; the rest of them follows as it is needed."""
     return {
         "changes": dict(CHANGES),
         "sets": [
-            _titles(each)
-            | {
+            {
+                "title": each.title,
+                "attacked": each.attacked,
                 "rows": _index(each.records) | {"head": [_head(record) for record in each.records]},
                 "runs": [_run(run) for run in each.runs],
             }
@@ -45,7 +61,7 @@ def rows_index(sets: Sequence[QuestionSet]) -> dict[str, Any]:
 
 
 def row_details(each: QuestionSet, places: Sequence[int]) -> dict[str, Any]:
-    """Return of `browser_data` what `rows_index` leaves out, of the rows at `places`, in their order."""
+    """Return what `rows_index` leaves out of the rows at `places`, in their order."""
     records = [each.records[place] for place in places]
     return {"rows": _details(records), "runs": [_replies([run.records[p] for p in places]) for run in each.runs]}
 
@@ -59,17 +75,6 @@ def rows_with(each: QuestionSet, words: str) -> list[int]:
         yield from (_reply(run.records[place]) or "" for run in each.runs)
 
     return [i for i, record in enumerate(each.records) if any(wanted in text.lower() for text in texts(i, record))]
-
-
-def _set(each: QuestionSet) -> dict[str, Any]:
-    return _titles(each) | {
-        "rows": _index(each.records) | _details(each.records),
-        "runs": [_run(run) | _replies(run.records) for run in each.runs],
-    }
-
-
-def _titles(each: QuestionSet) -> dict[str, Any]:
-    return {"title": each.title, "attacked": each.attacked}
 
 
 def _index(records: Sequence[Record]) -> Columns:

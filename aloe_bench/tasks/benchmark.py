@@ -100,6 +100,7 @@ class Benchmark:
         raise MissingDataError(
             self.name,
             f"{self.name}: no data in {root}.\n"
-            f"  {self.source}: {expected}; looked in {looked}\n"
-            f"  fetch with `aloe-bench data fetch {self.name} --data-root {root}`",
+            f"  {self.source}: {expected}; looked in {looked}"
+            # A task of somebody's own has a source in words, and nothing to fetch it from.
+            + (f"\n  fetch with `aloe-bench data fetch {self.name} --data-root {root}`" if "/" in self.source else ""),
         )

@@ -58,6 +58,45 @@ def test_packages_of_extras_are_looked_for_under_the_names_that_they_are_importe
 
 
 @pytest.mark.slow
+def test_a_jury_that_could_not_be_reached_makes_room_for_one_that_can(quick, tmp_path):
+    gone = "".join(
+        f'[[judge]]\nname = "{name}"\nbackend = "openai"\nmodel = "{name}"\nbase_url = "http://127.0.0.1:9/v1"\n'
+        "[judge.options]\nattempts = 1\n"
+        for name in "abc"
+    )
+    (tmp_path / "gone.toml").write_text(gone)
+    assert quick(*RUN, "--name", "m", "--tasks", "careqa_vision_open").returncode == 0
+    run = "runs/m/careqa_vision_open"
+
+    nobody = quick("judge", run, "--judges", "gone.toml")
+    there = quick("judge", run, "--judges", MINI.parent / "judges_mini.toml")
+    another = quick("judge", run, "--judges", "gone.toml")
+
+    assert nobody.returncode == 1 and "0 of 10 graded" in nobody.stdout
+    assert there.returncode == 0 and "10 of 10 graded" in there.stdout, there.stderr
+    assert another.returncode == 3 and "by another jury" in another.stderr
+
+
+def test_a_run_folder_that_is_not_there_is_answered_with_one_that_is(quick, tmp_path):
+    (tmp_path / "runs/m/careqa_vision_mcq").mkdir(parents=True)
+
+    done = quick("rescore", "runs/m/careqa_vision_mqc")
+
+    assert done.returncode == 3 and "Did you mean careqa_vision_mcq?" in done.stderr
+
+
+def test_a_task_of_somebody_s_own_is_not_sent_to_the_hub(quick, tmp_path):
+    (tmp_path / "vqa.py").write_text((Path(__file__).parents[2] / "examples/extend/vqa.py").read_text())
+
+    own = quick("run", "--model", "mock", "--tasks", "vqa.py:VQA")
+    shipped = quick("run", "--model", "mock", "--tasks", "slake")
+
+    assert own.returncode == shipped.returncode == 3
+    assert "questions.jsonl" in own.stderr and "data fetch" not in own.stderr
+    assert "data fetch slake" in shipped.stderr
+
+
+@pytest.mark.slow
 def test_without_torch_a_checkpoint_is_one_line_and_exit_3(aloe, tmp_path):
 
     path = f"{without(tmp_path, 'torch')}:{os.environ.get('PYTHONPATH', '')}"
@@ -120,7 +159,7 @@ def test_a_folder_of_runs_stands_for_the_newest_finished_one(quick, tmp_path):
 def test_annotate_remembers_where_the_data_are(quick, tmp_path, monkeypatch):
     pytest.importorskip("starlette")
     assert quick(*RUN, "--tasks", "careqa_vision_open", "--name", "m").returncode == 0
-    monkeypatch.setattr("aloe_bench.cli.annotate._serve", lambda store, items, host, port: print(len(items), "items"))
+    monkeypatch.setattr("aloe_bench.cli.annotate.serve_page", lambda store, items, *rest: print(len(items), "items"))
 
     assert "10 items" in quick("annotate", "runs/m/careqa_vision_open", "--raters", "a,b").stdout
     assert quick("data", "template", "open", "own").returncode == 0

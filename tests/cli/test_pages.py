@@ -22,6 +22,7 @@ NOT_RUN = {
     "docs/backends.md": "a GPU, a checkpoint of full size, a server of vLLM; `make test-vllm` asks one",
     "docs/benchmarks.md": "a download from the hub; tests/tasks fetches from a hub on loopback",
     "docs/cluster.md": "Slurm: tests/training/test_cluster_docs.py runs these with stand-ins for what a cluster brings",
+    "docs/curation.md": "exam papers of the reader's; tests of `data curate` and `data review` make some",
     "docs/data.md": "gigabytes of published data and a served model of 72B; the tutorial builds a small mixture",
     "docs/heart.md": "placeholders; the tutorial on attacking one's own images runs the commands",
     "docs/index.md": "set-up, as in README.md",

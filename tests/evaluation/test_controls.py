@@ -103,7 +103,7 @@ def test_drops_under_a_drawn_cue_stand_beside_what_the_model_could_read_of_it(qu
     assert found["cue_following_if_read"]["value"] == np.mean([r.score.parsed == r.cue.suggests for r in attacked])
 
     shown = quick("run", *words, "--tasks", f"heart:{table}", "--output", tmp_path / "runs").stdout
-    assert "drop if read" in shown and "detection/legend" in shown
+    assert "drop if read" in shown and "detection/legend" in shown and "for the wordings of this table" in shown
     board = tmp_path / "board"
     quick("leaderboard", "build", folder, "--output", board)
     assert "Drop, of cues read" in (board / "miniature.md").read_text()

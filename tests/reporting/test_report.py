@@ -26,7 +26,25 @@ def block(page: str, name: str) -> str:
 
 
 def data_of(page: str) -> dict:
-    return json.loads(gzip.decompress(base64.b64decode(block(page, "data"))))
+    """Return what the page unpacks: its index, with the parts of rows and replies put in."""
+    index, *parts = block(page, "data").split("\n")
+    data = unpacked(index)
+    for part in parts:
+        number, first, text = part.split(" ")
+        found, into = unpacked(text), data["sets"][int(number)]
+        for columns, kept in zip([found["rows"], *found["runs"]], [into["rows"], *into["runs"]], strict=True):
+            for name, column in columns.items():
+                rows = column.items() if isinstance(column, dict) else enumerate(column)
+                kept.setdefault(name, {}).update({int(first) + int(at): value for at, value in rows})
+    for each in data["sets"]:
+        for columns in (each["rows"], *each["runs"]):
+            for name in ("prompt", "text", "parsed"):
+                columns |= {name: [*columns[name].values()]} if name in columns else {}
+    return data
+
+
+def unpacked(text: str) -> dict:
+    return json.loads(gzip.decompress(base64.b64decode(text)))
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """The gate on reading as a user meets it: the shipped tiny checkpoint, `train-ar --measure`, and its exit code.
 
-Slow: some four CPU-minutes.
+Slow: some 90 CPU-seconds.
 """
 
 from __future__ import annotations

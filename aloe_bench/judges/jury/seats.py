@@ -232,7 +232,13 @@ def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
 
 
 def _seat(folder: Path, seated: Mapping[str, Any] | None, facts: Mapping[str, Any], fresh: bool) -> None:
-    """Write `judges.json`, unless it stands there; refuse another jury, or set its work aside."""
+    """Write `judges.json`, unless it stands there; refuse another jury, or set its work aside.
+
+    A jury that has said nothing yet, because no judge could be reached, makes room for the next.
+    """
+    said = folder / VERDICT_FILE
+    if seated is not None and (not said.exists() or said.stat().st_size == 0):
+        seated = None
     if seated is not None and seated.get("identity") != facts["identity"] and not fresh:
         raise RunMismatchError(
             f"{folder}: graded, wholly or in part, by another jury: {_jury_line(seated)}; asked for now: "

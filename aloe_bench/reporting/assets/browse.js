@@ -6,7 +6,7 @@ const PRINT_ROWS = 200;
 const LOAD_ROWS = 250;
 const state = { set: 0, rows: [], at: 0, first: 0, hay: [], filters: 0, sought: new Set() };
 const served = document.body.dataset.served === "true";
-let data, album;
+let data, album, parts = [];
 
 // Whatever a model or a data set wrote is shown as text; what could steer the text is shown by its number.
 const STEERING = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
@@ -55,22 +55,46 @@ async function asked(address, as) {
   }
 }
 
-const lacks = (i) => served && i >= 0 && (current().rows.prompt || [])[i] === undefined;
+const lacks = (i) => i >= 0 && (current().rows.prompt || [])[i] === undefined;
 
 async function loaded(places) {
-  const { rows, runs } = current(), set = state.set, lacking = [...new Set(places)].filter(lacks);
+  const set = state.set, lacking = [...new Set(places)].filter(lacks);
+  if (!served) {
+    const firsts = new Set(lacking.map((i) => parts.findLast((part) => part.set === set && part.first <= i)));
+    for (const part of firsts) await unpackedPart(part);
+    return;
+  }
   for (let from = 0; from < lacking.length; from += LOAD_ROWS) {
     const part = lacking.slice(from, from + LOAD_ROWS);
-    const found = await asked(`rows/${set}?at=${part.join(",")}`);
-    const keep = (into, columns) => {
-      for (const [name, column] of Object.entries(columns)) {
-        into[name] = into[name] || [];
-        part.forEach((i, at) => { into[name][i] = column[at]; });
-      }
-    };
-    found.runs.forEach((columns, at) => keep(runs[at], columns));
-    keep(rows, found.rows);
+    keep(set, part, await asked(`rows/${set}?at=${part.join(",")}`));
   }
+}
+
+function keep(set, places, found) {
+  const { rows, runs } = data.sets[set];
+  const into = (kept, columns) => {
+    for (const [name, column] of Object.entries(columns)) {
+      kept[name] = kept[name] || [];
+      places.forEach((i, at) => { kept[name][i] = column[at]; });
+    }
+  };
+  found.runs.forEach((columns, at) => into(runs[at], columns));
+  into(rows, found.rows);
+}
+
+// A page from disk holds its rows in parts, each unpacked when it is wanted, or when there is nothing else to do.
+function unpackedPart(part) {
+  part.done = part.done || unpacked(part.text).then((found) => {
+    keep(part.set, found.rows.prompt.map((_, at) => part.first + at), found);
+    part.text = "";
+  });
+  return part.done;
+}
+
+const idle = () => new Promise((done) => (window.requestIdleCallback || setTimeout)(done));
+
+async function unpackRest() {
+  for (const part of parts) { await idle(); await unpackedPart(part); }
 }
 
 // Pictures follow their row; the first has to wait until they were found.
@@ -127,6 +151,7 @@ async function filter() {
   if (wanted.attack === "no cue") wanted.attack = null;
   const outcomes = runs.map((_, i) => $("outcome" + i).value);
   const words = $("search").value.toLowerCase().trim();
+  if (!served && words) await loaded(rows.id.keys());
   const having = served && words ? new Set(await asked(`search/${state.set}?${new URLSearchParams({ words })}`)) : null;
   if (turn !== state.filters) return;
   const found = [];
@@ -150,7 +175,7 @@ function list() {
   $("list").replaceChildren(...state.rows.slice(state.first, last).map((i, at) => {
     const cue = rows.attack[i] ? [rows.attack[i], rows.variant[i]].filter(Boolean).join(", ") : "no cue";
     const button = make("button", { type: "button", "aria-current": state.first + at === state.at ? "true" : null, onclick: () => choose(state.first + at) },
-      make("span", { dir: "auto" }, rows.head ? rows.head[i] : rows.prompt[i].split("\n", 1)[0].slice(0, 90)), make("small", {}, cue + " · " + rows.id[rows.base[i] >= 0 ? rows.base[i] : i].split("/").pop().slice(-24)));
+      make("span", { dir: "auto" }, rows.head[i]), make("small", {}, cue + " · " + rows.id[rows.base[i] >= 0 ? rows.base[i] : i].split("/").pop().slice(-24)));
     for (const run of runs) button.append(badge(run.change[i]));
     return make("li", {}, button);
   }));

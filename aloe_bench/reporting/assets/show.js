@@ -178,7 +178,9 @@ async function start() {
   theme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
   $("theme").addEventListener("click", () => theme(document.documentElement.dataset.theme === "dark" ? "light" : "dark"));
   album = opened($("pictures").textContent.trim());
-  data = served ? await asked("index.json") : await unpacked($("data").textContent);
+  const [index, ...rest] = $("data").textContent.trim().split("\n");
+  parts = rest.map((line) => line.split(" ")).map(([set, first, text]) => ({ set: Number(set), first: Number(first), text }));
+  data = served ? await asked("index.json") : await unpacked(index);
   $("data").remove();
   $("set").append(...data.sets.map((set, i) => make("option", { value: i }, set.title)));
   $("set").closest("label").hidden = data.sets.length < 2;
@@ -209,5 +211,7 @@ async function start() {
     show(state.rows[state.at], $("item"));
   });
   document.body.setAttribute("data-ready", "true");
+  await unpackRest();
 }
-start();
+// What can be read without the items is there before they are unpacked.
+requestAnimationFrame(() => setTimeout(start));
