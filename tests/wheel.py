@@ -44,6 +44,9 @@ def build(folder: Path) -> Path:
     names = zipfile.ZipFile(wheel).namelist()
     if missing := [name for name in DATA if name not in names]:
         raise SystemExit(f"{wheel.name} lacks {missing}.")
+    described = zipfile.ZipFile(wheel).read(next(name for name in names if name.endswith("METADATA"))).decode()
+    if relative := re.findall(r"\]\((?!https?://)[^)]*\)", described):
+        raise SystemExit(f"{wheel.name}: its description has links that an index does not resolve: {relative[:5]}.")
     if extra := [name for name in names if not name.startswith("aloe_bench")]:
         raise SystemExit(f"{wheel.name} brings {extra[:10]}, which is not the package.")
     return wheel

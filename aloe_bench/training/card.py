@@ -70,7 +70,7 @@ def card(trained: Trained, comparison: str) -> str:
     facts = {
         "stage": header["stage"],
         "base": f"{header['base']['folder']}, SHA-256 {header['base']['sha256']}",
-        "data": f"{', '.join(f'{key} {value}' for key, value in header['data'].items())}; SHA-256 {prepared.sha256}",
+        "data": f"{_said(header['data'])}; SHA-256 {prepared.sha256}",
         "conversations": f"{prepared.n} kept, of which {planned.left_over} fill no whole step; left out: {dropped}",
         "tokens": f"{prepared.tokens} in all, {prepared.loss_tokens} with loss, {prepared.image_tokens} of pictures; "
         f"longest conversation {prepared.longest}",
@@ -99,6 +99,16 @@ _SAID = (
 def _table(head: tuple[str, str], rows: dict[str, Any]) -> str:
     lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
     return "\n".join((*lines, *(f"| {_plain(key)} | {_plain(value)} |" for key, value in rows.items()), ""))
+
+
+def _said(facts: dict[str, Any]) -> str:
+    """Return facts in words: "dataset x, seed 0, reading"; what is false or empty is left out."""
+    told = (
+        (key.replace("_", " "), value)
+        for key, value in facts.items()
+        if value is not False and value is not None and value not in ("", [], {})
+    )
+    return ", ".join(key if value is True else f"{key} {value}" for key, value in told)
 
 
 def _plain(value: object) -> str:
