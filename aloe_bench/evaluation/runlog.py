@@ -331,7 +331,7 @@ def _lacking_shards(headers: Sequence[Header]) -> str:
     count = max((int(text.partition("/")[2]) for text in given if "/" in text), default=0)
     joined = join([f"{n}/{count}" for n in range(1, count + 1)], given)
     told = joined.told("shards of the run", "shards that were given")
-    return "; ".join(told) if told else "a shard is missing"
+    return "a shard is missing" + "".join(f"; {sentence}" for sentence in told)
 
 
 def merge(folders: Sequence[Path], output: Path) -> list[Record]:
