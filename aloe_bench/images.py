@@ -100,7 +100,7 @@ def _refuse_blank_first(image: Image.Image, name: str) -> None:
     """Raise DataError if a later frame of `image` is not blank, as its first is."""
     for number in range(1, int(getattr(image, "n_frames", 1))):
         image.seek(number)
-        if not is_flat(image.convert("RGB")):
+        if not is_flat(to_rgb(image, None, name, None)[0]):
             raise DataError(
                 f"{name}: its first frame is blank and frame {number + 1} is not; expected one picture. "
                 "Export the frame you mean."
@@ -378,13 +378,23 @@ def _orientation(image: Image.Image, data: bytes) -> int:
     """Return the EXIF orientation, 1 to 8, still to be applied; 1 if there is none or it is damaged."""
     if image.format == "TIFF":  # Pillow turns TIFF by itself, in `size` and when decoding
         return 1
-    if image.format == "PNG" and b"eXIf" not in data:  # or else getexif decodes, in search of it
+    if image.format == "PNG" and not _has_chunk(data, b"eXIf"):  # or else getexif decodes, in search of it
         return 1
     try:
         turn = image.getexif().get(_ORIENTATION, 1)
     except BROKEN:
         return 1
     return turn if isinstance(turn, int) and 1 <= turn <= 8 else 1
+
+
+def _has_chunk(data: bytes, name: bytes) -> bool:
+    """Return whether a PNG has a chunk of this name, from the chunks' headers alone."""
+    at = 8
+    while at + 8 <= len(data):
+        if data[at + 4 : at + 8] == name:
+            return True
+        at += 12 + int.from_bytes(data[at : at + 4], "big")
+    return False
 
 
 def _upright(image: Image.Image, turn: int) -> Image.Image:

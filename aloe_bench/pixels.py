@@ -184,9 +184,13 @@ def windowed(values: Any, name: str, window: Window | None, *, invert: bool = Fa
             grey = 255 - grey
         grey[~shown] = 0
         some = slice(None, None, 1 + len(seen) // SAMPLED)
+        stored, greys = seen[some], grey[shown][some].astype(np.float64)
         with np.errstate(all="ignore"):
-            before = _spreads(seen[some] if whole_numbers else _on_255(seen[some]))
-        after = _spreads(grey[shown][some].astype(np.float64))
+            before = _spreads(stored if whole_numbers else _on_255(stored))
+        after = _spreads(greys)
+        inner = (stored > low) & (stored < high)
+        if whole_numbers and inner.mean() > 0.1:  # padding that the file does not declare is at one of the ends
+            before, after = (*before, float(stored[inner].std())), (*after, float(greys[inner].std()))
         lost_as = [(b, a) for b, a in zip(before, after, strict=True) if a < FLAT and b > VARIED]
         if lost_as:
             kind = "given window" if window else "window from its least to its greatest value"
@@ -208,7 +212,7 @@ def _on_255(values: Any) -> Any:
     return np.clip((values / 2 - low / 2) / (high / 2 - low / 2), 0, 1) * 255
 
 
-def _spreads(values: Any) -> tuple[float, float]:
+def _spreads(values: Any) -> tuple[float, ...]:
     """Return the standard deviation of `values`, and the one without their outermost thousandths.
 
     A single hot pixel gives a small black picture a spread of its own.

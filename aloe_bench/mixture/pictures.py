@@ -54,18 +54,18 @@ def look_at_pictures(pool: Pool, spread: Spread = here, report: Report = lambda 
     return len(paths)
 
 
-def _glance(path: Path) -> tuple[int, int]:
-    """Return size and time of a file, by which a changed one is known; zeros if there is none.
+def _glance(path: Path) -> tuple[int, int, int]:
+    """Return size and times of a file, by which a changed one is known; zeros if there is none.
 
     A picture that was inside a table is named by its content, whenever it was written.
     """
     if path.parent.name.endswith(".inside"):
-        return 0, 0
+        return 0, 0, 0
     try:
         found = path.stat()
     except OSError:
-        return 0, 0
-    return found.st_size, found.st_mtime_ns
+        return 0, 0, 0
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def look(job: PictureJob) -> int:

@@ -1,6 +1,7 @@
 """A pool: the samples of some sources on disk, and one table a step that says of each why it is out, or nothing.
 
-    POOL/pool.json               what it was made of
+    POOL/pool.json               what it was made of: mappings, and the hash of every file of a source
+    POOL/sources.json            size and times of those files, by which one that may have changed is read again
     POOL/rows/<source>/*.jsonl   the conversations, as training/data/schema.py has them; a sample is a file and a line
     POOL/images/<source>         a link to the source's folder: pictures are never copied
     POOL/images/<source>.inside/ pictures whose bytes were inside the source's tables

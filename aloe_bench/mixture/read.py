@@ -18,13 +18,14 @@ from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.files import safe_name, write_json
 from aloe_bench.joins import FIRST
 from aloe_bench.mixture.convert import IMAGES, Converter
-from aloe_bench.mixture.pool import POOL_FILE, Pool, dropped, text_sha256, write_table
+from aloe_bench.mixture.pool import POOL_FILE, Pool, dropped, file_sha256, text_sha256, write_table
 from aloe_bench.mixture.readers import read_rows, source_files
 from aloe_bench.mixture.source import SourceMapping
 from aloe_bench.training.data.schema import to_json
 from aloe_bench.workers import Spread, here
 
 SHARD = 10_000
+STAMPS = "sources.json"
 Report = Callable[[int, int], None]
 
 
@@ -79,13 +80,14 @@ def read_sources(
         for mapping, root in sources
         for number, file in enumerate(source_files(root, mapping.files))
     ]
+    hashes, stamps = _known_files(pool, [job.file for job in jobs], spread)
     asked: dict[str, Any] = {
-        "schema": 1,
+        "schema": 2,
         "seed": seed,
         "sources": {
             mapping.name: {
                 "mapping": _plain(mapping),
-                "files": {j.file.relative_to(root).as_posix(): j.file.stat().st_size for j in _of(jobs, mapping)},
+                "files": {j.file.relative_to(root).as_posix(): hashes[_path(j.file)] for j in _of(jobs, mapping)},
             }
             for mapping, root in sources
         },
@@ -93,10 +95,34 @@ def read_sources(
     if len(asked["sources"]) < len(sources):
         raise DataError("two sources have one name; give each mapping its own.")
     _claim(pool, asked)
+    write_json(pool.folder / STAMPS, stamps)
     pool.sweep()
     for mapping, root in sources:
         _link(pool.folder / IMAGES / mapping.name, root)
     return pool.step("read", {"sources": text_sha256(asked)}, lambda _: _read(jobs, sources, seed, spread, report))
+
+
+def _known_files(pool: Pool, files: Sequence[Path], spread: Spread) -> tuple[dict[str, str], dict[str, dict[str, Any]]]:
+    """Return the SHA-256 of each file, and with the file's size and times what spares the next session reading it.
+
+    A file is read where its size, time of writing or time of change (which no program can set) is another than it was.
+    """
+    try:
+        before = json.loads((pool.folder / STAMPS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = {}
+    stamps: dict[str, dict[str, Any]] = {}
+    for file in files:
+        found = file.stat()
+        stamps[_path(file)] = {"bytes": found.st_size, "times": [found.st_mtime_ns, found.st_ctime_ns]}
+    other = [path for path, stamp in stamps.items() if {**before.get(path, {}), **stamp} != before.get(path)]
+    read = dict(zip(other, spread(file_sha256, [Path(path) for path in other]), strict=True))
+    hashes = {path: read[path] if path in read else str(before[path]["sha256"]) for path in stamps}
+    return hashes, {path: {**stamp, "sha256": hashes[path]} for path, stamp in stamps.items()}
+
+
+def _path(file: Path) -> str:
+    return str(file.resolve())
 
 
 def _read(
@@ -259,19 +285,26 @@ def _claim(pool: Pool, asked: dict[str, Any]) -> None:
     before = pool.facts()
     if before == asked:
         return
-    names = sorted(before.get("sources", {}).keys() ^ asked["sources"].keys())
-    what = next((name for name in asked["sources"] if before["sources"].get(name) != asked["sources"][name]), "")
-    difference = (
-        f"source {names[0]} is in one of both"
-        if names
-        else f"source {what} or its files changed"
-        if what
-        else "another seed"
-    )
+    difference = _difference(before, asked)
     raise RunMismatchError(
         f"{pool.folder}: the pool was made of something else: {difference}. Give what it was made of, choose another "
         "--output, or --fresh to start over."
     )
+
+
+def _difference(before: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Return the first thing in which what was asked differs from what a pool was made of."""
+    if before.get("schema") != asked["schema"]:
+        return "another release wrote it"
+    old, new = before["sources"], asked["sources"]
+    if names := sorted(old.keys() ^ new.keys()):
+        return f"source {names[0]} is in one of both"
+    source = next((name for name in new if old[name] != new[name]), None)
+    if source is None:
+        return "another seed"
+    was, now = old[source]["files"], new[source]["files"]
+    files = [name for name in sorted(was.keys() | now.keys()) if was.get(name) != now.get(name)]
+    return f"source {source}: {f'{files[0]} changed, came or went' if files else 'the mapping changed'}"
 
 
 def _link(place: Path, root: Path) -> None:

@@ -241,11 +241,15 @@ def test_files_of_another_split_are_nobodys_leftovers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mark", [{"iscrowd": True}, {"iscrowd": "1"}, {"ignore": 1}, {"IsGroupOf": 1}])
-def test_a_group_region_is_one_however_it_is_marked(mark: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("within", ["", "attributes"])
+def test_a_group_region_is_one_however_it_is_marked(mark: dict[str, Any], within: str, tmp_path: Path) -> None:
+    def marked(found: dict[str, Any]) -> dict[str, Any]:
+        return {within: found} if within else found
+
     source = source_of(tmp_path / "source", "coco")
-    write_coco(source, lambda whole: whole["annotations"][1].update(mark))
+    write_coco(source, lambda whole: whole["annotations"][1].update(marked(mark)))
     assert [len(image.boxes) for image in load_source(source).images] == [1, 0, 1, 1]
-    write_coco(source, lambda whole: whole["annotations"][1].update(dict.fromkeys(mark, 0)))
+    write_coco(source, lambda whole: whole["annotations"][1].update(marked(dict.fromkeys(mark, 0))))
     assert [len(image.boxes) for image in load_source(source).images] == [1] * 4
 
 
@@ -306,6 +310,33 @@ def test_boxes_of_larger_pictures_that_all_lie_in_the_first_hundred_pixels_are_s
 
     write_coco(source, larger)
     assert any("if they are in percent" in note for note in load_source(source).notes)
+
+
+def test_a_picture_under_another_ending_than_cocos_file_name_is_said_to_be(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "source", "coco")
+    assert not load_source(source).notes
+    write_coco(source, lambda whole: whole["images"][1].update(file_name="im001.jpg"))
+    write = "1 picture is there under another ending than its file_name: im001.jpg = im001.png"
+    assert [note for note in load_source(source).notes if note.endswith(write)]
+
+    def twice(whole: dict[str, Any]) -> None:
+        whole["images"].append({**whole["images"][1], "id": 9, "file_name": "im001.jpg"})
+
+    write_coco(source, twice)
+    with pytest.raises(DataError, match="image 'im001' or its id is there twice"):
+        load_source(source)
+
+
+def test_corners_in_a_yolo_file_are_refused_as_such_or_cautioned_where_they_could_be_boxes(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", 6, draw=small, boxes=lambda n: [])
+    for n in range(6):
+        (source / "annotations" / f"im00{n}.txt").write_text(f"0 0.4 0.4 0.5{n} 0.6\n")
+    assert any("in all 6 boxes the third number is over the first" in note for note in load_source(source).notes)
+    (source / "annotations" / "im005.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    assert not load_source(source).notes
+    (source / "annotations" / "im005.txt").write_text("0 0.7 0.6 0.9 0.8\n")
+    with pytest.raises(DataError, match="corners x1 y1 x2 y2 perhaps, is not inside the image"):
+        load_source(source)
 
 
 def test_a_class_is_given_by_number_or_by_a_name_that_means_one(tmp_path: Path) -> None:

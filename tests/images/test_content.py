@@ -122,6 +122,28 @@ def test_one_hot_pixel_does_not_make_a_picture_black_unnoticed() -> None:
         assert np.asarray(open_image(data, name="hot", window=(0, 250))).std() > 60
 
 
+def test_padding_that_a_file_does_not_declare_does_not_make_a_picture_black_unnoticed() -> None:
+    grey = np.random.default_rng(1).integers(100, 250, (60, 80)).astype(np.uint16)
+    for padding in (65535, 60000):
+        grey[:20] = padding
+        with pytest.raises(DataError, match=rf"pad: the picture loses its content.*100 to {padding}"):
+            open_image(stored(grey, "I;16"), name="pad")
+        with pytest.raises(DataError, match="loses its content"):
+            open_image(slice_of(grey))
+        assert np.asarray(open_image(slice_of(grey, PixelPaddingValue=("US", padding))))[20:].std() > 60
+    grey[:20] = 900  # an overlay, beside which the content can be seen
+    assert np.asarray(open_image(stored(grey, "I;16")))[20:].std() > 10
+
+
+def test_a_blank_first_frame_before_ink_on_a_transparent_ground_is_refused() -> None:
+    clear, ink = (Image.new("RGBA", (30, 20), (0, 0, 0, 0)) for _ in range(2))
+    ImageDraw.Draw(ink).line((2, 2, 27, 17), fill=(0, 0, 0, 255), width=3)
+    for kind in ("PNG", "WEBP"):
+        data = saved(clear, kind, save_all=True, append_images=[ink], **({"lossless": True} if kind == "WEBP" else {}))
+        with pytest.raises(DataError, match="first frame is blank and frame 2"):
+            open_image(data)
+
+
 def test_a_blank_first_frame_before_others_is_refused() -> None:
     ramp = Image.fromarray(np.arange(600, dtype=np.uint16).astype(np.uint8).reshape(20, 30))
     frames = [Image.new("L", (30, 20), 0), Image.new("L", (30, 20), 0), ramp]

@@ -14,7 +14,7 @@ from aloe_bench.cli.agreement import agreement as command
 from aloe_bench.core import Prediction
 from aloe_bench.errors import AloeError
 from aloe_bench.evaluation import runlog
-from aloe_bench.judges.experts.annotations import answer_digest
+from aloe_bench.judges.experts.annotations import answer_digest, read_annotations
 from aloe_bench.judges.jury.panel import Panel
 from aloe_bench.judges.jury.rubric import Case
 from aloe_bench.judges.jury.seats import judge_run, jury_facts
@@ -209,6 +209,15 @@ def test_columns_that_are_no_raters_are_left_out_by_name(tmp_path: Path):
     with pytest.raises(AloeError, match=r"n_words, gold, difficulty: by the name no rater.*--raters Ana,bo\."):
         CliRunner().invoke(command, ["--annotations", str(file)], catch_exceptions=False)
     assert len(read("--annotations", file, "--raters", "gold,Ana")["raters"]) == 2
+
+
+@pytest.mark.parametrize("name", ["Unnamed: 3", "prior_attempts", "has_image", "gpt4_score", "BLEU", "is_correct"])
+def test_a_column_that_is_named_like_no_rater_needs_raters(tmp_path: Path, name: str):
+    file = write(tmp_path / "t.csv", ["item_id", "Ana", "bo", name], *[[f"q{i}", 1, 0, i % 2] for i in range(4)])
+
+    with pytest.raises(AloeError, match="by the name no rater"):
+        read_annotations(file)
+    assert read_annotations(file, raters=("Ana", "bo")).raters == ("Ana", "bo")
 
 
 def test_raters_of_a_long_table_are_chosen_too(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import signal
@@ -281,6 +282,48 @@ def test_ten_thousand_samples_killed_again_and_again_end_in_the_same_bytes(tmp_p
     assert kills >= 3
     assert content(tmp_path / "killed") == content(tmp_path / "whole")
     assert Pool(tmp_path / "killed").done() == ["read", "clean", "leakage"]
+
+
+STEPS_KILLED = ("read", "clean", "leakage", "tag", "perplexity", "ocr", "filter")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("rapidocr") is None, reason="RapidOCR is not installed")
+def test_a_build_killed_in_each_of_its_steps_ends_in_the_same_bytes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    sources.llava(folder, 150)
+    sources.sharegpt(folder, 60)
+    sources.table(folder, 40)
+    sources.faulty(folder)
+    (folder / "held").mkdir()
+    shutil.copy(sources.PICTURES / sources.NAMES[0], folder / "held")
+    slow = GRADER.replace("for r in requests:\n", "for r in requests:\n            time.sleep(0.02)\n")
+    (folder / "grader.py").write_text(f"import time\n{slow}")
+    steps = MEASURED.format(folder=folder).replace("[filter]", "[ocr]\n[filter]")
+    steps = steps.replace("note =", "max_in_picture = { table = 0.5 }\nnote =")
+    recipe = folder / "mixture.toml"
+    recipe.write_text(RECIPE.replace("[export]", f"{steps}[export]"))
+    build(load_recipe(recipe), tmp_path / "whole")
+    output = tmp_path / "killed"
+    command = [sys.executable, "-m", "aloe_bench.cli.main", "data", "build", str(recipe), "--output", str(output)]
+    within = []
+    for before, step in zip(("", *STEPS_KILLED), STEPS_KILLED, strict=False):
+        begun = output / "steps" / f"{before}.json" if before else output / "pool.json"
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        while not begun.is_file() and process.poll() is None:
+            time.sleep(0.002)
+        time.sleep(0.3 if step in ("tag", "perplexity", "ocr") else 0.0)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        within += [step] if begun.is_file() and Pool(output).report(step) is None else []
+    with capsys.disabled():
+        print(f"killed within {', '.join(within)}")
+    assert {"tag", "perplexity", "ocr"} <= set(within)  # the others may be over before the signal comes
+    assert tuple(build(load_recipe(recipe), output)["steps"]) == STEPS_KILLED
+    assert content(output) == content(tmp_path / "whole")
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from aloe_bench.errors import AloeError, DataError
 from aloe_bench.mixture.boxes import boxes_in, to_thousandths, written
 from aloe_bench.mixture.clean import Cleaning, clean
+from aloe_bench.mixture.pictures import picture_table
 from aloe_bench.mixture.pool import STEPS, Pool, reconciled
 from aloe_bench.mixture.read import read_sources
 from aloe_bench.mixture.readers import read_rows
@@ -105,6 +107,36 @@ def test_another_source_is_no_resume(tmp_path: Path) -> None:
     pool_of(tmp_path, sources.llava(tmp_path))
     with pytest.raises(AloeError, match="source faulty is in one of both"):
         pool_of(tmp_path, sources.llava(tmp_path), sources.faulty(tmp_path))
+
+
+def test_an_edit_of_a_source_is_noticed_whatever_its_size_and_time_say(tmp_path: Path) -> None:
+    mapping = sources.llava(tmp_path)
+    pool = pool_of(tmp_path, mapping)
+    read = {path: path.stat().st_mtime_ns for path in pool.folder.glob("rows/*/*")}
+    rows = mapping.parent / "llava.json"
+    times = rows.stat().st_atime_ns, rows.stat().st_mtime_ns
+
+    rows.touch()  # another time, and the same content: nothing is read again
+    pool_of(tmp_path, mapping)
+    assert {path: path.stat().st_mtime_ns for path in pool.folder.glob("rows/*/*")} == read
+
+    rows.write_text(rows.read_text().replace("Finding number 7", "Finding nothing "[:16]))
+    os.utime(rows, ns=times)
+    with pytest.raises(AloeError, match=r"source llava: llava\.json changed, came or went"):
+        pool_of(tmp_path, mapping)
+
+
+def test_an_edit_of_a_picture_is_noticed_whatever_its_size_and_time_say(tmp_path: Path) -> None:
+    mapping = sources.llava(tmp_path)
+    before = picture_table(pool_of(tmp_path, mapping).folder).to_pylist()
+    picture = mapping.parent / "pictures" / sources.NAMES[0]
+    known, data = picture.stat(), bytearray(picture.read_bytes())
+    data[-3] ^= 1  # within the compressed pixels or behind them
+    picture.write_bytes(data)
+    os.utime(picture, ns=(known.st_atime_ns, known.st_mtime_ns))
+    after = picture_table(pool_of(tmp_path, mapping).folder).to_pylist()
+    changed = [a["path"] for a, b in zip(before, after, strict=True) if a["sha256"] != b["sha256"]]
+    assert changed == [f"images/llava/pictures/{sources.NAMES[0]}"]
 
 
 def test_a_random_part_depends_on_ids_alone(tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from aloe_bench.tables import fold, whole_of
 
 # YOLO files are written with six decimals; half a pixel of a 512 px image is 0.001.
 SLACK = 1e-3
+MANY = 5  # boxes from which it is no accident that all are alike
 CLIP = 0.05  # of `clip = true`: how far a box may stick out, as a share of the picture's side
+Numbers = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +123,28 @@ def yolo_folder(
         if image_id in asked:
             desk.left.add("image", image_id, "no file in annotations/: taken as without boxes", task="detection")
     wanted = frozenset(asked)
-    return {
-        image_id: tuple(_yolo(files[name], image_id, desk))
+    numbers: list[Numbers] = []
+    boxes = {
+        image_id: tuple(_yolo(files[name], image_id, desk, numbers))
         for name, image_id in joined.pairs.items()
         if image_id in wanted
     }
+    if len(numbers) >= MANY and all(map(_are_corners, numbers)):
+        desk.left.notes.append(
+            f"annotations/: in all {len(numbers)} boxes the third number is over the first and the fourth over the "
+            "second, as in corners x1 y1 x2 y2; they are read as cx cy w h. Look at --preview"
+        )
+    return boxes
 
 
-def _yolo(path: Path, image_id: str, desk: BoxDesk) -> Iterable[Annotation]:
+def _are_corners(numbers: Numbers) -> bool:
+    """Return whether four shares may be x1 y1 x2 y2. Of boxes in cx cy w h those of more than half a picture may."""
+    x1, y1, x2, y2 = numbers
+    return 0 <= x1 < x2 <= 1 and 0 <= y1 < y2 <= 1
+
+
+def _yolo(path: Path, image_id: str, desk: BoxDesk, seen: list[Numbers]) -> Iterable[Annotation]:
+    """Yield the boxes of a file; the four numbers of every line go to `seen`."""
     n_classes = len(desk.reading.classes)
     for number, line in enumerate(read_text(path, "a YOLO file").splitlines(), start=1):
         if not line.strip():
@@ -152,8 +168,11 @@ def _yolo(path: Path, image_id: str, desk: BoxDesk) -> Iterable[Annotation]:
             desk.problems.add(where, f"{said!r} are not four numbers; expected cx cy w h in 0 to 1{comma}")
             continue
         said = f"the box {' '.join(fields[1:])} (shares of 0 to 1)"
+        seen.append((cx, cy, w, h))
         if max(cx, cy, w, h) > 2:
             said += ", which looks like pixels,"
+        elif _are_corners((cx, cy, w, h)):
+            said += ", corners x1 y1 x2 y2 perhaps,"
         box = desk.corners(image_id, where, said, (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2))
         if box is not None and index is not None and 0 <= index < n_classes:
             yield Annotation(index, *box)

@@ -10,7 +10,7 @@ from typing import Any
 
 from aloe_bench.errors import did_you_mean
 from aloe_bench.heart.problems import Leftovers, Problems, read_text
-from aloe_bench.heart.sources.boxes import Annotation, BoxDesk
+from aloe_bench.heart.sources.boxes import MANY, Annotation, BoxDesk
 from aloe_bench.joins import Joined, join
 from aloe_bench.tables import fold, whole_of
 
@@ -21,7 +21,10 @@ Sized = tuple[str, tuple[int, int]]
 
 
 class CocoFile:
-    """Reads one COCO file for the images `ids`, of which those in `asked` are used."""
+    """Reads one COCO file for the images `ids`, of which those in `asked` are used.
+
+    `file_names` are what it calls their pictures, by id, once it is read.
+    """
 
     def __init__(self, path: Path, ids: Sequence[str], asked: Sequence[str], desk: BoxDesk) -> None:
         self._path, self._desk = path, desk
@@ -30,6 +33,8 @@ class CocoFile:
         self._classes = {name: i for i, name in enumerate(desk.reading.classes)}
         self._unknown: dict[Any, tuple[int, dict[str, Any]]] = {}  # categories of no detection class
         self._used: set[Any] = set()  # those of them that boxes have
+        self._called: dict[str, str] = {}  # what an image is called with its ending, by the name it is joined by
+        self.file_names: dict[str, str] = {}
 
     @property
     def _problems(self) -> Problems:
@@ -50,6 +55,7 @@ class CocoFile:
             self._problems.add(self._path.name, fault)
             return {}, {}
         self._left.respelled(joined, self._path.name, "the labels")
+        self.file_names = {image_id: self._called[name] for name, image_id in joined.pairs.items()}
         categories = self._categories(whole["categories"])
         boxes: dict[str, list[Annotation]] = defaultdict(list)
         lost: Counter[str] = Counter()
@@ -174,11 +180,12 @@ class CocoFile:
                 self._add(place, entry, f"width and height are {sides}; expected pixels")
                 continue
             name = entry["file_name"].replace("\\", "/").rpartition("/")[2]
-            name = name if fold(name) in self._folded else name.rpartition(".")[0] or name
+            called, name = name, name if fold(name) in self._folded else name.rpartition(".")[0] or name
             if entry["id"] in found or fold(name) in taken:
                 self._add(place, entry, f"image {name!r} or its id is there twice")
                 continue
             taken.add(fold(name))
+            self._called[name] = called
             found[entry["id"]] = (name, (size[0], size[1]))
         return found
 
@@ -228,7 +235,6 @@ class CocoFile:
             boxes[image_id].append(Annotation(categories[category], *found))
 
 
-MANY = 5  # boxes from which it is no accident that all lie in one corner
 CORNERS = "has corners where [x, y, width, height] is expected, by its polygon or area; write width and height"
 
 
@@ -273,7 +279,9 @@ def _near(one: Sequence[float], other: Sequence[float]) -> bool:
 
 def _is_group(entry: Mapping[str, Any]) -> bool:
     """Return whether an annotation says that it is not a single finding."""
-    marks = [value for key, value in entry.items() if key.lower() in _GROUP_KEYS]
+    inside = entry.get("attributes")  # where CVAT and others put what their users mark
+    every = [*entry.items(), *(inside.items() if isinstance(inside, dict) else ())]
+    marks = [value for key, value in every if str(key).lower() in _GROUP_KEYS]
     return any(str(mark).strip().lower() not in ("", "none", "0", "0.0", "false", "no") for mark in marks)
 
 

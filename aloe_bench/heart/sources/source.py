@@ -15,6 +15,8 @@ from aloe_bench.heart.problems import LeftOver, Leftovers, Problems, read_text, 
 from aloe_bench.heart.sources.boxes import CLIP, Annotation, BoxDesk, BoxReading, each_once, yolo_folder
 from aloe_bench.heart.sources.coco import CocoFile
 from aloe_bench.heart.sources.labels import Label, PictureFiles, labels_file, read_labels
+from aloe_bench.images import PICTURE_ENDINGS
+from aloe_bench.joins import first_ten
 
 TaskKind = Literal["classification", "detection"]
 BoxNames = Literal["numbers", "colours"]
@@ -323,15 +325,31 @@ def _images(
                 declared_size=notes.sizes.get(label.image_id) if notes else None,
             )
         )
+    _tell_endings(images, notes.file_names if notes else {}, left)
     return images
+
+
+def _tell_endings(images: Sequence[SourceImage], file_names: Mapping[str, str], left: Leftovers) -> None:
+    """Note pictures that the boxes were drawn on under another ending: a copy in another format, or another picture."""
+    there = {image.image_id: image.path.name for image in images if image.image_id in file_names}
+    other = [
+        f"{file_names[name]} = {file}"
+        for name, file in there.items()
+        if Path(file_names[name]).suffix.lower() in PICTURE_ENDINGS
+        and Path(file_names[name]).suffix.lower() != Path(file).suffix.lower()
+    ]
+    if other:
+        many = "1 picture is" if len(other) == 1 else f"{len(other)} pictures are"
+        left.notes.append(f"annotations.json: {many} there under another ending than its file_name: {first_ten(other)}")
 
 
 @dataclass(frozen=True, slots=True)
 class _Annotations:
-    """The boxes of every image in file order; `sizes` are the (width, height) that COCO declares."""
+    """The boxes of every image in file order; of COCO its declared (width, height), and what its picture is called."""
 
     boxes: Mapping[str, tuple[Annotation, ...]] = field(default_factory=dict)
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    file_names: Mapping[str, str] = field(default_factory=dict)
 
 
 def _annotations(
@@ -347,8 +365,9 @@ def _annotations(
         problems.add("annotations", "both annotations/ and annotations.json are there; keep one")
         return _Annotations()
     if coco.exists():
-        boxes, sizes = CocoFile(coco, ids, asked, desk).read()
-        return _Annotations(each_once(boxes, left), sizes)
+        file = CocoFile(coco, ids, asked, desk)
+        boxes, sizes = file.read()
+        return _Annotations(each_once(boxes, left), sizes, file.file_names)
     if not yolo.is_dir():
         problems.add("annotations", "[detection] is set, but neither annotations/ nor annotations.json is there")
         return _Annotations()

@@ -24,7 +24,8 @@ MOST_PROBLEMS_SHOWN = 10
 NO_RATERS = re.compile(
     r"gold|(gold[ _])?(label|standard)|truth|ground[ _]?truth|target|reference|consensus|majority|mean|median|average|"
     r"sum|total|votes?|agree(ment|d)?|difficulty|confidence|certainty|split|fold|year|age|time|seconds?|duration|index|row|"
-    r"(n|num|number|count)[ _].*|.*[ _](count|seconds|ms|id|time|length)|length|words|tokens",
+    r"(n|num|number|count)[ _].*|.*[ _](count|attempts|seconds|ms|id|time|length)|length|words|tokens|attempts|"
+    r"unnamed.*|(has|is|was)[ _].*|(gpt|llm|auto|automatic|model|system|metric|bleu|rouge|bert)([ _-].*|\d.*)?",
     re.IGNORECASE,
 )
 LeftRating = tuple[str, str]  # name, and why it has no part
