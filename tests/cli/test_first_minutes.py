@@ -137,9 +137,10 @@ def test_every_line_of_the_loop_twice_gives_the_same_pages(quick, tmp_path):
     for lines in (loop, [line for line in loop for _ in range(2)], loop[:1], loop[2:]):
         for line in lines:
             assert quick(*line).returncode == 0, line
-        pages.append({path.name: path.read_text() for path in (tmp_path / "out").rglob("*.md")})
+        there = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        pages.append({str(path.relative_to(tmp_path / "out")): path.read_bytes() for path in there})
 
-    assert "graded by ada, bea, cleo" in pages[0]["miniature.md"]
+    assert b"graded by ada, bea, cleo" in pages[0]["miniature.md"] and "leaderboard.csv" in pages[0]
     assert pages[0] == pages[1] == pages[2] == pages[3]
 
 
@@ -225,5 +226,14 @@ def test_a_config_file_stands_before_or_behind_the_verb(quick, tmp_path, before)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["n"] == 3
+    (tmp_path / "g.toml").write_text("[data.check]\njson = true\n")
+    (tmp_path / "q.csv").write_text("question,A,B,answer\nWhich?,a,b,A\n")
+    given = ("--config", "g.toml")
+    words = ("data", "check", "mcq:q.csv")
+    done = quick(*given, *words) if before else quick(*words, *given)
+    assert done.returncode == 0 and json.loads(done.stdout)["questions"] == 1, done.stderr
+    (tmp_path / "g.toml").write_text("[data.chek]\njson = true\n")
+    wrong = quick(*given, *words)
+    assert wrong.returncode == 2 and "[data.chek] is not a command of data" in wrong.stderr
     wrong = quick("run", "--config", "c.toml", "--tasks", "medical")
     assert wrong.returncode == 2 and "use --suite medical" in wrong.stderr
