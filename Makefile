@@ -13,7 +13,7 @@ PYTEST = $(BIN)/python -m pytest
 # A file's tests stay in one process, for the sake of what they share.
 SPREAD = -n $(JOBS) --dist loadfile
 
-.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-gpu test-vllm test-vlmeval test-inspect mutants wheel lint docs
+.PHONY: demo leaderboards miniature-study test test-bridges test-slow test-families test-gpu test-vllm test-vlmeval test-inspect test-truescore mutants wheel lint docs
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -87,6 +87,13 @@ $(VENV)-inspect/installed: tests/support/environments/make-inspect
 # The logs that `export --format inspect` writes, read by inspect_ai itself.
 test-inspect: $(VENV)/installed $(VENV)-inspect/installed
 	INSPECT_PYTHON=$(abspath $(VENV)-inspect)/bin/python $(BIN)/python -m pytest -m slow tests/bridges/test_inspect_log.py
+
+$(VENV)-truescore/installed: $(VENV)/installed tests/support/environments/make-truescore
+	tests/support/environments/make-truescore $(VENV)-truescore $(VENV)
+
+# Scores corrected for a jury against PyPI's truescore.
+test-truescore: $(VENV)-truescore/installed
+	$(VENV)-truescore/bin/python -m pytest tests/stats/test_corrected.py -k truescore
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check aloe_bench studies tests benchmarks examples

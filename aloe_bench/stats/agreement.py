@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from aloe_bench.seeds import rng_for
 from aloe_bench.stats.intervals import ALPHA, Interval
@@ -100,13 +100,7 @@ def alphas(coincidences: Matrix, level: Level, values: Sequence[float] = GRADES)
     The same number as `krippendorff.alpha`, for thousands of resamples at once.
     """
     totals = coincidences.sum(axis=-1)
-    if level == "ordinal":
-        # The ordinal distance is that of the mid-ranks, which every resample has its own of.
-        place = np.cumsum(totals, axis=-1) - totals / 2
-    else:
-        place = np.broadcast_to(np.asarray(values, dtype=np.float64), totals.shape)
-    apart = place[..., :, None] - place[..., None, :]
-    distance = (apart != 0).astype(np.float64) if level == "nominal" else apart**2
+    distance = distances(totals, level, values)
     expected = totals[..., :, None] * totals[..., None, :]
     expected = expected - totals[..., :, None] * np.eye(totals.shape[-1])
     observed_sum = (coincidences * distance).sum(axis=(-1, -2))
@@ -116,6 +110,17 @@ def alphas(coincidences: Matrix, level: Level, values: Sequence[float] = GRADES)
     with np.errstate(divide="ignore", invalid="ignore"):
         result = 1 - (totals.sum(axis=-1) - 1) * observed_sum / expected_sum
     return np.where(defined, result, np.nan)
+
+
+def distances(totals: Matrix, level: Level, values: Sequence[float] = GRADES) -> Matrix:
+    """Return how far apart each two values count (..., V, V), ratings of each being `totals` (..., V)."""
+    if level == "ordinal":
+        # The ordinal distance is that of the mid-ranks, which every resample has its own of.
+        place = np.cumsum(totals, axis=-1) - totals / 2
+    else:
+        place = np.broadcast_to(np.asarray(values, dtype=np.float64), totals.shape)
+    apart = place[..., :, None] - place[..., None, :]
+    return (apart != 0).astype(np.float64) if level == "nominal" else np.asarray(apart**2, dtype=np.float64)
 
 
 def alpha(
@@ -146,38 +151,52 @@ def alpha(
     interval, undefined = percentile_interval(resampled)
     clusters = _used_clusters(items, draws)
     jackknife = _jackknife(value, _left_out_alphas(items, level, values, draws), clusters)
-    least = _least_interval(value, items, draws) if clusters.sum() > 1 else None
+    least = _least_interval(value, items, level, values, draws) if clusters.sum() > 1 else None
     return Alpha(
         value, None, level, units, n_values, _no_nearer(jackknife, least), _no_nearer(interval, least), undefined
     )
 
 
-def _least_interval(value: float, items: Matrix, draws: Resamples) -> Interval:
-    """Return the interval that the number of clusters with any disagreement allows at the least.
-
-    1 - alpha is the share of them times what one costs on average, and that share has Clopper and Pearson's interval.
-    Where none disagrees, one costs what it does at the nominal level. So perfect agreement has an interval too.
-    """
+def _least_interval(value: float, items: Matrix, level: Level, values: Sequence[float], draws: Resamples) -> Interval:
+    """Return the interval that the clusters with any disagreement allow at the least; perfect agreement has one too."""
     by_cluster = _by_cluster(items, draws)
     by_cluster = by_cluster[by_cluster.sum(axis=(1, 2)) > 0]
-    n = len(by_cluster)
-    apart = int((by_cluster.sum(axis=(1, 2)) - np.trace(by_cluster, axis1=1, axis2=2) > NO_WIDTH).sum())
-    low, high = least_ends(apart, n)
-    if apart:
-        cost = (1 - value) * n / apart
-    else:
-        shares = by_cluster.sum(axis=(0, 1)) / by_cluster.sum()
-        cost = 1 / float(1 - (shares**2).sum())
-    return 1 - cost * high, 1 - cost * low
+    totals = by_cluster.sum(axis=(0, 1))
+    raters = totals.sum() / (items.sum(axis=(1, 2)) > 0).sum()
+    costs = (by_cluster * distances(totals, level, values)).sum(axis=(1, 2))
+    costs = costs[costs > NO_WIDTH]
+    if len(costs):
+        costs = costs * (1 - value) * len(by_cluster) / costs.sum()
+    return least_interval(len(by_cluster), len(costs), costs.sum(), (costs**2).sum(), one_by_chance(totals, raters))
 
 
-def least_ends(apart: float, n: float) -> Interval:
-    """Return Clopper and Pearson's interval of the share of `n` items, `apart` of them, with any disagreement."""
+def one_by_chance(totals: ArrayLike, raters: float) -> float:
+    """Return what it costs, in 1 - alpha times items, if one of an item's `raters` differs as ratings do by chance.
+
+    That is the same at every level; grades were given in the ratio of `totals`.
+    """
+    shares = np.asarray(totals, dtype=np.float64) / np.sum(totals)
+    return 2 / raters / float(1 - (shares**2).sum())
+
+
+def least_interval(n: int, apart: float, costs: float, squares: float, one_more: float) -> Interval:
+    """Return how near to alpha its ends may be where `apart` of `n` items hold any disagreement.
+
+    1 - alpha is the mean over items of what their disagreement costs; `costs` and `squares` are the sums of these costs
+    and of their squares. Clopper and Pearson's interval of so many disagreements as, costing the same each, would vary
+    as these do; towards lower alphas with one more, that costs `one_more`.
+    Source: Fay and Feuer (1997), "Confidence intervals for directly standardized rates: a method based on the gamma
+    distribution", with beta for gamma and this one more in place of the largest.
+    """
     from scipy.special import betaincinv
 
-    low = float(betaincinv(apart, n - apart + 1, ALPHA / 2)) if apart else 0.0
-    high = float(betaincinv(apart + 1, n - apart, 1 - ALPHA / 2)) if apart < n else 1.0
-    return low, high
+    ends = []
+    for more, tail in ((1, 1 - ALPHA / 2), (0, ALPHA / 2)):
+        count, total, square = apart + more, costs + more * one_more, squares + more * one_more**2
+        alike = total**2 / square if square else 0.0
+        share = float(betaincinv(alike, max(n * alike / count - alike, 0) + 1, tail)) if alike else 0.0
+        ends.append(1 - share * total / count if count else 1.0)
+    return ends[0], ends[1]
 
 
 def _no_nearer(interval: Interval | None, least: Interval | None) -> Interval | None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from aloe_bench.seeds import rng_for
-from aloe_bench.stats.intervals import Interval, effective_clusters, numbered, quantile
+from aloe_bench.stats.intervals import Interval, effective_clusters, interval_of_worth, numbered, quantile
 
 # With fewer labels the weight of the jury cannot be told, and the labels stand alone.
 LEAST_LABELS = 30
@@ -55,9 +55,9 @@ def corrected_mean(
     `grades` are the jury's, in [0, 1]; `labels` the experts', nan where there is none; those labelled are a random
     part. With the grades of U unlabelled and m labelled answers it is w mean_U(grades) + mean(labels - w grades), its
     variance w^2 var_U(grades) + var(labels - w grades), both over cluster sums, the latter as if an error of `one_more`
-    had been seen besides; t has one less than the effective clusters with a label. w is fitted in tenths of the
-    clusters on the other nine (`weight` fixes it), from 30 labels on; below, and without an unlabelled answer, the
-    labels stand alone. Raises ValueError without a label.
+    had been seen besides, in one cluster more; interval as `interval_of_mean`'s, t having one less than the effective
+    clusters with a label. w is fitted in tenths of the clusters on the other nine (`weight` fixes it), from 30 labels
+    on; below, and without an unlabelled answer, the labels stand alone. Raises ValueError without a label.
     """
     f, y = np.asarray(grades, dtype=float), np.asarray(labels, dtype=float)
     codes, known = numbered(clusters), ~np.isnan(y)
@@ -76,25 +76,39 @@ def corrected_mean(
     value = mean_weight * unlabelled + float(kept.sum() / m)
     parts = np.where(known, (kept - kept.sum() / m) / m, 0.0)
     others = np.where(known, 0.0, mean_weight * (f - unlabelled) / max(rest, 1))
-    further = (one_more / m) ** 2
+    sizes = np.bincount(codes[known])
+    labelled = effective_clusters(sizes[sizes > 0])
+    further = (one_more / labelled) ** 2
     variance = _variance(parts, others, codes, known) + further
     # Of the difference to the jury's own mean, which all grades enter.
     size = len(f)
     own = (f - f.mean()) / size
     apart = _variance(np.where(known, own - parts, 0.0), np.where(known, 0.0, own - others), codes, known) + further
-    sizes = np.bincount(codes[known])
-    freedom = effective_clusters(sizes[sizes > 0]) - 1
     bias = float(f.mean()) - value
     return CorrectedMean(
         value=min(1.0, max(0.0, value)),
-        interval=_interval(value, variance, freedom, (0.0, 1.0)),
+        interval=interval_of_mean(value, variance, labelled - 1, one_more),
         n_labels=m,
         weight=mean_weight,
         bias=bias,
-        bias_interval=_interval(bias, apart, freedom, (-1.0, 1.0)),
+        bias_interval=_within(bias, apart, labelled - 1, (-1.0, 1.0)),
         variance=variance,
-        freedom=freedom,
+        freedom=labelled - 1,
     )
+
+
+def interval_of_mean(value: float, variance: float, freedom: float, one_more: float = ONE_MORE) -> Interval | None:
+    """Return the 95 % interval of a mean in [0, 1] with this variance, `freedom` + 1 clusters being labelled.
+
+    t's, and ends no nearer than those of a share of as many answers as would have that variance: near 0 and 1 few
+    labels say little of what is rare, and no event among them is not none. None with under two clusters.
+    """
+    even = _within(value, variance, freedom, (0.0, 1.0))
+    inside = min(1.0, max(0.0, value))
+    if even is None or not variance:
+        return even
+    low, high = interval_of_worth(inside, (inside * (1 - inside) + one_more**2 / (freedom + 1)) / variance, freedom)
+    return min(even[0], low), max(even[1], high)
 
 
 def for_experts_like_these(
@@ -120,7 +134,7 @@ def for_experts_like_these(
     over_experts = (count - 1) / count * float((spread**2).sum())
     total = whole.variance + over_experts
     below = whole.variance**2 / max(whole.freedom, 1e-3) + over_experts**2 / (count - 1)
-    return _interval(whole.value, total, total**2 / below if below else inf, (0.0, 1.0))
+    return interval_of_mean(whole.value, total, total**2 / below if below else inf)
 
 
 def mean_label(ratings: ArrayLike) -> Floats:
@@ -154,7 +168,7 @@ def _variance(parts: Floats, others: Floats, codes: Any, known: Any) -> float:
     return float(one * (a**2).sum() + two * (b**2).sum() + 2 * (a * b).sum())
 
 
-def _interval(value: float, variance: float, freedom: float, ends: Interval) -> Interval | None:
+def _within(value: float, variance: float, freedom: float, ends: Interval) -> Interval | None:
     if freedom < 1 or variance < 0:
         return None
     half = quantile(freedom) * sqrt(variance)

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-
 # Under this many effective clusters, or with one of more than this weight, the spread itself is shaky.
 FEW_CLUSTERS = 20
 LARGE_CLUSTER = 0.2
@@ -244,7 +243,7 @@ def weighted_mean(
     worth = min(_worth(value, standard_error(scale * (scores - value), codes)), effective_clusters(scale))
     if worth == inf:
         worth = effective_clusters(loads)
-    return value, _by_t(value, worth, effective_clusters(loads) - 1)
+    return value, interval_of_worth(value, worth, effective_clusters(loads) - 1)
 
 
 def clustered_share(hits: ArrayLike, eligible: ArrayLike, clusters: ArrayLike, within: float | None = None) -> Share:
@@ -290,7 +289,7 @@ def clustered_share(hits: ArrayLike, eligible: ArrayLike, clusters: ArrayLike, w
             least = n / design_effect(sizes, guarded(hit, codes, events, within))
             worth, freedom = min(least, _worth(value, standard_error(hit - value, codes))), min(freedom, events - 1)
         said = caution(sizes, holding)
-    interval = _by_t(value, worth, freedom)
+    interval = interval_of_worth(value, worth, freedom)
     return Share(value, interval, n, groups, worth, freedom, said, tuple(sizes))
 
 
@@ -315,7 +314,8 @@ def _worth(value: float, error: float) -> float:
     return value * (1 - value) / error**2 if error >= ZERO_SE else inf
 
 
-def _by_t(value: float, worth: float, freedom: float) -> Interval:
+def interval_of_worth(value: float, worth: float, freedom: float) -> Interval:
+    """Return the 95 % interval of a share that is `worth` so many single answers, with t's `freedom` for that."""
     counted = worth * (quantile(inf) / quantile(freedom)) ** 2
     return nearly_exact(min(counted, value * counted), counted)
 

@@ -8,8 +8,8 @@ from math import sqrt
 
 import numpy as np
 
-from aloe_bench.stats.agreement import GRADES, Level, Matrix, alphas, least_ends
-from aloe_bench.stats.corrected import LEAST_LABELS, ONE_MORE
+from aloe_bench.stats.agreement import GRADES, Level, Matrix, alphas, distances, least_interval, one_by_chance
+from aloe_bench.stats.corrected import LEAST_LABELS, ONE_MORE, interval_of_mean
 from aloe_bench.stats.intervals import quantile
 
 WITHIN = 0.05
@@ -38,12 +38,15 @@ def labels_for_alpha(
     counts, chances = _rated(value, raters, shares)
     parts = _parts(counts)
     apart = float(chances[(counts > 0).sum(axis=1) > 1].sum())
+    costs = (parts * distances(np.einsum("i,ijk->j", chances, parts), level)).sum(axis=(1, 2))
+    mean = float(chances @ costs)
+    costs = costs * (1 - value) / mean if mean > 1e-12 else 0 * costs
+    squares, one_more = float(chances @ costs**2), one_by_chance(shares, raters)
     spread = sqrt(float((chances * _influence(parts, chances, level) ** 2).sum()))
-    cost = (1 - value) / apart if apart > 1e-12 else 1 / (1 - sum(share**2 for share in shares))
 
     def half_width(n: int) -> float:
-        low, high = least_ends(apart * n, n)
-        return max(quantile(n - 1) * spread / sqrt(n), cost * (high - apart), cost * (apart - low))
+        low, high = least_interval(n, apart * n if apart > 1e-12 else 0.0, (1 - value) * n, squares * n, one_more)
+        return max(quantile(n - 1) * spread / sqrt(n), value - low, high - value)
 
     return _fewest(half_width, within, FEWEST, MOST)
 
@@ -61,7 +64,8 @@ def labels_for_score(answers: int, shares: Sequence[float], correlation: float, 
 
     def half_width(labels: int) -> float:
         helped = correlation**2 * (1 - labels / answers) if labels >= LEAST_LABELS else 0.0
-        return quantile(labels - 1) * sqrt(spread * (1 - helped) / labels + (ONE_MORE / labels) ** 2)
+        ends = interval_of_mean(mean, spread * (1 - helped) / labels + (ONE_MORE / labels) ** 2, labels - 1)
+        return max(abs(end - mean) for end in ends) if ends else 1.0
 
     return _fewest(half_width, within, 2, answers)
 

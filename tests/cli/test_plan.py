@@ -33,7 +33,7 @@ def test_plan_says_it_in_words_and_refuses_what_cannot_be(quick) -> None:
 def test_plan_says_how_many_labels_and_needs_to_be_asked_something(quick) -> None:
     done = quick("plan", "--alpha", 0.9, "--raters", 4, "--answers", 1061, "--correlation", 0.7, "--clusters", 5)
     assert "least p of the sign flip 0.062" in done.stdout
-    assert "items to label: 162, each by 4 experts, for an alpha of about 0.9 within 0.05" in done.stdout
+    assert "items to label: 202, each by 4 experts, for an alpha of about 0.9 within 0.05" in done.stdout
     assert " of 1061 for a corrected score within 5 points" in done.stdout
     for args, said in (((), "nothing is asked"), (("--gap", 5), "go together"), (("--items", 9), "needs --gap"),
                        (("--alpha", 0.8, "--grades", "50,50"), "expected the percent")):  # fmt: skip

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from aloe_bench.stats.agreement import alpha, percentile_interval, resamples, weighted_kappa
+from aloe_bench.stats.agreement import (
+    alpha,
+    least_interval,
+    one_by_chance,
+    percentile_interval,
+    resamples,
+    weighted_kappa,
+)
 from aloe_bench.stats.alt_test import alt_test
 
 NAMES = ("ana", "bo", "cy", "di")
@@ -63,27 +71,56 @@ def test_perfect_agreement_has_an_interval_too() -> None:
     assert high == 1 and low == pytest.approx(1 - 0.1157 / (2 / 3), abs=2e-3)
 
 
+def test_few_disagreements_of_unlike_cost_leave_a_low_end_as_far_as_one_by_chance_puts_it() -> None:
+    """Of 150 items two differ by one grade: what a disagreement costs is not known from two cheap ones."""
+    first = np.repeat([0, 0.5, 1], 50)
+    near, far = first.copy(), first.copy()
+    near[[60, 120]] = [0, 0.5]
+    far[[60, 120]] = [0, 0]
+    draws = resamples([str(i) for i in range(150)], n=200)
+    one, two = (alpha(np.array([first, other]), draws=draws) for other in (near, far))
+    # Clopper and Pearson's upper end of one of 150 is .036, of two .047, of three .058.
+    low = (one.jackknife or (1, 0))[0]
+    assert (one.value or 0) > 0.99 and 1 - 1.5 * 0.047 < low < 1 - 0.4 * 0.047
+    assert (two.jackknife or (1, 0))[0] < low - 0.02
+    # Costing the same each, as one by chance: Clopper and Pearson's ends.
+    ends = stats.binomtest(5, 100).proportion_ci()
+    cost = one_by_chance((0.3, 0.2, 0.5), 2)
+    least = least_interval(100, 5, 5 * cost, 5 * cost**2, cost)
+    assert least == pytest.approx((1 - cost * ends.high, 1 - cost * ends.low))
+    # One of the five costs as much as eight of the others: as if there were fewer.
+    unlike = least_interval(100, 5, 5 * cost, (4 * (5 / 12) ** 2 + (40 / 12) ** 2) * cost**2, cost)
+    assert unlike[0] < least[0] - 0.02 and unlike[1] > least[1] + 0.005
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("n", "raters", "law", "noise"), [
-    (20, 2, (0.05, 0.05, 0.9), 0.2), (20, 2, (0.05, 0.05, 0.9), 0.05), (30, 2, (0.1, 0.1, 0.8), 0.1),
-    (108, 2, (0.3, 0.2, 0.5), 0.02), (108, 3, (0.3, 0.2, 0.5), 0.2),
+@pytest.mark.parametrize(("n", "raters", "law", "noise", "missing"), [
+    (20, 2, (0.05, 0.05, 0.9), 0.2, 0), (20, 2, (0.05, 0.05, 0.9), 0.05, 0), (30, 2, (0.1, 0.1, 0.8), 0.1, 0),
+    (108, 2, (0.3, 0.2, 0.5), 0.02, 0), (150, 2, (0.3, 0.2, 0.5), 0.02, 0), (300, 2, (0.3, 0.2, 0.5), 0.02, 0),
+    (105, 4, (0.3, 0.2, 0.5), 0.02, 0.3), (105, 4, (0.3, 0.2, 0.5), 0.03, 0.3), (108, 3, (0.3, 0.2, 0.5), 0.1, 0),
+    (108, 3, (0.3, 0.2, 0.5), 0.2, 0),
 ])  # fmt: skip
-def test_alphas_interval_covers_skewed_and_near_perfect_tables(n: int, raters: int, law, noise: float) -> None:
+def test_alphas_interval_covers_skewed_and_near_perfect_tables(n: int, raters: int, law, noise, missing) -> None:
     def draw(rng, size):
         truth = rng.choice([0, 0.5, 1], size=size, p=law)
         other = rng.choice([0, 0.5, 1], size=(raters, size), p=law)
-        return np.where(rng.random((raters, size)) < noise, other, truth)
+        given = np.where(rng.random((raters, size)) < noise, other, truth)
+        return np.where(rng.random((raters, size)) < missing, np.nan, given)
 
     truth = alpha(draw(np.random.default_rng(0), 1_000_000)).value
-    inside, defined, studies = np.zeros(2), 0, 400
+    misses, defined, studies = np.zeros((2, 2)), 0, 1000
+    draws = resamples([str(i) for i in range(n)], n=300)
     for seed in range(studies):
-        found = alpha(draw(np.random.default_rng((seed, 7)), n), draws=resamples([str(i) for i in range(n)], n=300))
+        found = alpha(draw(np.random.default_rng((seed, 7)), n), draws=draws)
         if found.value is None:
             continue
         defined += 1
-        inside += [i is not None and i[0] <= truth <= i[1] for i in (found.bootstrap, found.jackknife)]
-    print(f"alpha {truth:.3f}: {n} items, {raters} raters, {law}: bootstrap, jackknife {inside / defined}, {defined}")
-    assert (inside / defined >= 0.93 - 1.9 * (0.05 * 0.95 / studies) ** 0.5).all()
+        misses += [[i[1] < truth, i[0] > truth] for i in (found.jackknife or (2, 2), found.bootstrap or (2, 2))]
+    for name, (below, above) in zip(("jackknife", "bootstrap"), misses / defined, strict=True):
+        print(f"alpha {truth:.3f}: {n} items, {raters} raters, {law}: {name} covers {1 - below - above:.3f}, "
+              f"below {below:.3f}, above {above:.3f}, no alpha {1 - defined / studies:.3f}")  # fmt: skip
+    error = 1.9 * (0.05 * 0.95 / studies) ** 0.5
+    assert (misses.sum(axis=1) / defined <= 0.07 + error).all() and misses.max() / defined <= 0.05 + error
 
 
 def test_weighted_kappa_goes_by_the_distances_of_the_scale() -> None:
