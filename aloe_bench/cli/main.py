@@ -7,6 +7,7 @@ import logging
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -75,7 +76,7 @@ class _Verbs(click.Group):
         module, attribute = VERBS[cmd_name].split(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         _name_variables(command, str(command.name))
-        _take_config(command, cmd_name)
+        _take_config(command, (cmd_name,))
         return command
 
     def resolve_command(
@@ -105,12 +106,20 @@ def _name_variables(command: click.Command, verb: str) -> None:
         _name_variables(below, f"{verb}_{name}")
 
 
-def _take_config(command: click.Command, verb: str) -> None:
-    """Let a verb take --config behind it too; what stands there counts before a file given earlier."""
+def _take_config(command: click.Command, place: tuple[str, ...]) -> None:
+    """Let a verb take --config behind it too; what stands there counts before a file given earlier.
+
+    `place` is the verb, or its group and its own name.
+    """
+    for name, below in getattr(command, "commands", {}).items():
+        _take_config(below, (*place, name))
 
     def load(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> None:
         if value is not None:
-            ctx.default_map = {**(ctx.default_map or {}), **_defaults(value).get(verb, {})}
+            found: Any = _defaults(value)
+            for name in place:
+                found = found.get(name, {})
+            ctx.default_map = {**(ctx.default_map or {}), **found}
 
     passes_on = command.context_settings.get("ignore_unknown_options")
     if passes_on or hasattr(command, "commands") or any("--config" in each.opts for each in command.params):
@@ -152,7 +161,10 @@ class _Told(logging.Formatter):
 
 
 def _defaults(config: Path) -> dict[str, dict[str, object]]:
-    """Return the option defaults of a TOML file, checked against the verbs and options there are."""
+    """Return the option defaults of a TOML file, checked against the verbs and options there are.
+
+    The verbs of a group have tables of their own, such as [data.clean].
+    """
     try:
         tables = tomllib.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -162,15 +174,29 @@ def _defaults(config: Path) -> dict[str, dict[str, object]]:
         command = cli.get_command(click.Context(cli), verb)
         if command is None or not isinstance(table, dict):
             raise UsageError(f"{config}: [{verb}] is not a command.{did_you_mean(verb, VERBS)}")
-        known = {_option_name(p): str(p.name) for p in command.params if p.name != "config"}
-        values = {key.replace("-", "_"): value for key, value in table.items()}
-        for key in values:
-            if key not in known:
-                raise UsageError(f"{config}: [{verb}] has no option {key!r}.{did_you_mean(key, known)}")
+        found = _checked(command, table, verb, config)
         for name, place in VERBS.items():  # a table counts for the other names of its verb too
             if place == VERBS[verb]:
-                defaults[name] = {known[key]: value for key, value in values.items()}
+                defaults[name] = found
     return defaults
+
+
+def _checked(command: click.Command, table: dict[str, object], verb: str, config: Path) -> dict[str, object]:
+    """Return the defaults of one verb's table by the names of its parameters, or of a group's tables by verb."""
+    if below := getattr(command, "commands", {}):
+        found: dict[str, object] = {}
+        for name, inner in table.items():
+            if name not in below or not isinstance(inner, dict):
+                near = did_you_mean(name, below)
+                raise UsageError(f"{config}: [{verb}.{name}] is not a command of {verb} with its options.{near}")
+            found[name] = _checked(below[name], inner, f"{verb}.{name}", config)
+        return found
+    known = {_option_name(p): str(p.name) for p in command.params if p.name != "config"}
+    values = {key.replace("-", "_"): value for key, value in table.items()}
+    for key in values:
+        if key not in known:
+            raise UsageError(f"{config}: [{verb}] has no option {key!r}.{did_you_mean(key, known)}")
+    return {known[key]: value for key, value in values.items()}
 
 
 def _say(error: AloeError) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from dataclasses import replace
 from itertools import permutations
@@ -84,6 +85,12 @@ def test_165_rows_of_noise_in_careqa_s_layout_are_marked_and_ranked_on_no_page(q
         assert "Only complete runs on verified data are ranked." in text and "§ Data not verified" in text
         # The paper's best keeps its mark.
         assert "**" in text.split("*(paper)*", 1)[1]
+    found = [path for kind in ("md", "tex", "csv") for path in (tmp_path / "out").rglob(f"*.{kind}")]
+    assert {"careqa_vision.md", "heart.md", "medical.tex", "leaderboard.csv"} <= {path.name for path in found}
+    for path in found:
+        for line in (each for each in path.read_text().splitlines() if re.search(r"\bvlm\b", each)):
+            marked = any(mark in line for mark in ("§", "\\S{}", "not verified"))
+            assert marked and "**" not in line and "textbf" not in line, (path.name, line)
     assert verify(tmp_path / "out") == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aloe_bench.cli.compare import show as show_comparison
 from aloe_bench.cli.summary import show
 from aloe_bench.errors import extras
 from aloe_bench.evaluation.runlog import find_run
@@ -136,9 +137,10 @@ def test_every_line_of_the_loop_twice_gives_the_same_pages(quick, tmp_path):
     for lines in (loop, [line for line in loop for _ in range(2)], loop[:1], loop[2:]):
         for line in lines:
             assert quick(*line).returncode == 0, line
-        pages.append({path.name: path.read_text() for path in (tmp_path / "out").rglob("*.md")})
+        there = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+        pages.append({str(path.relative_to(tmp_path / "out")): path.read_bytes() for path in there})
 
-    assert "graded by ada, bea, cleo" in pages[0]["miniature.md"]
+    assert b"graded by ada, bea, cleo" in pages[0]["miniature.md"] and "leaderboard.csv" in pages[0]
     assert pages[0] == pages[1] == pages[2] == pages[3]
 
 
@@ -179,6 +181,21 @@ def test_a_narrow_terminal_keeps_the_names_of_rows(quick, tmp_path, monkeypatch,
     assert all(f"classification/{attack}" in shown for attack in ("caption", "prompt"))
 
 
+def test_a_comparison_in_a_narrow_terminal_cuts_neither_names_nor_numbers(quick, tmp_path, monkeypatch, capsys):
+    folder = write_folder(tmp_path / "a", rows([Source("brain", 6, 2)], attacks=("sycophancy",)))
+    for name in ("one", "two"):
+        quick("run", "--model", "mock", "--model-args", "follow=0.5", "--name", name, "--tasks", f"heart:{folder}")
+    (task,) = (path.name for path in (tmp_path / "runs/one").iterdir())
+    compared = json.loads(quick("compare", f"runs/one/{task}", f"runs/two/{task}", "--json").stdout)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    show_comparison(compared)
+
+    shown = capsys.readouterr().out
+    assert "classification/sycophancy" in shown and "…" not in shown
+    assert "A terminal of 120 columns also shows p, interval (family), MDE" in shown
+
+
 def test_many_unread_replies_are_told_and_not_ranked(quick, tmp_path):
     from aloe_bench.boards.build import build
     from aloe_bench.core import Prediction, Score
@@ -209,5 +226,14 @@ def test_a_config_file_stands_before_or_behind_the_verb(quick, tmp_path, before)
 
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)[0]["n"] == 3
+    (tmp_path / "g.toml").write_text("[data.check]\njson = true\n")
+    (tmp_path / "q.csv").write_text("question,A,B,answer\nWhich?,a,b,A\n")
+    given = ("--config", "g.toml")
+    words = ("data", "check", "mcq:q.csv")
+    done = quick(*given, *words) if before else quick(*words, *given)
+    assert done.returncode == 0 and json.loads(done.stdout)["questions"] == 1, done.stderr
+    (tmp_path / "g.toml").write_text("[data.chek]\njson = true\n")
+    wrong = quick(*given, *words)
+    assert wrong.returncode == 2 and "[data.chek] is not a command of data" in wrong.stderr
     wrong = quick("run", "--config", "c.toml", "--tasks", "medical")
     assert wrong.returncode == 2 and "use --suite medical" in wrong.stderr

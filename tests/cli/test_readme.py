@@ -44,9 +44,11 @@ def test_the_commands_of_a_page_run_as_written(tmp_path, page):
             if not line.startswith("run: "):
                 assert LINK.sub("LINK", line).strip() in LINK.sub("LINK", shown), (words, line, shown)
         if page == "README.md":  # a second time, as people do: the same, or one line that says what to do instead
+            before = _pages(tmp_path)
             again = _run(words, tmp_path, environment)
             if again.returncode:
                 assert again.returncode == 3 and "--overwrite" in again.stderr.splitlines()[-1], again.stderr
+            assert _pages(tmp_path) == before, words
 
 
 def test_pages_hold_the_examples_that_are_run():
@@ -67,6 +69,12 @@ def _prepared(folder: Path) -> dict[str, str]:
         **os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OMP_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1", "ALOE_BENCH_ANNOTATE_PORT": "0",  # the page's own port may be taken here
     }  # fmt: skip
+
+
+def _pages(folder: Path) -> dict[str, str]:
+    """Return every page, table and summary that the commands have written."""
+    found = (path for kind in ("md", "html", "csv", "json") for path in folder.rglob(f"*.{kind}"))
+    return {str(path.relative_to(folder)): path.read_text() for path in found if "tests" not in path.parts}
 
 
 def _serves(words: str) -> bool:
