@@ -45,14 +45,27 @@ def alpha(ratings: Array, clusters: Array) -> Numbers:
     left = np.array([ordinal(whole - one) for one in by_cluster])
     error = np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum())
     half = float(stats.t.ppf(0.975, n - 1) * error)
-    apart = sum(float(one.sum() - np.trace(one)) > 1e-12 for one in by_cluster)
-    low = float(special.betaincinv(apart, n - apart + 1, 0.025)) if apart else 0.0
-    high = float(special.betaincinv(apart + 1, n - apart, 0.975)) if apart < n else 1.0
-    shares = whole.sum(axis=1) / whole.sum()
-    cost = (1 - value) * n / apart if apart else 1 / float(1 - (shares**2).sum())
+    least = least_ends(value, whole, by_cluster, int((items.sum(axis=(1, 2)) > 0).sum()))
     if half < 1e-12:
-        return value, (1 - cost * high, 1 - cost * low)
-    return value, (min(value - half, 1 - cost * high), min(1.0, max(value + half, 1 - cost * low)))
+        return value, least
+    return value, (min(value - half, least[0]), min(1.0, max(value + half, least[1])))
+
+
+def least_ends(value: float, whole: Array, by_cluster: Array, n_items: int) -> tuple[float, float]:
+    n, totals = len(by_cluster), whole.sum(axis=1)
+    place = np.cumsum(totals) - totals / 2
+    costs = (by_cluster * (place[:, None] - place[None, :]) ** 2).sum(axis=(1, 2))
+    costs = costs[costs > 1e-12]
+    costs = costs * (1 - value) * n / costs.sum() if len(costs) else costs
+    shares = totals / totals.sum()
+    one = 2 * n_items / totals.sum() / float(1 - (shares**2).sum())
+    ends = []
+    for more, tail in ((1, 0.975), (0, 0.025)):
+        count, total, square = len(costs) + more, costs.sum() + more * one, (costs**2).sum() + more * one**2
+        alike = total**2 / square if square else 0.0
+        share = float(special.betaincinv(alike, max(n * alike / count - alike, 0) + 1, tail)) if alike else 0.0
+        ends.append(1 - share * total / count if count else 1.0)
+    return ends[0], ends[1]
 
 
 def agreement(of: Answers) -> Iterator[tuple[str, dict[str, Any]]]:
