@@ -22,7 +22,8 @@ from aloe_bench.judges.experts.annotations import read_annotations
 from aloe_bench.seeds import rng_for
 from aloe_bench.tables import read_table
 
-SIZES = [300, pytest.param(10_000, marks=pytest.mark.slow)]
+# 10,000 cases of each kind in four parts, and the first 300 of them each time.
+PARTS = [range(300), *(pytest.param(range(n, n + 2500), marks=pytest.mark.slow) for n in range(0, 10_000, 2500))]
 TOML = 'name = "f"\n[classification]\nclasses = ["a", "b"]\n[detection]\nclasses = ["nodule", "mass"]\n'
 WORDS = [
     "q1",
@@ -93,10 +94,10 @@ def table(rng: random.Random) -> tuple[bytes, list[list[str]]]:
     return (head + file.getvalue()).encode(rng.choice(["utf-8", "utf-8-sig", "utf-16"])), cells
 
 
-@pytest.mark.parametrize("n", SIZES)
-def test_tables(n: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_tables(part: range, tmp_path: Path) -> None:
     path, read = tmp_path / "t.csv", 0
-    for case in range(n):
+    for case in part:
         rng = rng_for("fuzz tables", case)
         data, cells = table(rng)
         path.write_bytes(data)
@@ -107,7 +108,7 @@ def test_tables(n: int, tmp_path: Path) -> None:
         for said in (refusal(read_table, path), refusal(read_annotations, path)):
             assert said is None or str(path) in said, (case, said)
             read += said is None
-    assert read > n / 20  # some breaks leave a table
+    assert read > len(part) / 20  # some breaks leave a table
 
 
 def coco(rng: random.Random, ids: list[str]) -> dict[str, Any]:
@@ -167,10 +168,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize("n", SIZES)
-def test_labels_and_coco_files(n: int, pictures: Path) -> None:
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_labels_and_coco_files(part: range, pictures: Path) -> None:
     loaded, ids = 0, ["p0", "p1", "p2"]
-    for case in range(n):
+    for case in part:
         rng = rng_for("fuzz coco", case)
         (pictures / "dataset.toml").write_text(rng.choice(["", "clip = true\n", 'crowd = "keep"\n']) + TOML)
         labels = ["image_id,class", *(f"{i},{rng.choice(['0', '1', '1.0', 'NA', '', '0', '1', '7'])}" for i in ids)]
@@ -183,11 +184,11 @@ def test_labels_and_coco_files(n: int, pictures: Path) -> None:
         said = refusal(load_source, pictures)
         assert said is None or str(pictures) in said, (case, said)
     (pictures / "annotations.json").unlink()
-    assert loaded > n / 20
+    assert loaded > len(part) / 20
 
 
-@pytest.mark.parametrize("n", SIZES)
-def test_yolo_files(n: int, pictures: Path) -> None:
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_yolo_files(part: range, pictures: Path) -> None:
     (pictures / "annotations").mkdir(exist_ok=True)
     (pictures / "labels.csv").write_text("image_id,class\np0,0\np1,1\np2,0\n")
     path, loaded = pictures / "annotations" / "p1.txt", 0
@@ -199,7 +200,7 @@ def test_yolo_files(n: int, pictures: Path) -> None:
         "0 .5 .5 0 .1",
         "0 .5 .5 .1 .1 .9",
     ]
-    for case in range(n):
+    for case in part:
         rng = rng_for("fuzz yolo", case)
         (pictures / "dataset.toml").write_text(rng.choice(["", "clip = true\n"]) + TOML)
         chosen = rng.choices(lines, [9, 9, 3, 1, 1, 1], k=rng.randint(0, 4))
@@ -210,7 +211,7 @@ def test_yolo_files(n: int, pictures: Path) -> None:
         assert said is None or str(pictures) in said, (case, said)
     path.unlink()
     (pictures / "annotations").rmdir()
-    assert loaded > n / 20
+    assert loaded > len(part) / 20
 
 
 def picture(rng: random.Random, noise: np.random.Generator) -> tuple[bytes, float]:
@@ -235,10 +236,10 @@ def picture(rng: random.Random, noise: np.random.Generator) -> tuple[bytes, floa
     return file.getvalue(), spread
 
 
-@pytest.mark.parametrize("n", SIZES)
-def test_pictures(n: int) -> None:
+@pytest.mark.parametrize("part", PARTS, ids=str)
+def test_pictures(part: range) -> None:
     opened = 0
-    for case in range(n):
+    for case in part:
         rng, noise = rng_for("fuzz pictures", case), np.random.default_rng(case)
         data, spread = picture(rng, noise)
         shown = np.asarray(open_image(data, name=f"case {case}"))
@@ -248,4 +249,4 @@ def test_pictures(n: int) -> None:
             said = refusal(partial(read, name="wrong.png"), wrong)
             assert said is None or ("wrong.png" in said and "\n" not in said), (case, said)
             opened += said is None
-    assert opened > n / 20
+    assert opened > len(part) / 20

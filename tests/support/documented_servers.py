@@ -228,7 +228,7 @@ HABITS: dict[str, Habit] = {
         "failed",
         True,
         "no answer within",
-        settings={"timeout": 0.4, "attempts": 2},
+        settings={"timeout": 2.0, "attempts": 1},
     ),
     # It answers when asked again.
     "openai: 429 with seconds": stumbles(Wire(429, {"error": {"message": "Rate limit"}}, {"Retry-After": "1"})),

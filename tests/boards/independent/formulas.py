@@ -186,7 +186,7 @@ def effective(d: Array, clusters: Array, pooled: float | None) -> tuple[float, f
         freedom = kish(sizes) - 1
         if (changed > 1e-12).sum() < 8:
             unit *= inflation(sizes, 1.0 if pooled is None else pooled)
-            freedom = freedom if pooled or kish(sizes) < 20 else inf
+            freedom = freedom if pooled or freedom < 19 else inf
         else:
             e, events = d - d.mean(), kish(changed)
             within = pooled if pooled is not None else ((correlation([(d, codes)]) or 0.0) * events + 1) / (events + 1)

@@ -45,27 +45,22 @@ def alpha(ratings: Array, clusters: Array) -> Numbers:
     left = np.array([ordinal(whole - one) for one in by_cluster])
     error = np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum())
     half = float(stats.t.ppf(0.975, n - 1) * error)
-    least = least_ends(value, whole, by_cluster, int((items.sum(axis=(1, 2)) > 0).sum()))
+    place = np.cumsum(whole.sum(axis=1)) - whole.sum(axis=1) / 2
+    costs = [float((one * (place[:, None] - place[None, :]) ** 2).sum()) for one in by_cluster]
+    costs = [one * (1 - value) * n / sum(costs) for one in costs if one > 0]
+    shares = whole.sum(axis=1) / whole.sum()
+    chance = 2 / float(whole.sum() / (items.sum(axis=(1, 2)) > 0).sum() * (1 - (shares**2).sum()))
+    low, high = 1 - beta_end([*costs, chance], n, 0.975), 1 - (beta_end(costs, n, 0.025) if costs else 0.0)
     if half < 1e-12:
-        return value, least
-    return value, (min(value - half, least[0]), min(1.0, max(value + half, least[1])))
+        return value, (low, high)
+    return value, (min(value - half, low), min(1.0, max(value + half, high)))
 
 
-def least_ends(value: float, whole: Array, by_cluster: Array, n_items: int) -> tuple[float, float]:
-    n, totals = len(by_cluster), whole.sum(axis=1)
-    place = np.cumsum(totals) - totals / 2
-    costs = (by_cluster * (place[:, None] - place[None, :]) ** 2).sum(axis=(1, 2))
-    costs = costs[costs > 1e-12]
-    costs = costs * (1 - value) * n / costs.sum() if len(costs) else costs
-    shares = totals / totals.sum()
-    one = 2 * n_items / totals.sum() / float(1 - (shares**2).sum())
-    ends = []
-    for more, tail in ((1, 0.975), (0, 0.025)):
-        count, total, square = len(costs) + more, costs.sum() + more * one, (costs**2).sum() + more * one**2
-        alike = total**2 / square if square else 0.0
-        share = float(special.betaincinv(alike, max(n * alike / count - alike, 0) + 1, tail)) if alike else 0.0
-        ends.append(1 - share * total / count if count else 1.0)
-    return ends[0], ends[1]
+def beta_end(costs: list[float], n: int, tail: float) -> float:
+    """The quantile of the mean over n of as many like costs as vary as much."""
+    alike = sum(costs) ** 2 / sum(one**2 for one in costs)
+    quantile = special.betaincinv(alike, max(0.0, n * alike / len(costs) - alike) + 1, tail)
+    return float(quantile) * sum(costs) / len(costs)
 
 
 def agreement(of: Answers) -> Iterator[tuple[str, dict[str, Any]]]:
