@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aloe_bench.api.grading import agreement, judge, jury
-    from aloe_bench.api.reports import report
+    from aloe_bench.api.reports import report, view
     from aloe_bench.api.runs import Run, evaluate
     from aloe_bench.api.tables import attack, compare, leaderboard
     from aloe_bench.core import Cell, Decoding, Model, Record, Sample, Task
@@ -43,6 +43,7 @@ __all__ = [
     "jury",
     "leaderboard",
     "report",
+    "view",
 ]
 _PLACES = {
     **dict.fromkeys(("Cell", "Decoding", "Model", "Record", "Sample", "Task"), "aloe_bench.core"),
@@ -51,7 +52,7 @@ _PLACES = {
     **dict.fromkeys(("agreement", "judge", "jury"), "aloe_bench.api.grading"),
     **dict.fromkeys(("attack", "compare", "leaderboard"), "aloe_bench.api.tables"),
     "ModelSpec": "aloe_bench.models.make",
-    "report": "aloe_bench.api.reports",
+    **dict.fromkeys(("report", "view"), "aloe_bench.api.reports"),
 }
 
 

@@ -1,11 +1,15 @@
-"""Runs as one page to look at."""
+"""Runs as one page to look at, in a file or served."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aloe_bench.api.runs import Run
+
+if TYPE_CHECKING:
+    from aloe_bench.reporting.serving import PageServer
 
 
 def report(
@@ -34,6 +38,19 @@ def report(
         tuple(map(Path, data)), None if plots is None else Path(plots), share, pictures, max_mb, pictures_mb, workers
     )
     return write_report(run_folders(runs), Path(output), options)
+
+
+def view(
+    runs: Run | Path | str | Sequence[Run | Path | str], *, data: Sequence[Path | str] = (), port: int = 0
+) -> PageServer:
+    """Return the page of `runs`, served by this machine to itself: `with view(runs) as page: print(page.url)`.
+
+    Rows and pictures are loaded as they are looked at, so that no run is too large. `data` says where pictures lie now
+    if that is elsewhere; `port` 0 takes a free one. Raises UsageError where nothing can listen there.
+    """
+    from aloe_bench.reporting.serving import PageServer
+
+    return PageServer(run_folders(runs), tuple(map(Path, data)), port)
 
 
 def run_folders(runs: Run | Path | str | Sequence[Run | Path | str]) -> list[Path]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePath, PureWindowsPath
 from typing import Any
 
 from aloe_bench.boards.compare import PROFILE
+from aloe_bench.core import Record
+from aloe_bench.evaluation.cells import header_facts
+
+log = logging.getLogger(__name__)
 
 KEPT = (
     "schema", "run_id", "protocol", "parser", "answer", "decoding", "seed", "seed_use", "limit", "partial", "shard", 
@@ -56,6 +62,20 @@ def public_result(result: Mapping[str, Any]) -> dict[str, Any]:
     cut = {key: without_paths(result[key]) for key in _SENTENCES if key in result}
     told = {key: without_paths(result["task"][key]) for key in ("source", "told") if key in result["task"]}
     return {**result, **cut, "task": {**result["task"], **told}}
+
+
+def public_records(header: Mapping[str, Any], records: Sequence[Record]) -> list[Record]:
+    """Return records whose tags hold no absolute path, but for tags that cells are made over; logs which were cut."""
+    asked_for = {tag for spec in header_facts(header, records).cells for tag in spec.tags}
+    made, cut = [], set[str]()
+    for record in records:
+        changed = {tag: found for tag, text in record.tags.items()
+                   if tag not in asked_for and (found := without_paths(text)) != text}  # fmt: skip
+        cut |= changed.keys()
+        made.append(replace(record, tags={**record.tags, **changed}) if changed else record)
+    if cut:
+        log.warning("tags held paths of this machine, which are cut to their last part: %s", ", ".join(sorted(cut)))
+    return made
 
 
 def without_paths(value: Any) -> Any:

@@ -15,6 +15,8 @@ from aloe_bench.cli.verb import Verb
 
 SIDES = ("first", "second")
 TITLES = ("", "first", "second", "change", "95 % interval", "p", "p (family)", "interval (family)", "MDE", "n")
+# What a narrow terminal shows, none of it cut.
+NARROW = ("", "first", "second", "change", "95 % interval", "p (family)", "n")
 
 
 @click.command(
@@ -166,27 +168,37 @@ def _explain(first: Path, second: Path, data_root: Path | None, as_json: bool) -
 
 def show(result: dict[str, Any], margin: float | None = None) -> None:
     """Print a comparison as a table, with what is to be said against it."""
+    from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
+    from aloe_bench.cli.summary import NARROW_COLUMNS
     from aloe_bench.evaluation.outcomes import not_answered
 
     lost = any(row.get("bounds") for row in result["rows"])
     console = Console(width=None if sys.stdout.isatty() else 170 if lost else 150)
     flipped = any("p_flip" in row for row in result["rows"])
     margins = (f"p: not {margin:g} worse", f"p: within {margin:g}") if margin else ()
-    table = Table(*TITLES, *(("p (sign flip)",) if flipped else ()), *margins)
-    if lost:
-        table.add_column("bounds")
-    for column in table.columns[:5]:
-        column.no_wrap = True
+    titles = (*TITLES, *(("p (sign flip)",) if flipped else ()), *margins, *(("bounds",) if lost else ()))
+    wide = console.width >= NARROW_COLUMNS
+    kept = [i for i, title in enumerate(titles) if wide or title in NARROW]
+    columns = [Column(titles[i], no_wrap=i < 5 if wide else i > 0) for i in kept]
+    if not wide:  # names fold, numbers stand whole
+        columns[0].overflow, columns[0].min_width = "fold", 22
+    table = Table(*columns)
+    if not wide:
+        table.box, table.pad_edge, table.show_edge, table.padding = box.SIMPLE_HEAD, False, False, (0, 1, 0, 0)
     for row in result["rows"]:
         extra = [_p(row.get("p_flip"))] if flipped else []
         extra += [_p(row.get(f"{key}_adjusted")) for key in ("p_not_inferior", "p_equivalent")] if margin else []
-        table.add_row(*line_of(row), *extra, *([_span(row.get("bounds"))] if lost else []))
+        line = [*line_of(row), *extra, *([_span(row.get("bounds"))] if lost else [])]
+        table.add_row(*(line[i] for i in kept))
     names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(SIDES, result["runs"], strict=True)]
     console.print(f"{result['task']}; {'; '.join(names)}", soft_wrap=True, markup=False, highlight=False)
     console.print(table)
+    if not wide:
+        lacking = ", ".join(title for title in titles if title and title not in NARROW)
+        console.print(f"A terminal of {NARROW_COLUMNS} columns also shows {lacking}.", highlight=False)
     for text in result["left_over"]:
         console.print(f"Caution: {text}", highlight=False, markup=False, soft_wrap=True)
     for side, run in zip(SIDES, result["runs"], strict=True):

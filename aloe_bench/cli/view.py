@@ -7,10 +7,7 @@ from pathlib import Path
 
 import click
 
-from aloe_bench.cli.common import listener_on
 from aloe_bench.cli.verb import Verb
-
-HOST = "127.0.0.1"
 
 
 @click.command(
@@ -33,22 +30,9 @@ def view(runs: tuple[Path, ...], data: tuple[Path, ...], port: int) -> None:
 
     Nothing is written, and only this machine can reach the page, by the address that is printed.
     """
-    import secrets
+    from aloe_bench.api.reports import view as served
 
-    from aloe_bench.errors import need
-
-    need("matplotlib", "starlette", "uvicorn")
-    import uvicorn
-
-    from aloe_bench.api.reports import run_folders
-    from aloe_bench.reporting.served import view_app
-
-    token = secrets.token_urlsafe(16)
-    app = view_app(run_folders(runs), token, data)
-    with listener_on(HOST, port) as listener:
-        click.echo(f"http://{HOST}:{listener.getsockname()[1]}/{token}/")
+    with served(list(runs), data=data, port=port) as page, suppress(KeyboardInterrupt):
+        click.echo(page.url)
         click.echo("Ctrl-C stops.")
-        # No access log: it would write down the address.
-        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False, lifespan="off")
-        with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listener])
+        page.wait()

@@ -11,6 +11,7 @@ from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import tally, task_cells, task_sections
 from aloe_bench.evaluation.corrected import FILE as LABELS
 from aloe_bench.evaluation.corrected import corrected_cells, read_labels
+from aloe_bench.evaluation.leftover import FILE as LEFT_OVER
 from aloe_bench.evaluation.leftover import read_left_over, sentences
 from aloe_bench.evaluation.outcomes import cautions, numbers_of_outcomes
 from aloe_bench.files import write_json
@@ -50,7 +51,7 @@ def finish(folder: Path, done: bool = True) -> dict[str, Any]:
         "absent": header.get("absent", {}),
         "left_out": header.get("asked", {}).get("left_out", []),
         "pictures": header.get("pictures", {}),
-        "left_over": sentences(read_left_over(folder)),
+        "left_over": sentences(read_left_over(folder)) if (folder / LEFT_OVER).is_file() else [],
         "cells": {name: _plain(cell, corrected.get(name)) for name, cell in cells.items()},
         "cautions": cautions(cells, records),
     } | task_sections(header, records, controls)

@@ -28,6 +28,7 @@ from aloe_bench.core import (
 )
 from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.leftover import FILE as LEFT_OVER
 from aloe_bench.evaluation.leftover import PICTURE, ROW, keep_left_over
 from aloe_bench.evaluation.plan import Plan, Settings, picture_notes
 from aloe_bench.facts import facts_of
@@ -123,7 +124,8 @@ def run_plan(
         runlog.refuse_difference(folder, header)
         runlog.note_verified(folder, header)
         _refuse_half_extended(folder, settings)
-    keep_left_over(folder, (ROW, PICTURE), plan.left_over)
+    if plan.left_over or (folder / LEFT_OVER).is_file():
+        keep_left_over(folder, (ROW, PICTURE), plan.left_over)
     with runlog.RecordWriter(folder) as writer:
         done = {r.sample_id for r in runlog.read_lines(folder) if r.prediction.finish != "error"}
         todo = _image_by_image([(i, sample) for i, sample in plan.asked if sample.id not in done])

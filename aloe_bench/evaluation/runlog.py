@@ -384,8 +384,9 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
             for folder in folders:
                 whole_lines = (folder / VERDICT_FILE).read_bytes() if (folder / VERDICT_FILE).exists() else b""
                 file.write(whole_lines[: whole_lines.rfind(b"\n") + 1])
-    kept = [entry for folder in folders for entry in read_left_over(folder)]
-    keep_left_over(output, (ROW, PICTURE, VERDICT, LABEL), kept)
+    # Labels are of one folder's correction, which is not joined.
+    kept = [entry for folder in folders for entry in read_left_over(folder) if entry.what != LABEL]
+    keep_left_over(output, (ROW, PICTURE, VERDICT), kept)
     records = sorted(merged.values(), key=lambda record: record.index)
     append(output, records)
     append(output, [record for folder in folders for record in read_controls(folder)])

@@ -42,6 +42,11 @@ UNTAKEN: Mapping[str, tuple[object, ...]] = {
     "suppress_tokens": (),
     "begin_suppress_tokens": (),
     "watermarking_config": (),
+    "stop_strings": (),
+    "dola_layers": (),
+    "forced_bos_token_id": (),
+    "forced_eos_token_id": (),
+    "frequency_penalty": (0,),
 }
 
 
@@ -86,7 +91,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _taken(written: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Return what of a provider's settings changes replies; ModelError if it is more than is taken, or not a number."""
     for name, harmless in UNTAKEN.items():
-        if written.get(name) is not None and written[name] not in harmless:
+        if written.get(name) not in (None, [], {}) and written[name] not in harmless:
             raise ModelError(f"{where}: {name} {written[name]!r} cannot be carried out here; leave --decoding out.")
     names = {**(SAMPLING if written.get("do_sample") else {}), **PENALTIES}
     taken: dict[str, Any] = {}
@@ -94,6 +99,8 @@ def _taken(written: Mapping[str, Any], where: str) -> dict[str, Any]:
         value = written.get(name, neutral) if written.get(name) is not None else neutral
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e6:
             raise ModelError(f"{where}: {name} {value!r} is not a number from 0.")
+        if (value == 0 and name in ("top_p", "repetition_penalty")) or (name == "top_k" and value != int(value)):
+            raise ModelError(f"{where}: {name} {value!r} cannot be carried out here; leave --decoding out.")
         if name == "temperature" or value != neutral:
             taken[name] = value
     return taken

@@ -297,6 +297,8 @@ class OpenAIModel:
                 return self._unanswered(request, payload, *found, body, response.headers)
             choice = reply["choices"][0]
             message, reason = choice.get("message") or {}, choice.get("finish_reason")
+            if not message and choice.keys() & {"text", "delta"}:
+                raise LookupError("a completion or a part of a stream: its text is not where a message's is")
             message.get("content")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             elsewhere = redirected(response)

@@ -39,7 +39,8 @@ def read_message(message: Mapping[str, object], reason: object, tokens: int | No
     text = text or (refusal if isinstance(refusal := message.get("refusal"), str) else text)
     if word in _BROKEN:
         return None
-    ended = word in _WHOLE and bool(tokens) and not message.get("tool_calls")
+    called = message.get("tool_calls") or message.get("function_call")
+    ended = word in _WHOLE and bool(tokens) and not called
     if text is None and not (word in _LIMITS or word in FILTERS or reasoning or ended):
         return None
     finish: Finish = "length" if word in _LIMITS else "stop"

@@ -11,7 +11,7 @@ from math import nan
 from aloe_bench.boards.dose import doses_of, strengths
 from aloe_bench.core import Record
 from aloe_bench.errors import AloeError
-from aloe_bench.evaluation.corrected import Labels, corrected_cells
+from aloe_bench.evaluation.corrected import Labels
 from aloe_bench.evaluation.reliance import SAID
 from aloe_bench.reporting.charts import Entry, ReportFigure, curves, dots, short
 from aloe_bench.reporting.read import QuestionSet, ReportedRun
@@ -178,8 +178,8 @@ def jury(each: QuestionSet) -> list[ReportFigure]:
         for name, entry in _graders(run.records, labels).items()
     ]
     cells: list[tuple[str, str, str, Entry]] = []
-    for run, labels in labelled:
-        for name, entry in corrected_cells(run.header, run.records, labels).items():
+    for run, _ in labelled:
+        for name, entry in run.corrected.items():
             cell = run.cells[name]
             cells.append((name, run.name, "none", {"value": cell.value, "interval": cell.interval, "n": cell.n}))
             cells.append((name, run.name, "assistive", {**entry, "n": entry["n_labels"]}))

@@ -18,7 +18,7 @@ from aloe_bench.core import Cell, Record
 from aloe_bench.errors import DataError, RunMismatchError
 from aloe_bench.evaluation import runlog
 from aloe_bench.evaluation.cells import is_attacked, task_cells, task_sections
-from aloe_bench.evaluation.corrected import Labels, read_labels
+from aloe_bench.evaluation.corrected import Labels, corrected_cells, read_labels
 from aloe_bench.evaluation.reliance import controls_section
 from aloe_bench.reporting.change import changes
 
@@ -58,6 +58,11 @@ class ReportedRun:
     def changes(self) -> list[str]:
         """What became of each of the `records`, in one word."""
         return changes(self.records)
+
+    @cached_property
+    def corrected(self) -> Mapping[str, Mapping[str, Any]]:
+        """Judged cells as the experts' labels of a random part correct them, by name; empty without labels."""
+        return corrected_cells(self.header, self.records, self.labels)
 
     @cached_property
     def reliance(self) -> Mapping[str, Any]:

@@ -60,8 +60,16 @@ def _right(each: QuestionSet, run: ReportedRun) -> str:
             if sets == 1
             else f"mean over {sets} data sets, {cell.n} questions"
         )
-        parts.append(f"{title}{points} ({percent(cell.value)}, {span(cell.interval)})")
+        parts.append(f"{title}{points} ({percent(cell.value)}, {span(cell.interval)}){_corrected(run, name)}")
     return ("without a cue, " if each.attacked else "") + "; ".join(parts) + "."
+
+
+def _corrected(run: ReportedRun, name: str) -> str:
+    """Return what experts' labels make of a judged cell, "" where there are none."""
+    if (found := run.corrected.get(name)) is None:
+        return ""
+    said = f"{percent(found['value'])}, {span(found['interval'])}"
+    return f" as the jury graded it; corrected by {found['n_labels']} labels of experts {said}"
 
 
 def headline_cells(each: QuestionSet, run: ReportedRun) -> dict[str, Cell]:

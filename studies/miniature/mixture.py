@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from typing import Any
 import click
 
 from aloe_bench.boards.compare_table import compare_table
+from aloe_bench.evaluation.runlog import read_run
 from aloe_bench.files import write_json
 from aloe_bench.miniature.images import picture
 from aloe_bench.miniature.loop import BASE
@@ -133,6 +135,30 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
+def over_orders(runs: Mapping[str, Sequence[Path]]) -> dict[str, dict[str, Any]]:
+    """Return by variant the mean score over its runs, one an order of rows, and its difference from the full mixture's.
+
+    A picture's score is its mean over the runs; the 95 % interval of the difference is Student's over pictures, paired.
+    It holds for these trained models: what another order of rows would do is only in the spread of the scores.
+    """
+    import numpy as np
+    from scipy.stats import t
+
+    def by_picture(some: Sequence[Path]) -> Any:
+        read = [{record.sample_id: record.score.value for record in read_run(run)[1]} for run in some]
+        names = sorted(read[0])
+        return np.mean([[float(each[name] or 0.0) for name in names] for each in read], axis=0)
+
+    full, found = by_picture(runs["full"]), {}
+    for name, some in runs.items():
+        own = by_picture(some)
+        apart = own - full
+        half = float(t.ppf(0.975, len(apart) - 1) * apart.std(ddof=1) / len(apart) ** 0.5)
+        mean = float(apart.mean())
+        found[name] = {"mean": float(own.mean()), "difference": mean, "interval": [mean - half, mean + half]}
+    return found
+
+
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Orders of the rows in training.")
@@ -148,6 +174,7 @@ def main(folder: Path, seeds: int) -> None:
     task = f"mcq:{folder / 'in' / 'test' / 'test.jsonl'}"
     scores: dict[str, list[float]] = {}
     runs: list[Path] = []
+    of_all: dict[str, list[Path]] = {}
     jobs = [("base", 0, BASE)]
     for each in built:
         for seed in range(seeds):
@@ -164,12 +191,14 @@ def main(folder: Path, seeds: int) -> None:
             raise click.ClickException(f"{run.folder}: calls failed, so it has no score. Run this again.")
         scores.setdefault(name, []).append(value)
         runs += [run.folder] if seed == 0 else []
+        of_all.setdefault(name, []).append(run.folder)
         click.echo(f"{name}-{seed}: {scores[name][-1]:.3f}")
     pool = Pool(folder / "variants" / "full")
     leaked = [asdict(leaked_scores(pool, run, 0)) for run in runs]
     table = json.loads((folder / "variants" / TABLE).read_text(encoding="utf-8"))
     changes = compare_table([*runs[1:], runs[0]])["rows"]  # against the full mixture, the base last
-    write_json(folder / "study.json", {"scores": scores, "variants": table, "leaked": leaked, "changes": changes})
+    facts = {"scores": scores, "over_orders": over_orders(of_all), "leaked": leaked, "changes": changes}
+    write_json(folder / "study.json", {**facts, "variants": table})
 
 
 if __name__ == "__main__":

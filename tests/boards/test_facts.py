@@ -77,7 +77,8 @@ def run_and_build(quick, place: str, folder: Path, model: str = "m", accuracy: s
 
 
 def own_rows(page: Path) -> dict[str, list[str]]:
-    return {row[0]: row for row in table_rows(page) if "paper" not in row[0]}
+    """Return the rows of a page's own tables; the comparisons that follow name the same models."""
+    return {row[0]: row for row in reversed(table_rows(page)) if "paper" not in row[0]}
 
 
 def test_a_minimal_task_has_a_row_on_other_md_and_a_mock_one_on_miniature_md(quick, tmp_path):

@@ -16,6 +16,7 @@ from aloe_bench.boards.public import without_paths
 from aloe_bench.bridges.exchange.eee import export_eee
 from aloe_bench.bridges.exchange.hub import export_hub
 from aloe_bench.bridges.exchange.imports import import_eee
+from aloe_bench.bridges.exchange.inspect_log import export_inspect
 from aloe_bench.core import Part, Prediction, Score, Verdict
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation import runlog
@@ -166,6 +167,17 @@ def test_nothing_of_the_machine_travels(runs: dict[str, Path], tmp_path: Path) -
     header = runlog.read_header(runs["attacked"])
     assert str(runs["attacked"].parents[3]) not in texts and "data_root" not in texts
     assert header["asked"]["options"]["tasks"].startswith("heart:/") and "settings" in header["model"]
+
+
+def test_a_path_in_a_tag_stays_here_and_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tags = [{"category": "/data/nursing", "file": f"/home/ann/secret/{i}.png", "note": "5 mg/kg"} for i in range(4)]
+    run = run_folder(tmp_path / "r", "m", "careqa_vision_mcq", [record(i, 1.0, tags=of) for i, of in enumerate(tags)])
+    written = [*export_eee(run, tmp_path / "eee")[:2], export_inspect(run, tmp_path / "log").path]
+    for path in written[1:]:
+        text = path.read_text(encoding="utf-8")
+        assert "/home/ann" not in text and "/3.png" in text and "5 mg/kg" in text
+        assert "/data/nursing" in text, "cells are made over it"
+    assert "tags held paths of this machine, which are cut to their last part: file" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from aloe_bench.cli.compare import show as show_comparison
 from aloe_bench.cli.summary import show
 from aloe_bench.errors import extras
 from aloe_bench.evaluation.runlog import find_run
@@ -178,6 +179,21 @@ def test_a_narrow_terminal_keeps_the_names_of_rows(quick, tmp_path, monkeypatch,
 
     shown = capsys.readouterr().out
     assert all(f"classification/{attack}" in shown for attack in ("caption", "prompt"))
+
+
+def test_a_comparison_in_a_narrow_terminal_cuts_neither_names_nor_numbers(quick, tmp_path, monkeypatch, capsys):
+    folder = write_folder(tmp_path / "a", rows([Source("brain", 6, 2)], attacks=("sycophancy",)))
+    for name in ("one", "two"):
+        quick("run", "--model", "mock", "--model-args", "follow=0.5", "--name", name, "--tasks", f"heart:{folder}")
+    (task,) = (path.name for path in (tmp_path / "runs/one").iterdir())
+    compared = json.loads(quick("compare", f"runs/one/{task}", f"runs/two/{task}", "--json").stdout)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    show_comparison(compared)
+
+    shown = capsys.readouterr().out
+    assert "classification/sycophancy" in shown and "…" not in shown
+    assert "A terminal of 120 columns also shows p, interval (family), MDE" in shown
 
 
 def test_many_unread_replies_are_told_and_not_ranked(quick, tmp_path):

@@ -19,6 +19,7 @@ from aloe_bench.reporting.charts import ReportFigure
 from aloe_bench.reporting.figures import figures
 from aloe_bench.reporting.probes import WordedAnswer, doses, worst_wordings
 from aloe_bench.reporting.read import question_sets
+from aloe_bench.reporting.words import sentences
 from tests.boards.test_leaderboard import record, run_folder
 from tests.reporting.conftest import Runs
 
@@ -109,6 +110,8 @@ def test_jury_and_judges_stand_against_the_experts_of_a_run_that_holds_labels(tm
     assert float(low) < 100 * np.mean(given) < float(high) and float(low) > 0
     assert rows["j2"][3] == "0.0"
     assert any(row[2].startswith("corrected") and row[5] == "60" for row in found["corrected"].rows)
+    (each,) = question_sets([run])
+    assert "as the jury graded it; corrected by 60 labels of experts" in sentences(each)[0][1][0]
 
 
 def test_a_figure_is_written_for_paper_in_the_colours_of_the_page_with_its_alt_text(runs: Runs) -> None:

@@ -5,11 +5,16 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
+from aloe_bench import UsageError, view
 from aloe_bench.evaluation.runlog import read_records
 from aloe_bench.reporting.served import MOST_ROWS, view_app
+from tests.boards.test_leaderboard import record, run_folder
 from tests.reporting.conftest import Runs
 from tests.support.annotate_server import ENVIRONMENT, command
 
@@ -24,6 +29,18 @@ TOKEN = "t0ken"
 def client(runs: Runs) -> Iterator[TestClient]:
     with TestClient(view_app([runs.base, runs.robust], TOKEN, [runs.table]), base_url="http://127.0.0.1") as opened:
         yield opened
+
+
+def test_from_python_a_page_is_served_until_it_is_closed(tmp_path: Path) -> None:
+    run = run_folder(tmp_path / "r", "m", "careqa_vision_mcq", [record(i, float(i % 2)) for i in range(4)])
+    with view(run) as page:
+        assert 'data-served="true"' in urlopen(page.url).read().decode()
+        (index,) = json.load(urlopen(f"{page.url}index.json"))["sets"]
+        assert index["rows"]["id"] == ["s0", "s1", "s2", "s3"]
+        with pytest.raises(UsageError, match=r"Cannot listen on 127\.0\.0\.1 port \d+ .* choose another port"):
+            view(run, port=int(page.url.split(":")[2].split("/")[0]))
+    with pytest.raises(URLError):
+        urlopen(page.url)
 
 
 def test_the_page_holds_no_item_and_rows_come_as_they_are_asked_for(client: TestClient, runs: Runs) -> None:

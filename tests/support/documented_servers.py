@@ -183,6 +183,18 @@ HABITS: dict[str, Habit] = {
     "a portal's page instead of an answer": always(
         (200, "<html>Please log in</html>"), "stops", "Please log in", settings={"attempts": 2}
     ),
+    "a completion where a chat was asked": always(
+        (200, {"choices": [{"text": "B", "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}),
+        "stops",
+        "not a chat completion",
+        settings={"attempts": 2},
+    ),
+    "a part of a stream": always(
+        (200, {"choices": [{"delta": {"content": "B"}, "finish_reason": "stop"}], "usage": {"completion_tokens": 1}}),
+        "stops",
+        "not a chat completion",
+        settings={"attempts": 2},
+    ),
     "openrouter: 400 in a 200": always(
         (200, {"error": {"code": 400, "message": "image input is not supported"}}), "stops", "image input"
     ),
@@ -228,7 +240,7 @@ HABITS: dict[str, Habit] = {
         "failed",
         True,
         "no answer within",
-        settings={"timeout": 0.4, "attempts": 2},
+        settings={"timeout": 2.0, "attempts": 1},
     ),
     # It answers when asked again.
     "openai: 429 with seconds": stumbles(Wire(429, {"error": {"message": "Rate limit"}}, {"Retry-After": "1"})),

@@ -199,6 +199,30 @@ def test_a_picture_that_is_not_there_marks_the_run_and_is_named(quick, tmp_path)
     assert "absent: pictures 1" in own_rows(tmp_path / "out/miniature.md")["m †"][-1]
 
 
+def test_pictures_left_over_are_told_by_their_whole_path_once_and_none_that_is_shown(tmp_path):
+    rows = CSV.replace("images/1.png", "a/images/1.png").replace("images/2.png", "b/../a/images/gone.png")
+    path = file(tmp_path, rows)
+    for folder in ("a", "b"):
+        (tmp_path / folder / "images").mkdir(parents=True)
+        for name in ("1.png", "spare.png"):
+            (tmp_path / folder / "images" / name).write_bytes(png(1))
+    path.write_text(rows.replace("q3,Without a picture?,a,b,,B,,", "q3,Which?,a,b,,B,b/images/1.png,"))
+
+    left = open_questions("mcq", str(path)).left_over
+
+    assert [name for what, name, _ in left if what == "picture"] == ["a/images/spare.png", "b/images/spare.png"]
+
+
+def test_a_picture_that_is_not_there_beside_one_inside_the_file_is_absent_and_the_file_is_read(tmp_path):
+    inside = base64.b64encode(PICTURES["images/1.png"]).decode()
+    rows = [listed()[0] | {"image": inside}, listed()[0] | {"id": "q2", "image": "images/gone.png"}]
+    path = file(tmp_path, "\n".join(map(json.dumps, rows)), "q.jsonl")
+
+    found = open_questions("mcq", str(path)).rows
+
+    assert [type(row) for row in found] == [Sample, Absent]
+
+
 def test_a_picture_s_name_in_another_spelling_is_found_and_said_and_those_of_no_row_are_named(quick, tmp_path):
     path = file(tmp_path, CSV.replace("images/1.png", "images/E\u0301.PNG").replace("images/2.png", "images/X.png"))
     for old, new in (("1.png", "\u00e9.png"), ("2.png", "x.PNG")):

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from aloe_bench import registry
 from aloe_bench.boards.build import evidence
-from aloe_bench.boards.public import public_header, public_result, without_paths
+from aloe_bench.boards.public import public_header, public_records, public_result, without_paths
 from aloe_bench.boards.results import is_published_heart
 from aloe_bench.boards.tables import cell_marks, marks_of, protocol_label
 from aloe_bench.core import Cell, Record
@@ -54,7 +54,8 @@ def export_eee(folder: Path, output: Path, organisation: str = UNKNOWN) -> EEEFi
     The same run gives the same bytes. Raises DataError for an unfinished run.
     """
     result = public_result(evidence(folder).result)
-    header, lines = runlog.read_header(folder), runlog.read_lines(folder)
+    header = runlog.read_header(folder)
+    lines = public_records(header, runlog.read_lines(folder))
     own = [record for record in lines if not record.arm and not record.repeat]
     beside = [record for record in lines if record.arm]
     cells = task_cells(header, own)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aloe_bench.boards.build import evidence
-from aloe_bench.boards.public import public_header, public_result, without_paths
+from aloe_bench.boards.public import public_header, public_records, public_result, without_paths
 from aloe_bench.bridges.exchange.eee import stamp
 from aloe_bench.core import ImageRef, Record
 from aloe_bench.evaluation import runlog
@@ -43,7 +43,7 @@ def export_inspect(folder: Path, output: Path, data: Sequence[Path] = ()) -> Ins
     Pictures that may not be passed on are named by their hash alone. Raises DataError for an unfinished run.
     """
     result, header = public_result(evidence(folder).result), runlog.read_header(folder)
-    records = runlog.read_lines(folder)
+    records = public_records(header, runlog.read_lines(folder))
     wanted = {name for record in records for name in hashes(record)}
     found: dict[str, ImageRef] = {}
     remarks: list[str] = []

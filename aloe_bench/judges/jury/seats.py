@@ -18,6 +18,7 @@ from aloe_bench.answers.score import gradable_answer, grade_open, graded_open
 from aloe_bench.core import Decoding, Model, Record, Score
 from aloe_bench.errors import AloeError, DataError, ModelError, RunMismatchError, UsageError, did_you_mean
 from aloe_bench.evaluation import runlog
+from aloe_bench.evaluation.leftover import FILE as LEFT_OVER
 from aloe_bench.evaluation.leftover import VERDICT, Unmatched, keep_left_over
 from aloe_bench.files import VERDICT_FILE, write_json
 from aloe_bench.judges.jury.panel import Judge, Panel, Progress
@@ -203,7 +204,8 @@ def judge_run(
             strange = store.foreign(
                 [judge.fingerprint for judge in panel.judges], [case_key(case, rubric_id()) for case in cases]
             )
-        keep_left_over(folder, (VERDICT,), [Unmatched(VERDICT, name, STRANGE) for name in strange])
+        if strange or (folder / LEFT_OVER).is_file():
+            keep_left_over(folder, (VERDICT,), [Unmatched(VERDICT, name, STRANGE) for name in strange])
         graded = [
             (record, graded_open(record.prediction, ballot.scores[record.sample_id]))
             for record in runlog.read_records(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -270,15 +271,17 @@ class _QuestionReader:
 
     def tell_left_over(self) -> None:
         """Note the pictures that lie in the folders of those that rows name, and that no row names."""
-        used = {image.path for image in self._pictures.values() if isinstance(image, FileImage)}
-        named = {*used, *self._lacking.values()}
+        used = {_plain(image.path) for image in self._pictures.values() if isinstance(image, FileImage)}
+        named = {*used, *map(_plain, self._lacking.values())}
         for folder in sorted({path.parent for path in named if path.parent.is_dir()}):
             there = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURE_ENDINGS]
             if left := [path.name for path in there if path not in used]:
                 many = "1 picture" if len(left) == 1 else f"{len(left)} pictures"
                 self._found.notes.append(f"{folder}: {many} that no row names: {first_ten(left)}")
-                self._found.left_over += [f"{folder.name}/{name}" for name in left]
-        if self._lacking and not used:
+                root = _plain(self._table.path.parent)
+                self._found.left_over += [Path(os.path.relpath(folder / name, root)).as_posix() for name in left]
+        shown = self._pictures or any(isinstance(row, Sample) and row.images for row in self._found.rows)
+        if self._lacking and not shown:
             where, path = next(iter(self._lacking.items()))
             many = "the picture" if len(self._lacking) == 1 else f"all {len(self._lacking)} pictures"
             self._fault(where, f"{path} is not there, and neither is any other that a row names: {many} lacking")
@@ -294,6 +297,10 @@ class _QuestionReader:
             inside = None
         more = {str(name): as_text(value) for name, value in (inside or {}).items()}
         return {name: row.text(name) for name in self.tags} | more
+
+
+def _plain(path: Path) -> Path:
+    return Path(os.path.normpath(path))  # a linked picture stays where it is
 
 
 def _letter(n: int) -> str:
