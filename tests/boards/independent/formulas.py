@@ -180,13 +180,13 @@ def effective(d: Array, clusters: Array, pooled: float | None) -> tuple[float, f
     gained, lost = float(d[d > 0].sum()), float(-d[d < 0].sum())
     unit = float(((d**2).sum() + 1) / (gained + lost + 1))
     sizes = np.bincount(codes)
-    freedom = inf if abs(unit - 1) < 1e-9 else n - 1.0
+    freedom = inf if abs(unit - 1) < 1e-9 and n >= 20 else n - 1.0
     if len(sizes) < n:
         changed = np.bincount(codes, weights=np.abs(d))
         freedom = kish(sizes) - 1
         if (changed > 1e-12).sum() < 8:
             unit *= inflation(sizes, 1.0 if pooled is None else pooled)
-            freedom = freedom if pooled else inf
+            freedom = freedom if pooled or freedom < 19 else inf
         else:
             e, events = d - d.mean(), kish(changed)
             within = pooled if pooled is not None else ((correlation([(d, codes)]) or 0.0) * events + 1) / (events + 1)

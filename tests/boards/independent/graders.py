@@ -45,14 +45,22 @@ def alpha(ratings: Array, clusters: Array) -> Numbers:
     left = np.array([ordinal(whole - one) for one in by_cluster])
     error = np.sqrt((n - 1) / n * ((left - left.mean()) ** 2).sum())
     half = float(stats.t.ppf(0.975, n - 1) * error)
-    apart = sum(float(one.sum() - np.trace(one)) > 1e-12 for one in by_cluster)
-    low = float(special.betaincinv(apart, n - apart + 1, 0.025)) if apart else 0.0
-    high = float(special.betaincinv(apart + 1, n - apart, 0.975)) if apart < n else 1.0
+    place = np.cumsum(whole.sum(axis=1)) - whole.sum(axis=1) / 2
+    costs = [float((one * (place[:, None] - place[None, :]) ** 2).sum()) for one in by_cluster]
+    costs = [one * (1 - value) * n / sum(costs) for one in costs if one > 0]
     shares = whole.sum(axis=1) / whole.sum()
-    cost = (1 - value) * n / apart if apart else 1 / float(1 - (shares**2).sum())
+    chance = 2 / float(whole.sum() / (items.sum(axis=(1, 2)) > 0).sum() * (1 - (shares**2).sum()))
+    low, high = 1 - beta_end([*costs, chance], n, 0.975), 1 - (beta_end(costs, n, 0.025) if costs else 0.0)
     if half < 1e-12:
-        return value, (1 - cost * high, 1 - cost * low)
-    return value, (min(value - half, 1 - cost * high), min(1.0, max(value + half, 1 - cost * low)))
+        return value, (low, high)
+    return value, (min(value - half, low), min(1.0, max(value + half, high)))
+
+
+def beta_end(costs: list[float], n: int, tail: float) -> float:
+    """The quantile of the mean over n of as many like costs as vary as much."""
+    alike = sum(costs) ** 2 / sum(one**2 for one in costs)
+    quantile = special.betaincinv(alike, max(0.0, n * alike / len(costs) - alike) + 1, tail)
+    return float(quantile) * sum(costs) / len(costs)
 
 
 def agreement(of: Answers) -> Iterator[tuple[str, dict[str, Any]]]:
