@@ -303,7 +303,7 @@ def test_runs_on_one_s_own_file_have_cells_a_row_and_a_comparison(quick, tmp_pat
     assert quick("run", "--model", "mock", "--name", "m", "--tasks", "mcq:q.csv").returncode == 0
     assert quick("leaderboard", "build", "runs", "--output", "out").returncode == 0
     text = (tmp_path / "out/miniature.md").read_text()
-    assert text.count("## mcq-q, data ") == 2 and "12/12, 6 clusters" in text
+    assert text.count("\n## mcq-q, data ") == 2 and "12/12, 6 clusters" in text
 
 
 def test_shards_and_python_give_the_same_run(quick, tmp_path):
