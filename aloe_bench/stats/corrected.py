@@ -87,7 +87,7 @@ def corrected_mean(
     bias = float(f.mean()) - value
     return CorrectedMean(
         value=min(1.0, max(0.0, value)),
-        interval=interval_of_mean(value, variance, labelled - 1, one_more),
+        interval=interval_of_mean(value, variance, labelled - 1, labelled, one_more),
         n_labels=m,
         weight=mean_weight,
         bias=bias,
@@ -97,8 +97,10 @@ def corrected_mean(
     )
 
 
-def interval_of_mean(value: float, variance: float, freedom: float, one_more: float = ONE_MORE) -> Interval | None:
-    """Return the 95 % interval of a mean in [0, 1] with this variance, `freedom` + 1 clusters being labelled.
+def interval_of_mean(
+    value: float, variance: float, freedom: float, labelled: float, one_more: float = ONE_MORE
+) -> Interval | None:
+    """Return the 95 % interval of a mean in [0, 1] with this variance, of so many (effective) labelled clusters.
 
     t's, and ends no nearer than those of a share of as many answers as would have that variance: near 0 and 1 few
     labels say little of what is rare, and no event among them is not none. None with under two clusters.
@@ -107,7 +109,7 @@ def interval_of_mean(value: float, variance: float, freedom: float, one_more: fl
     inside = min(1.0, max(0.0, value))
     if even is None or not variance:
         return even
-    low, high = interval_of_worth(inside, (inside * (1 - inside) + one_more**2 / (freedom + 1)) / variance, freedom)
+    low, high = interval_of_worth(inside, (inside * (1 - inside) + one_more**2 / labelled) / variance, freedom)
     return min(even[0], low), max(even[1], high)
 
 
@@ -134,7 +136,7 @@ def for_experts_like_these(
     over_experts = (count - 1) / count * float((spread**2).sum())
     total = whole.variance + over_experts
     below = whole.variance**2 / max(whole.freedom, 1e-3) + over_experts**2 / (count - 1)
-    return interval_of_mean(whole.value, total, total**2 / below if below else inf)
+    return interval_of_mean(whole.value, total, total**2 / below if below else inf, whole.freedom + 1)
 
 
 def mean_label(ratings: ArrayLike) -> Floats:

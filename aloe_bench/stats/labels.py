@@ -64,7 +64,7 @@ def labels_for_score(answers: int, shares: Sequence[float], correlation: float, 
 
     def half_width(labels: int) -> float:
         helped = correlation**2 * (1 - labels / answers) if labels >= LEAST_LABELS else 0.0
-        ends = interval_of_mean(mean, spread * (1 - helped) / labels + (ONE_MORE / labels) ** 2, labels - 1)
+        ends = interval_of_mean(mean, spread * (1 - helped) / labels + (ONE_MORE / labels) ** 2, labels - 1, labels)
         return max(abs(end - mean) for end in ends) if ends else 1.0
 
     return _fewest(half_width, within, 2, answers)

@@ -166,14 +166,16 @@ def power(n: int, discordance: float, difference: float, z: float = 1.9599639845
 def detectable(n: float, discordance: float, freedom: float = inf, alpha: float = ALPHA) -> Detectable:
     """Return the smallest difference that `n` (effective) items show with 80 % power at level `alpha`.
 
-    `discordance` is raised to the difference where that is larger. With finite `freedom` the critical value is that
-    of a normal test of the power that t with this freedom has.
+    `discordance` is raised to the difference where that is larger. With finite `freedom` of an estimated variance
+    the critical value is that of a normal test of the power that t with this freedom has.
     """
     from scipy.optimize import brentq
 
-    whole, z, least = int(n + 1e-9), critical(freedom, alpha), min(1.0, max(discordance, 1e-9))
-    if whole < 1:
+    whole, least = int(n + 1e-9), min(1.0, max(discordance, 1e-9))
+    if whole < 2:
         return Detectable(None, discordance)
+    # Single items are tested at t's quantile itself; elsewhere t is for a variance that is estimated.
+    z = quantile(freedom, alpha) if freedom == freedom_of_items(whole) else critical(freedom, alpha)
 
     def short(difference: float) -> float:
         return power(whole, min(1.0, max(least, difference)), min(difference, 1.0), z) - POWER

@@ -221,6 +221,9 @@ def test_another_jury_is_refused_unless_asked_for_and_then_keeps_the_old_verdict
     assert aloe("judge", folder, "--judges", old).returncode == 0
 
     same, refused = aloe("judge", folder, "--judges", shuffled), aloe("judge", folder, "--judges", new)
+    (folder / "verdicts.jsonl").rename(tmp_path / "kept")  # the grades in the records are that jury's all the same
+    assert aloe("judge", folder, "--judges", new).returncode == 3
+    (tmp_path / "kept").rename(folder / "verdicts.jsonl")
     fresh = aloe("judge", folder, "--judges", new, "--fresh-verdicts")
 
     assert (same.returncode, refused.returncode, fresh.returncode) == (0, 3, 0)

@@ -154,6 +154,15 @@ def test_other_experts_add_their_own_spread_and_two_are_too_few():
     wider = for_experts_like_these(grades, ratings, clusters, found)
     assert wider[1] - wider[0] > 2 * (found.interval[1] - found.interval[0])
     assert for_experts_like_these(grades, ratings[:2], clusters, found) is None
+    # Two of three experts see no right answer, the third one: other experts know no more than these.
+    rare = np.full(1061, np.nan)
+    rare[:105] = 0.0
+    one = rare.copy()
+    one[0] = 1.0
+    three = np.array([one, rare, rare])
+    whole = corrected_mean(np.zeros(1061), mean_label(three), np.arange(1061))
+    others = for_experts_like_these(np.zeros(1061), three, np.arange(1061), whole)
+    assert others is not None and whole.interval is not None and others[1] >= whole.interval[1]
     same = for_experts_like_these(grades, np.array([labels] * 3), clusters, corrected_mean(grades, labels, clusters))
     assert same == pytest.approx(corrected_mean(grades, labels, clusters).interval, abs=1e-3)
 

@@ -222,6 +222,10 @@ def test_of_few_items_t_errs_in_no_more_than_five_of_100() -> None:
     shown = changed(6, 0, 8).detectable()
     assert shown is not None and shown.difference is not None
     assert power(8, shown.discordance, shown.difference, quantile(7)) >= 0.8
+    for n in (7, 8, 11, 12):  # and no smaller one would be found
+        least = detectable(float(n), 0.2, float(n - 1))
+        assert least.difference is not None
+        assert power(n, least.difference - 0.002, least.difference - 0.002, quantile(n - 1)) < 0.8
 
 
 @pytest.mark.parametrize("n", [4, 6, 9, 13, 19])

@@ -196,7 +196,8 @@ def judge_run(
         cut = [r for r in records if r.score.rule == "unjudged" and r.score != _ungraded(r)]
         cut += [r for r in records if r.score.verdicts and _ungraded(r).outcome == "cut"]
         writer.append(replace(r, score=_ungraded(r)) for r in cut)
-        _seat(folder, header.get("judges"), facts, fresh)
+        has_grades = any(verdict.grade is not None for record in records for verdict in record.score.verdicts)
+        _seat(folder, header.get("judges"), facts, fresh, has_grades)
         with VerdictStore(folder) as store:
             ballot = panel.grade(cases, store, progress)
             counts = {judge.name: store.counts(judge.fingerprint) for judge in panel.judges}
@@ -233,13 +234,15 @@ def _cases(folder: Path, records: Sequence[Record]) -> list[Case]:
     return cases
 
 
-def _seat(folder: Path, seated: Mapping[str, Any] | None, facts: Mapping[str, Any], fresh: bool) -> None:
+def _seat(
+    folder: Path, seated: Mapping[str, Any] | None, facts: Mapping[str, Any], fresh: bool, has_grades: bool
+) -> None:
     """Write `judges.json`, unless it stands there; refuse another jury, or set its work aside.
 
     A jury that has said nothing yet, because no judge could be reached, makes room for the next.
     """
     said = folder / VERDICT_FILE
-    if seated is not None and (not said.exists() or said.stat().st_size == 0):
+    if seated is not None and not has_grades and (not said.exists() or said.stat().st_size == 0):
         seated = None
     if seated is not None and seated.get("identity") != facts["identity"] and not fresh:
         raise RunMismatchError(
