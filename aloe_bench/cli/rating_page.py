@@ -56,7 +56,7 @@ def serve_page(store: Store, items: Sequence[RatedItem], sheet: RatingSheet, hos
             "Put a proxy with TLS before it, or listen on 127.0.0.1 behind an SSH tunnel.",
             err=True,
         )
-    _show_links(store, f"{len(items)} {sheet.noun}s to rate", host, listener.getsockname()[1])
+    _show_links(store, items, f"{len(items)} {sheet.noun}s to rate", host, listener.getsockname()[1])
     click.echo(f"Ctrl-C stops; {after}")
     # No access log: it would write down the raters' links.
     config = uvicorn.Config(
@@ -77,10 +77,11 @@ def _is_loopback(listener: socket.socket) -> bool:
     return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
 
 
-def _show_links(store: Store, what: str, host: str, port: int) -> None:
+def _show_links(store: Store, items: Sequence[RatedItem], what: str, host: str, port: int) -> None:
     name = socket.gethostname() if host in ("0.0.0.0", "::", "") else f"[{host}]" if ":" in host else host
     click.echo(f"{what}. Give each rater their own link; it stays the same:")
+    shown = {item.id for item in items}
     for rater in store.raters():
-        places = store.places(rater)
+        places = [place for place in store.places(rater) if place.item in shown]
         done = sum(place.label is not None for place in places)
         click.echo(f"  {rater.name}  http://{name}:{port}/r/{rater.token}/  {done} of {len(places)} rated")

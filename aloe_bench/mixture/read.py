@@ -194,6 +194,7 @@ def _sample(converter: Converter, row: dict[str, Any] | str, file: str, number: 
     if not converter.selected(row):
         wanted = ", ".join(f"{key} {' or '.join(values)}" for key, values in mapping.where.items())
         return {**made, "reason": "not selected", "detail": f"the mapping selects {wanted}"}
+    converter.respelled.clear()  # of a row that was refused
     try:
         conversation = converter.conversation(row, name)
     except DataError as error:
@@ -211,7 +212,6 @@ def _sample(converter: Converter, row: dict[str, Any] | str, file: str, number: 
 def _respelled(converter: Converter) -> str | None:
     """Return in words which pictures of the row just read are called otherwise, in case or composition."""
     found = [f"{place} = {name}" for place, name in converter.respelled.items()]
-    converter.respelled.clear()
     return "; ".join(found) or None
 
 

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from aloe_bench.errors import DataError, UsageError, did_you_mean
 from aloe_bench.evaluation.leftover import Unmatched, keep_left_over
 from aloe_bench.joins import Joined, join
-from aloe_bench.mixture.pool import COUNTS, Pool, dropped, with_columns, write_table
-from aloe_bench.mixture.read import draw_of, ranks
+from aloe_bench.mixture.pool import COUNTS, Pool, dropped, text_sha256, with_columns, write_table
+from aloe_bench.mixture.read import ranks
 
 LIST = "mixture.parquet"
 LISTED = "listed id"
@@ -231,10 +231,16 @@ def apply_list(pool: Pool, listed: Path) -> dict[str, Any]:
         given = parquet.read_table(listed, columns=["id", "weight"])
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{listed}: no list of ids with weights ({str(error).splitlines()[0]}).") from error
+    import pyarrow.compute as pc
+
+    # A row that is out may have the id of one that is in, which counts; `index_in` takes the first.
+    given = given.sort_by([("weight", "descending")])
+    taken = given.filter(pc.greater(given["weight"], 0))["id"]
+    if not len(given) or len(pc.unique(taken)) < len(taken):
+        raise DataError(f"{listed}: no ids, or one that has a weight twice.")
 
     def make(table: Any) -> tuple[Any, dict[str, Any]]:
         import numpy as np
-        import pyarrow.compute as pc
 
         places = pc.index_in(table["id"].combine_chunks(), value_set=given["id"].combine_chunks())
         weight_or_none = given["weight"].combine_chunks().take(places)
@@ -262,7 +268,7 @@ def apply_list(pool: Pool, listed: Path) -> dict[str, Any]:
         }  # fmt: skip
         return with_columns(after, {"weight": pa.array(times, pa.int32())}), facts
 
-    digest = {"list": [str(listed.name), len(given), draw_of("\n".join(given["id"].to_pylist()))]}
+    digest = {"list": [listed.name, text_sha256(given.to_pydict())]}
     report = pool.step("rebalance", digest, make)
     _write_list(pool)
     return report

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 import pyarrow.parquet as parquet
 import pytest
 from hypothesis import given
@@ -135,6 +136,20 @@ def test_every_id_has_a_weight_and_a_reason_and_the_list_fits_other_pools(pool: 
     (pool.folder / "mixture.parquet").rename(kept)
     again = quick("data", "rebalance", pool.folder, "--apply", kept)
     assert again.returncode == 0, again.stderr
+    assert parquet.read_table(pool.folder / "mixture.parquet").to_pylist() == listed
+
+    # The same file with other weights is another list; a row that is out may share its id with one that is in.
+    first, *others = [{"id": row["id"], "weight": float(row["weight"])} for row in listed if row["weight"]]
+    rows = [{"id": first["id"], "weight": 0.0}, {"id": first["id"], "weight": 3.0}, *others]
+    whole = kept.rename(kept.with_name("whole.parquet"))
+    parquet.write_table(pyarrow.Table.from_pylist(rows), kept)
+    assert quick("data", "rebalance", pool.folder, "--apply", kept).returncode == 0
+    weights = {row["id"]: row["weight"] for row in parquet.read_table(pool.folder / "mixture.parquet").to_pylist()}
+    assert weights[first["id"]] == 3.0
+    parquet.write_table(pyarrow.Table.from_pylist([*rows, {"id": first["id"], "weight": 5.0}]), kept)
+    twice = quick("data", "rebalance", pool.folder, "--apply", kept)
+    assert twice.returncode == 3 and "has a weight twice" in twice.stderr
+    assert quick("data", "rebalance", pool.folder, "--apply", whole).returncode == 0
     assert parquet.read_table(pool.folder / "mixture.parquet").to_pylist() == listed
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aloe_bench.core import Decoding, Prediction, Request
-from aloe_bench.errors import RunMismatchError, UsageError
+from aloe_bench.errors import DataError, RunMismatchError, UsageError
 from aloe_bench.images import file_image
 from aloe_bench.models.mock import MockModel
 from aloe_bench.tasks.careqa_vision import MCQ, OPEN
@@ -102,6 +102,26 @@ def test_each_form_is_a_draft_or_has_one_reason_and_nothing_is_asked_twice(tmp_p
 
     with pytest.raises(RunMismatchError, match="language"):
         curate(path, again, folder, "Catalan")
+
+
+def test_a_question_whose_blind_replies_cannot_be_read_does_not_pass_for_one_that_needs_its_picture(
+    tmp_path: Path,
+) -> None:
+    said = key(("plain", "late"))
+    said |= {f"plain/blind-{turn}": ("I would have to see it", None) for turn in range(4)}
+    found = counts(curate(exam(tmp_path / "exam", ("plain", "late")), MockModel(said), tmp_path / "curation"))
+    assert found["choice"] == {"questions": 2, "blind reply unread": 1, "drafts": 1}
+
+
+def test_failed_calls_and_a_correction_that_makes_two_options_one_keep_files_from_being_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "curation"
+    forms = curate(exam(tmp_path / "exam", ("late",)), Counting(lost=2), folder)
+    with pytest.raises(UsageError, match="a reply, the first is late-closed"):
+        write_curated(folder, forms, {}, tmp_path / "out")
+    forms = curate(exam(tmp_path / "exam", ("late",)), Counting(), folder)
+    (folder / "corrections.csv").write_text(f"id,field,text\nlate-closed,op1,{ENGLISH[1].upper()}\n")
+    with pytest.raises(DataError, match="late-closed' has an option twice"):
+        write_curated(folder, read_drafts(folder), {}, tmp_path / "out", partial=True)
 
 
 def test_what_reviewers_say_decides_and_corrections_are_reviewed_anew(tmp_path: Path, quick: Run) -> None:

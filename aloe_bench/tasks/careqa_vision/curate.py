@@ -41,8 +41,8 @@ Read = TypeVar("Read")
 _ENDINGS = {"image/jpeg": "jpg", "image/png": "png", "image/webp": "webp"}
 
 NoDraft = Literal[
-    "no picture", "picture missing", "no reply", "not translated", "answered without its picture", "needs its options",
-    "not made open", "",
+    "no picture", "picture missing", "no reply", "not translated", "answered without its picture",
+    "blind reply unread", "needs its options", "not made open", "",
 ]  # fmt: skip
 
 
@@ -151,7 +151,7 @@ def _drafted(shown: Mapping[str, ExamQuestion], asker: _Asker, language: str) ->
     )
     done = {n: _neither(each, "no reply" if n in failed else "not translated") for n, each in shown.items()}
     seen = _blind({name: shown[name] for name in english}, english, asker)
-    waiting = {name: each for name, each in seen.items() if each is not None and each.blind[0] < OPTIONS}
+    waiting = {name: each for name, each in seen.items() if each is not None and each.blind[0] < each.blind[1]}
     opened, failed = asker.ask(
         {n: wording.open_request(f"{n}/open", english[n], each.target) for n, each in waiting.items()},
         wording.read_open,
@@ -160,7 +160,8 @@ def _drafted(shown: Mapping[str, ExamQuestion], asker: _Asker, language: str) ->
         if question is None:
             done[name] = _neither(shown[name], "no reply")
         elif name not in waiting:
-            done[name] = _neither(question, "answered without its picture")
+            whole = question.blind[1] == OPTIONS
+            done[name] = _neither(question, "answered without its picture" if whole else "blind reply unread")
         else:
             closed = DraftForm(question, "choice", english[name].question, english[name].choices, question.target)
             made, free = opened.get(name), DraftForm(question, "open")

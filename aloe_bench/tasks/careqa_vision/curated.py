@@ -18,7 +18,7 @@ from typing import Any, Literal
 from aloe_bench.core import LETTERS
 from aloe_bench.errors import DataError, UsageError
 from aloe_bench.files import NewFolder, write_atomic, write_json
-from aloe_bench.tables import read_table
+from aloe_bench.tables import fold, read_table
 from aloe_bench.tasks.careqa_vision.curate import DRAFTS, FILE, OPTIONS, DraftForm, ExamQuestion
 from aloe_bench.tasks.careqa_vision.wording import ExamWording
 
@@ -34,7 +34,7 @@ REVIEW_LABELS = {
 }
 Standing = Literal["", "ambiguous", "unfit", "to correct", "not reviewed by two"]
 _FIELDS = {"choice": ("question", *(f"op{n}" for n in range(1, OPTIONS + 1))), "open": ("question", "answer")}
-WAITING = ("to correct", "not reviewed by two")
+WAITING = ("no reply", "to correct", "not reviewed by two")
 
 
 def read_drafts(folder: Path) -> list[DraftForm]:
@@ -78,6 +78,9 @@ def _corrected(forms: Sequence[DraftForm], path: Path) -> list[DraftForm]:
             faults.append(f"{row.where}: {field} of {name!r} is corrected above already")
         else:
             by_id[name] = _put_right(form, field, text)
+    for form in by_id.values():
+        if form.corrected and len({fold(text) for text in form.choices}) < len(form.choices):
+            faults.append(f"{path}: {form.id!r} has an option twice")
     if faults:
         raise DataError("\n".join(faults))
     return [by_id[form.id] for form in forms]
@@ -125,8 +128,8 @@ def write_curated(
     waiting = [name for name, why in stands.items() if why in WAITING]
     if waiting and not partial:
         raise UsageError(
-            f"{len(waiting)} forms wait for a reviewer or a correction, the first is {waiting[0]} "
-            f"({stands[waiting[0]]}). Review them, or write the others with --allow-partial."
+            f"{len(waiting)} forms wait for a reviewer, a correction or a reply, the first is {waiting[0]} "
+            f"({stands[waiting[0]]}). Finish them, or write the others with --allow-partial."
         )
     chosen = [form for form in forms if not stands[form.id]]
     if not chosen:
