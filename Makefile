@@ -102,6 +102,7 @@ lint: $(VENV)/installed
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.words
 	$(BIN)/hadolint Containerfile
+	$(BIN)/python benchmarks/files_on_the_way.py
 
 # The site in site/; a broken link is an error.
 docs: $(VENV)/installed
