@@ -71,8 +71,8 @@ def explain(first: Path, second: Path, data_root: Path | None = None) -> Explana
     joined = join(a, b)
     joined.refuse(f"scored items of {first}", f"scored items of {second}")
     keys = [(key, joined.pairs[key]) for key in a if key in joined.pairs]
-    others = [key for key, other in keys if not _same_question(a[key], b[other])]
-    keys = [pair for pair in keys if pair[0] not in set(others)]
+    others = dict.fromkeys(key for key, other in keys if not _same_question(a[key], b[other]))
+    keys = [pair for pair in keys if pair[0] not in others]
     if not keys:
         raise DataError(f"{first} and {second} have no question in common; there is nothing to explain.")
     stored = [a[key] for key, _ in keys], [b[other] for _, other in keys]
@@ -85,7 +85,7 @@ def explain(first: Path, second: Path, data_root: Path | None = None) -> Explana
     means = _mean(a.values()), _mean(b.values())
     rows = (_mean(stored[0]) - means[0]) + (means[1] - _mean(stored[1]))
     parts = (
-        _rows(rows, joined, others),
+        _rows(rows, joined, [*others]),
         _parser(stored, read, str(one["parser"]), str(two["parser"])),
         *_cut_and_rest(*read),
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from aloe_bench.boards.compare import PROFILE
 from aloe_bench.core import Record
-from aloe_bench.evaluation.cells import header_facts
+from aloe_bench.evaluation.cells import ATTACKED, header_facts
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,8 @@ def public_result(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def public_records(header: Mapping[str, Any], records: Sequence[Record]) -> list[Record]:
     """Return records whose tags hold no absolute path, but for tags that cells are made over; logs which were cut."""
-    asked_for = {tag for spec in header_facts(header, records).cells for tag in spec.tags}
+    facts = header_facts(header, records)
+    asked_for = {tag for spec in facts.cells for tag in spec.tags} | (ATTACKED if facts.measure else set())
     made, cut = [], set[str]()
     for record in records:
         changed = {tag: found for tag, text in record.tags.items()

@@ -31,7 +31,8 @@ Result = Mapping[str, Any]
 TITLE = "Every two runs on the same questions"
 TEXT = (
     "Change: second minus first, in points, on the same items, with its 95 % interval; p by Holm over all rows of the "
-    "table; on how many items the second, and the first, scored higher; of how many. **Bold**: p (Holm) is under 0.05. "
+    "table; on how many items the second, and the first, scored higher; of how many. **Bold**: p (Holm) is under 0.05 "
+    "and no mark stands behind the change. A cell in which an answer of either run has no score has no line. "
     "A number that is not bold does not show that two runs are alike: look where the interval ends. Marks "
     "behind a change are those of its cells."
 )
@@ -97,7 +98,8 @@ def _family(number: int, published: Sequence[Published], members: Sequence[int])
 def versus_page(results: Sequence[Result], rows: Sequence[Versus]) -> str:
     """Return comparisons.md, of the runs that are not miniatures."""
     blocks = versus_blocks(results, [row for row in rows if not is_miniature(results[row.first])])
-    return "\n\n".join([GENERATED, f"# {TITLE}", *(blocks[1:] or ["No two runs on the same questions yet."])]) + "\n"
+    none = "No two runs on the same questions yet that share a cell in which every answer has a score."
+    return "\n\n".join([GENERATED, f"# {TITLE}", *(blocks[1:] or [none])]) + "\n"
 
 
 def versus_blocks(results: Sequence[Result], rows: Sequence[Versus]) -> list[str]:
@@ -126,7 +128,7 @@ def _line(results: Sequence[Result], row: Versus) -> list[str]:
     if numbers["value"] is None:
         return [*line, "–", "–", "–", "–", str(numbers["n"])]
     change = _points(numbers["value"]) + "".join(mark for mark in MARKS if mark in found)
-    if (numbers["p_adjusted"] or 1) < ALPHA and not found:
+    if (p := numbers["p_adjusted"]) is not None and p < ALPHA and not found:
         change = f"**{change}**"
     ends = ", ".join(_points(end) for end in numbers["interval"] or ())
     change += f"<br><small>{f'[{ends}]' if ends else 'no interval'}</small>"

@@ -111,10 +111,12 @@ def _sure(each: QuestionSet) -> list[str]:
     ]
     for at, pair in enumerate(each.pairs):
         rows = [row for row in pair["rows"] if ":" not in row["row"]]
-        apart = sum((row.get("p_adjusted") or 1) < ALPHA for row in rows)
+        adjusted = [row["p_adjusted"] for row in rows if row.get("p_adjusted") is not None]
+        apart, lacking = sum(p < ALPHA for p in adjusted), len(rows) - len(adjusted)
         found.append(
-            f"{each.runs[at + 1].name} against {each.runs[at].name}: of {len(rows)} accuracies compared item by item, "
-            f"{apart} differ beyond chance (Holm)."
+            f"{each.runs[at + 1].name} against {each.runs[at].name}: of {len(adjusted)} accuracies compared item by "
+            f"item, {apart} differ beyond chance (Holm)."
+            + (f" {lacking} more could not be compared." if lacking else "")
         )
     return found
 

@@ -117,6 +117,20 @@ def test_a_rank_that_the_digits_do_not_give_is_named(plain: Path, tmp_path: Path
     assert any(line.startswith("medical.md: Hulu-Med-7B") for line in check(tmp_path / "board"))
 
 
+def test_a_comparison_that_is_lacking_or_made_up_is_named(plain: Path, tmp_path: Path) -> None:
+    shutil.copytree(plain, tmp_path / "board")
+    path = tmp_path / "board" / "leaderboard.json"
+    board = json.loads(path.read_text(encoding="utf-8"))
+    gone = board["comparisons"][-1]
+    board["comparisons"][-1] = gone | {"cell": "no such cell"}
+    path.write_text(json.dumps(board, indent=1) + "\n", encoding="utf-8")
+
+    found = check(tmp_path / "board")
+
+    assert any(f"no comparison of {gone['cell']} of" in line for line in found), found
+    assert any("'no such cell'" in line and "without such results" in line for line in found), found
+
+
 @pytest.mark.slow
 def test_this_repositorys_leaderboard_follows_from_its_letters() -> None:
     assert check(FOLDER) == []

@@ -320,8 +320,10 @@ def _comparisons(
         keys = [key for key in said if key[0] in members]
         found = []
         for one, two, cell in keys:
+            if two not in members or cell not in answers[one].result["cells"]:
+                continue  # stays in `left`, and is named
             left.discard((one, two, cell))
-            if two not in members or cell not in cells[one] or cell not in cells[two]:
+            if cell not in cells[one] or cell not in cells[two]:
                 continue
             pairs = list(zip(cells[one][cell].columns, cells[two][cell].columns, strict=True))
             change = Change([(b.first, a.first, a.clusters) for a, b in pairs], None)
@@ -338,13 +340,21 @@ def _comparisons(
             for key, value in wanted.items():
                 if not (isinstance(value, float) and isclose(row[key], value, rel_tol=2e-5, abs_tol=1e-9)):
                     yield from _apart(f"{place}.{key}", row[key], value)
-        compared = {(row["first_result"], row["second_result"]) for row, *_ in found}
+        compared = {(row["first_result"], row["second_result"], row["cell"]) for row, *_ in found}
         for one, two in combinations(sorted(members), 2):
-            both = cells[one].keys() & cells[two].keys()
-            if (one, two) not in compared and any(cells[one][c].exact and cells[two][c].exact for c in both):
-                yield f"leaderboard.json: no comparison of {one} and {two}"
+            for cell in _shown(answers[one]) & cells[one].keys() & cells[two].keys():
+                known = all(cells[name][cell].exact is not None for name in (one, two))
+                if known and (one, two, cell) not in compared:
+                    yield f"leaderboard.json: no comparison of {cell} of {one} and {two}"
     for key in sorted(left):
         yield f"leaderboard.json: a comparison of {key} without such results"
+
+
+def _shown(of: Answers) -> set[str]:
+    """Return the cells that are compared: all of an attacked table, else those that a page has a column for."""
+    if of.attacked:
+        return set(of.result["cells"])
+    return {column["cell"] for place in of.result["task"].get("places", ()) for column in place["columns"]}
 
 
 def _agreement(board: dict[str, Any], answers: dict[str, Answers]) -> Iterator[str]:
