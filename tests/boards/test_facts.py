@@ -192,7 +192,8 @@ def test_build_says_why_a_row_is_not_where_its_task_asked(quick, tmp_path, caplo
     assert remark in caplog.text and "its row is on other.md" in caplog.text
     assert "m" in own_rows(tmp_path / "boards/other.md")
     assert {path.name for path in (tmp_path / "boards").glob("*.md")} == {
-        f"{name}.md" for name in ("ablations", "careqa_vision", "heart", "medical", "miniature", "other")
+        f"{name}.md"
+        for name in ("ablations", "agreement", "careqa_vision", "comparisons", "heart", "medical", "miniature", "other")
     }
 
 

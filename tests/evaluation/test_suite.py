@@ -383,4 +383,4 @@ def test_ls_models_knows_the_paper_s_nineteen_with_their_groups_and_the_judges(a
     }
     assert [name for name, facts in known.items() if facts["role"] == "judge"][2] == "Llama-3.3-70B-Instruct"
     assert known["Kimi-VL-A3B-Instruct"]["code"] == "remote code"
-    assert "GLM-4.5V" in text and "<|begin_of_box|>" in text
+    assert "GLM-4.5V" in text and "<|begin_of_box|>" in known["GLM-4.5V"]["markers"]

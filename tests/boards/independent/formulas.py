@@ -147,7 +147,7 @@ class Change:
         n = int(sum(a * x for x in q) / sum(a**2 * x / n for x, (_, _, n) in zip(q, self.pairs, strict=True)) + 1e-9)
         at = mean_of_shares([((g + lost) / m, m, self.freedom) for g, lost, m in self.pairs], 0.2)[1]
         z = t_quantile(self.freedom, 0.05 / family)
-        if self.freedom <= 200:
+        if self.freedom <= 200 and not (n < 20 and self.freedom == n - 1):
             f = max(self.freedom, 1.0)
             top = 4 * z + 20
             c = (
@@ -160,7 +160,7 @@ class Change:
         def short(x: float) -> float:
             return power(n, min(1.0, max(at, x)), min(x, 1.0), z) - 0.8
 
-        if n < 1 or short(1.0) < 0:
+        if n < 2 or short(1.0) < 0:
             return None, at
         x = float(optimize.brentq(short, 1e-9, 1.0, xtol=1e-6))
         return x, max(at, x)
