@@ -39,7 +39,7 @@ def test_the_text_form_changes_prompt_and_header_and_gets_a_row_of_its_own(aloe,
     built = aloe("leaderboard", "build", "letter-runs", "text-runs", "--output", "pages")
     assert built.returncode == 0, built.stderr
     rows = own_rows(tmp_path / "pages" / "miniature.md")
-    assert [name.replace("\\", "").endswith("[answers as text]") for name in rows] == [False, True]
+    assert sum("[answers as text" in name.replace("\\", "") for name in rows) == 1
 
 
 def test_options_scored_as_text_give_the_letter_of_the_likeliest(aloe, closed, tmp_path):
