@@ -176,7 +176,7 @@ function list() {
     const cue = rows.attack[i] ? [rows.attack[i], rows.variant[i]].filter(Boolean).join(", ") : "no cue";
     const button = make("button", { type: "button", "aria-current": state.first + at === state.at ? "true" : null, onclick: () => choose(state.first + at) },
       make("span", { dir: "auto" }, rows.head[i]), make("small", {}, cue + " · " + rows.id[rows.base[i] >= 0 ? rows.base[i] : i].split("/").pop().slice(-24)));
-    for (const run of runs) button.append(badge(run.change[i]));
+    runs.forEach((run, nth) => button.append(badge(run.change[i], runs.length > 1 ? `${nth + 1}: ` : "", run.label)));
     return make("li", {}, button);
   }));
   $("count").textContent = `${state.rows.length} of ${rows.id.length} rows`;
@@ -185,8 +185,8 @@ function list() {
   $("on").disabled = last >= state.rows.length;
 }
 
-function badge(name) {
-  const element = make("span", { class: "badge", title: data.changes[name] }, name);
+function badge(name, nth = "", label = "") {
+  const element = make("span", { class: "badge", title: label ? `${label}: ${data.changes[name]}` : data.changes[name] }, nth + name);
   element.style.setProperty("--dot", `var(--change-${name.replaceAll(" ", "-")})`);
   return element;
 }

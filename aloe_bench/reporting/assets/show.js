@@ -12,7 +12,7 @@ function show(i, place) {
       make("button", { type: "button", "aria-current": j === i ? "true" : null, onclick: () => jump(j) }, name(j)))));
   }
   parts.push(pictures(i, base), make("h3", {}, "Prompt"), prompt(i, base), options(i), make("h3", {}, runs.length > 1 ? "Replies" : "Reply"),
-    make("div", { class: "replies" }, ...runs.map((run) => reply(run, i, base))));
+    make("div", { class: "replies" }, ...runs.map((run, nth) => reply(run, i, base, runs.length > 1 ? `${nth + 1}: ` : ""))));
   place.replaceChildren(...parts);
 }
 
@@ -101,10 +101,10 @@ function options(i) {
   }));
 }
 
-function reply(run, i, base) {
+function reply(run, i, base, nth) {
   const text = run.text[i];
   const failed = run.change[i] === "failed";
-  const place = make("div", { class: "reply" }, make("h4", { dir: "auto" }, run.label), badge(run.change[i]),
+  const place = make("div", { class: "reply" }, make("h4", { dir: "auto" }, nth + run.label), badge(run.change[i]),
     make("span", {}, `read as ${run.parsed[i] ?? "nothing"} (${run.rule[i]})` + (run.value[i] === null ? "" : `, score ${run.value[i]}`)));
   if (run.reasoning[i]) place.append(make("details", {}, make("summary", {}, "Reasoning"), make("div", { class: "text", dir: "auto" }, run.reasoning[i])));
   const thought = failed || !text ? null : text.match(/^\s*(<think>[\s\S]*?<\/think>)([\s\S]*)$/);
