@@ -327,6 +327,14 @@ def test_a_picture_under_another_ending_than_cocos_file_name_is_said_to_be(tmp_p
         load_source(source)
 
 
+def test_a_file_name_that_is_an_address_is_said_to_be_taken_by_its_last_part(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "source", "coco")
+    write_coco(source, lambda whole: whole["images"][1].update(file_name="/data/local-files/?d=ward/im001.png"))
+    told = "1 file_name is an address, of which the last part is taken as a name: "
+    (note,) = load_source(source).notes
+    assert note.endswith(f"{told}/data/local-files/?d=ward/im001.png = im001.png")
+
+
 def test_corners_in_a_yolo_file_are_refused_as_such_or_cautioned_where_they_could_be_boxes(tmp_path: Path) -> None:
     source = write_source(tmp_path / "source", 6, draw=small, boxes=lambda n: [])
     for n in range(6):

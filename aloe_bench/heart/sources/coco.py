@@ -11,7 +11,7 @@ from typing import Any
 from aloe_bench.errors import did_you_mean
 from aloe_bench.heart.problems import Leftovers, Problems, read_text
 from aloe_bench.heart.sources.boxes import MANY, Annotation, BoxDesk
-from aloe_bench.joins import Joined, join
+from aloe_bench.joins import Joined, first_ten, join
 from aloe_bench.tables import fold, whole_of
 
 CROWD = "iscrowd (a group region, not one finding): its picture gives no detection item"
@@ -169,6 +169,7 @@ class CocoFile:
         """Return COCO image id -> the name it goes by in the labels, and declared size."""
         found: dict[Any, Sized] = {}
         taken: set[str] = set()
+        addresses: list[str] = []
         for position, entry in enumerate(entries):
             place = f"images[{position}]"
             if not (isinstance(entry, dict) and isinstance(entry.get("file_name"), str) and _is_id(entry.get("id"))):
@@ -185,8 +186,15 @@ class CocoFile:
                 self._add(place, entry, f"image {name!r} or its id is there twice")
                 continue
             taken.add(fold(name))
+            if "://" in entry["file_name"] or "?" in entry["file_name"]:
+                addresses.append(f"{entry['file_name']} = {called}")
             self._called[name] = called
             found[entry["id"]] = (name, (size[0], size[1]))
+        if addresses:
+            many = "1 file_name is an address" if len(addresses) == 1 else f"{len(addresses)} file_names are addresses"
+            self._left.notes.append(
+                f"{self._path.name}: {many}, of which the last part is taken as a name: {first_ten(addresses)}"
+            )
         return found
 
     def _annotation(
