@@ -46,7 +46,11 @@ def _group_key(model: HFModel, request: Request) -> tuple[object, ...]:
     """Return what two prompts must share for one computation to serve both."""
     if not (request.images and model.shares):
         return (id(request),)
-    beginning = model.render(request).rpartition(model.image_token)[0]
+    try:
+        beginning = model.render(request).rpartition(model.image_token)[0]
+    # A template may raise anything; the request then fails alone, where it is scored.
+    except Exception:  # noqa: BLE001
+        return (id(request),)
     return (request.chat, beginning, *picture_hashes(request))
 
 
@@ -158,8 +162,8 @@ def _log_softmax(logits: Any) -> Any:
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[Found]:
-    """Score prompts over the same images, computing their common beginning once."""
+def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[Found] | None:
+    """Score prompts over the same images, their common beginning computed once; None if they leave a window."""
     prompts = read_prompts(model, [(request, images) for request in group])
     options = [option_ids(model.tokenizer, request, model.render) for request in group]
     common = common_length(prompts)
@@ -167,7 +171,7 @@ def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[Fou
         raise ValueError("the prompts part before the end of their images")
     longest = max(len(prompt.ids) for prompt in prompts) + max(len(ids) for choices in options for ids in choices)
     if longest > model.shareable:
-        raise ValueError(f"{longest} tokens are more than the model's window of {model.shareable}")
+        return None
     begun = begin(model, [(prompts[0], common)], [0])
 
     def step(after: list[int], new: int, keep: int) -> Any:
