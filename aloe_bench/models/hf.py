@@ -20,6 +20,7 @@ from aloe_bench.models.hf_folder import check_folder, end_tokens, local_folder
 from aloe_bench.models.hf_generate import answer_batch
 from aloe_bench.models.hf_load import Loaded, Setup, load, loader_of, pixel_limits
 from aloe_bench.models.hf_options import score_options
+from aloe_bench.models.hf_prefix import shareable_tokens
 from aloe_bench.models.hf_probe import content_form, probe
 from aloe_bench.models.opening import NOTHING, Begun, failed, open_each
 from aloe_bench.models.options import adds_special_tokens, answer_likelihoods
@@ -269,18 +270,24 @@ class HFModel:
 
     def prepare(self, batch: Sequence[Request], images: Sequence[list[Any]]) -> dict[str, Any]:
         """Return the left-padded inputs of requests that agree in `chat` and in having images."""
+        return self.placed(self.read(batch, images, self.processor))
+
+    def read(self, batch: Sequence[Request], images: Sequence[list[Any]], processor: Any) -> Any:
+        """Return what the processor, or the tokenizer if there are no images, makes of requests: on the CPU."""
         texts = [self.render(request) for request in batch]
         special = adds_special_tokens(self.tokenizer, batch[0], texts[0], processor=self.sees_images)
         options = {"padding": True, "return_tensors": "pt", "add_special_tokens": special}
-        if any(images):
-            for request, text in zip(batch, texts, strict=True):
-                if text.count(self.image_token) != len(request.images):
-                    raise ValueError(
-                        f"the prompt holds {text.count(self.image_token)} image tokens for {len(request.images)} images"
-                    )
-            made = self.processor(text=texts, images=list(images), **options)
-        else:
-            made = self.tokenizer(texts, **options)
+        if not any(images):
+            return self.tokenizer(texts, **options)
+        for request, text in zip(batch, texts, strict=True):
+            if text.count(self.image_token) != len(request.images):
+                raise ValueError(
+                    f"the prompt holds {text.count(self.image_token)} image tokens for {len(request.images)} images"
+                )
+        return processor(text=texts, images=list(images), **options)
+
+    def placed(self, made: Any) -> dict[str, Any]:
+        """Return the network's inputs of what was read: on its device, in its precision."""
         inputs = dict(made.to(self.device))
         if not self.sees_images:
             inputs.pop("token_type_ids", None)
@@ -289,16 +296,22 @@ class HFModel:
                 inputs[name] = value.to(self.network.dtype)
         return inputs
 
+    @property
+    def shares(self) -> bool:
+        """Whether prompts over the same pictures may have their beginning computed once."""
+        return self.reuse and self.shareable > 0
+
     def image_tokens(self, ids: Any) -> int | None:
         """Return how many of a prompt's tokens stand for its pictures; None where no token does, as in Mllama."""
         mark = getattr(self.config, "image_token_id", None)
         return None if mark is None or self.config.model_type == "mllama" else list(ids).count(mark)
 
     def forget_positions(self) -> None:
-        """Drop the image positions that Qwen2-VL keeps from its last call."""
-        inner: Any = getattr(self.network, "model", None)
-        if hasattr(inner, "rope_deltas"):
-            inner.rope_deltas = None
+        """Drop the image positions that Qwen2-VL and its kin keep from their last call."""
+        parts: tuple[Any, ...] = (self.network, getattr(self.network, "model", None))
+        for part in parts:
+            if hasattr(part, "rope_deltas"):
+                part.rope_deltas = None
 
     def raise_fatal(self, error: Exception) -> None:
         """Raise ModelError if `error` is one after which the device answers nothing more."""
@@ -365,6 +378,7 @@ class HFModel:
 
         self.network, self.tokenizer, self.processor = loaded.network, loaded.tokenizer, loaded.processor
         self.device, self.config = loaded.device, loaded.network.config
+        self.shareable = shareable_tokens(self.config)
         # Of the checkpoint's generation settings only the special ids are kept.
         written = self.network.generation_config
         self.eos = end_tokens(written.eos_token_id, self.tokenizer.eos_token_id)
