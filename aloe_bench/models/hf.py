@@ -35,8 +35,9 @@ from aloe_bench.models.profile import (
 from aloe_bench.models.reasoning import ReasoningTags, bounded, opened_by, tags_of
 
 log = logging.getLogger(__name__)
-# Families of which transformers (5.19) gives a picture other features beside other pictures than alone.
-ONE_BY_ONE = frozenset({"phi4_multimodal"})
+# Families of which transformers (5.19) gives a prompt with pictures other scores in a batch than alone, by less than
+# what rounding does in bfloat16, so that the probe would not tell.
+ONE_BY_ONE = frozenset({"phi4_multimodal", "minimax_m3_vl"})
 
 
 class HFModel:
@@ -92,6 +93,8 @@ class HFModel:
         setup = Setup(dtype, device, device_map, attn_implementation, trust_remote_code, min_pixels, max_pixels)
         self._take(self._load(files, setup))
         self._take_template(chat_template)
+        self.unextendable: str | None = None
+        self.one_by_one = False
         text = self._probe() if self.template is not None or self.template_label == "raw" else ""
         opened = opened_by(text)
         self.reasoning_tags = opened or tags_of(self.tokenizer.get_vocab())
@@ -146,6 +149,7 @@ class HFModel:
             "device": str(self.device),
             "batch_size": self.batch_size,
             "reuse": self.reuse,
+            **({"one_by_one": True} if self.one_by_one else {}),
             **({"logprob_closes_reasoning": True} if self._thinking == "opened" else {}),
             "generation": {
                 "eos_token_id": list(self.eos),
@@ -189,13 +193,14 @@ class HFModel:
     def _batch(self, decoding: Decoding, shown: bool) -> int:
         """Return how many requests may be asked together, with pictures `shown` or not."""
         # A penalty counts a batch's padding among the tokens said; alone a prompt has none.
-        alone = not decoding.likeliest or (shown and self.config.model_type in ONE_BY_ONE)
+        alone = not decoding.likeliest or self.one_by_one or (shown and self.config.model_type in ONE_BY_ONE)
         return 1 if alone else self.batch_size
 
     def extend(
         self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
     ) -> Iterator[Prediction]:
         """Yield one whole reply a request: the tokens of `replies` and greedily up to `max_new_tokens` more."""
+        self._refuse_unextendable()
         begun = {reply.id: reply for reply in replies}
         kinds: dict[tuple[bool, bool, int], list[Request]] = {}
         for request in requests:
@@ -209,6 +214,7 @@ class HFModel:
 
         Where the prompt opens reasoning, that is closed first: an option is not a thought.
         """
+        self._refuse_unextendable()
         tags = [self.opened(request) for request in requests]
         closed = [
             replace(request, begun=opened.end) if opened else request
@@ -219,6 +225,13 @@ class HFModel:
     def answer_logprobs(self, requests: Sequence[Request]) -> Iterator[AnswerLikelihood]:
         """Yield how likely the model finds the one option of each request, over all its tokens."""
         return answer_likelihoods(self, self.tokenizer, self.render, requests)
+
+    def _refuse_unextendable(self) -> None:
+        if self.unextendable is not None:
+            raise ModelError(
+                f"{self.name}: what follows a prompt of this model cannot be given to it ({self.unextendable}), so no "
+                "option is scored and no reply continued. --protocol generate asks it."
+            )
 
     def opened(self, request: Request) -> ReasoningTags | None:
         """Return the tags of the reasoning that this request's prompt leaves open, None for most."""
@@ -279,15 +292,22 @@ class HFModel:
                         f"the prompt holds {text.count(self.image_token)} image tokens for {len(request.images)} images"
                     )
             made = self.processor(text=texts, images=list(images), **options)
+        elif self.sees_images and batch[0].chat:
+            # A processor may write more than the template did: Chameleon's ends each prompt with a token of its own.
+            made = self.processor(text=texts, **options)
         else:
             made = self.tokenizer(texts, **options)
         inputs = dict(made.to(self.device))
-        if not self.sees_images:
+        inputs.pop("labels", None)  # of training, which PaliGemma's processor gives too
+        if not any(images):
             inputs.pop("token_type_ids", None)
-        for name, value in inputs.items():
-            if value.is_floating_point():
-                inputs[name] = value.to(self.network.dtype)
-        return inputs
+        return {name: self._cast(value) for name, value in inputs.items()}
+
+    def _cast(self, value: Any) -> Any:
+        """Return pixels in the network's own precision; some processors give them as a list."""
+        if isinstance(value, list):
+            return [self._cast(one) for one in value]
+        return value.to(self.network.dtype) if hasattr(value, "to") and value.is_floating_point() else value
 
     def image_tokens(self, ids: Any) -> int | None:
         """Return how many of a prompt's tokens stand for its pictures; None where no token does, as in Mllama."""
@@ -388,7 +408,7 @@ class HFModel:
         if isinstance(own, dict):
             own = own.get("default")
         self.template_label, self.template = read_template(spec, own)
-        self.image_token = str(getattr(self.processor, "image_token", "<image>")) if self.sees_images else ""
+        self.image_token = _mark_of(self.processor) if self.sees_images else ""
         self._image_mark = self.image_token
         if self.sees_images and "<|vision_start|>" in self.tokenizer.get_vocab():
             self._image_mark = f"<|vision_start|>{self.image_token}<|vision_end|>"
@@ -403,6 +423,11 @@ class HFModel:
             return
         check_template_args(self._template_args, self.template, _get_template_variables(self.template))
         self.content = content_form(self)
+
+
+def _mark_of(processor: Any) -> str:
+    """Return what stands for a picture in a rendered prompt; Qianfan's is not the token that it becomes."""
+    return str(getattr(processor, "image_placeholder_token", None) or getattr(processor, "image_token", "<image>"))
 
 
 def fault_of(error: Exception) -> str:

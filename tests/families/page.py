@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aloe_bench.models.known import KnownModel, known_models
+from tests.families.bare import REFUSED
 from tests.families.table import FAMILIES
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -36,12 +37,17 @@ processor and `generate`: prompt ids are equal, greedy replies are equal in ever
 forced decoding, the shared prefix changes nothing, and another picture changes the scores.
 
 """
+_REFUSED = """
+PaliGemma, which has no chat template, is exact with `--model-args chat_template=raw`. Models that write with a decoder
+of their own instead of continuing the prompt (Florence-2, TrOCR, T5Gemma 2, BLIP-2 with T5), and those whose processor
+puts the picture where it will (BLIP-2, InstructBLIP, Kosmos-2, GIT, Fuyu, the first Idefics), are refused in one line
+before a question is asked. Tested: """
 
 
 def page() -> str:
     """Return the page."""
     rows = "".join(map(_row, known_models()))
-    return f"{_HEAD}{rows}{_FAMILIES}{'; '.join(FAMILIES)}.\n"
+    return f"{_HEAD}{rows}{_FAMILIES}{'; '.join(FAMILIES)}.\n{_REFUSED}{'; '.join(REFUSED)}.\n"
 
 
 def _row(model: KnownModel) -> str:
