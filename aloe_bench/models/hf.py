@@ -18,8 +18,9 @@ from aloe_bench.models.checkpoint_files import (
 )
 from aloe_bench.models.hf_folder import check_folder, end_tokens, local_folder
 from aloe_bench.models.hf_generate import answer_batch
-from aloe_bench.models.hf_load import Loaded, Setup, load, loader_of, pixel_limits
+from aloe_bench.models.hf_load import Loaded, Setup, cast, load, loader_of, picture_mark, pixel_limits, quantization_of
 from aloe_bench.models.hf_options import score_options
+from aloe_bench.models.hf_prefix import shareable_tokens
 from aloe_bench.models.hf_probe import content_form, probe
 from aloe_bench.models.opening import NOTHING, Begun, failed, open_each
 from aloe_bench.models.options import adds_special_tokens, answer_likelihoods
@@ -35,9 +36,8 @@ from aloe_bench.models.profile import (
 from aloe_bench.models.reasoning import ReasoningTags, bounded, opened_by, tags_of
 
 log = logging.getLogger(__name__)
-# Families of which transformers (5.19) gives a prompt with pictures other scores in a batch than alone, by less than
-# what rounding does in bfloat16, so that the probe would not tell.
-ONE_BY_ONE = frozenset({"phi4_multimodal", "minimax_m3_vl"})
+# Families of which transformers (5.19) gives other scores in a batch, by less than the probe can tell in bfloat16.
+ONE_BY_ONE = frozenset({"phi4_multimodal", "hunyuan_vl", "minimax_m3_vl"})
 
 
 class HFModel:
@@ -86,7 +86,7 @@ class HFModel:
         if resolution == "paper":
             min_pixels, max_pixels = paper_pixels(written.get("model_type"))
         self._adapters = adapter_facts(files)
-        self._quantization = _quantization(written)
+        self._quantization = quantization_of(written)
         self._template_args = dict(chat_template_kwargs or {})
         if enable_thinking is not None:
             self._template_args["enable_thinking"] = enable_thinking
@@ -282,32 +282,36 @@ class HFModel:
 
     def prepare(self, batch: Sequence[Request], images: Sequence[list[Any]]) -> dict[str, Any]:
         """Return the left-padded inputs of requests that agree in `chat` and in having images."""
+        return self.placed(self.read(batch, images, self.processor))
+
+    def read(self, batch: Sequence[Request], images: Sequence[list[Any]], processor: Any) -> Any:
+        """Return what the processor, or the tokenizer if there are no images, makes of requests: on the CPU."""
         texts = [self.render(request) for request in batch]
         special = adds_special_tokens(self.tokenizer, batch[0], texts[0], processor=self.sees_images)
         options = {"padding": True, "return_tensors": "pt", "add_special_tokens": special}
-        if any(images):
-            for request, text in zip(batch, texts, strict=True):
-                if text.count(self.image_token) != len(request.images):
-                    raise ValueError(
-                        f"the prompt holds {text.count(self.image_token)} image tokens for {len(request.images)} images"
-                    )
-            made = self.processor(text=texts, images=list(images), **options)
-        elif self.sees_images and batch[0].chat:
-            # A processor may write more than the template did: Chameleon's ends each prompt with a token of its own.
-            made = self.processor(text=texts, **options)
-        else:
-            made = self.tokenizer(texts, **options)
-        inputs = dict(made.to(self.device))
-        inputs.pop("labels", None)  # of training, which PaliGemma's processor gives too
         if not any(images):
-            inputs.pop("token_type_ids", None)
-        return {name: self._cast(value) for name, value in inputs.items()}
+            # A processor may write more than the template did: Chameleon's ends each prompt with a token of its own.
+            asked = self.processor if self.sees_images and batch[0].chat else self.tokenizer
+            made = asked(text=texts, **options)
+            made.pop("token_type_ids", None)
+            return made
+        for request, text in zip(batch, texts, strict=True):
+            if text.count(self.image_token) != len(request.images):
+                raise ValueError(
+                    f"the prompt holds {text.count(self.image_token)} image tokens for {len(request.images)} images"
+                )
+        made = processor(text=texts, images=list(images), **options)
+        made.pop("labels", None)  # of training, which PaliGemma's processor gives too
+        return made
 
-    def _cast(self, value: Any) -> Any:
-        """Return pixels in the network's own precision; some processors give them as a list."""
-        if isinstance(value, list):
-            return [self._cast(one) for one in value]
-        return value.to(self.network.dtype) if hasattr(value, "to") and value.is_floating_point() else value
+    def placed(self, made: Any) -> dict[str, Any]:
+        """Return the network's inputs of what was read: on its device, in its precision."""
+        return {name: cast(value, self.network.dtype) for name, value in made.to(self.device).items()}
+
+    @property
+    def shares(self) -> bool:
+        """Whether prompts over the same pictures may have their beginning computed once."""
+        return self.reuse and self.shareable > 0
 
     def image_tokens(self, ids: Any) -> int | None:
         """Return how many of a prompt's tokens stand for its pictures; None where no token does, as in Mllama."""
@@ -315,10 +319,11 @@ class HFModel:
         return None if mark is None or self.config.model_type == "mllama" else list(ids).count(mark)
 
     def forget_positions(self) -> None:
-        """Drop the image positions that Qwen2-VL keeps from its last call."""
-        inner: Any = getattr(self.network, "model", None)
-        if hasattr(inner, "rope_deltas"):
-            inner.rope_deltas = None
+        """Drop the image positions that Qwen2-VL and its kin keep from their last call."""
+        parts: tuple[Any, ...] = (self.network, getattr(self.network, "model", None))
+        for part in parts:
+            if hasattr(part, "rope_deltas"):
+                part.rope_deltas = None
 
     def raise_fatal(self, error: Exception) -> None:
         """Raise ModelError if `error` is one after which the device answers nothing more."""
@@ -385,6 +390,7 @@ class HFModel:
 
         self.network, self.tokenizer, self.processor = loaded.network, loaded.tokenizer, loaded.processor
         self.device, self.config = loaded.device, loaded.network.config
+        self.shareable = shareable_tokens(self.config)
         # Of the checkpoint's generation settings only the special ids are kept.
         written = self.network.generation_config
         self.eos = end_tokens(written.eos_token_id, self.tokenizer.eos_token_id)
@@ -408,7 +414,7 @@ class HFModel:
         if isinstance(own, dict):
             own = own.get("default")
         self.template_label, self.template = read_template(spec, own)
-        self.image_token = _mark_of(self.processor) if self.sees_images else ""
+        self.image_token = picture_mark(self.processor) if self.sees_images else ""
         self._image_mark = self.image_token
         if self.sees_images and "<|vision_start|>" in self.tokenizer.get_vocab():
             self._image_mark = f"<|vision_start|>{self.image_token}<|vision_end|>"
@@ -425,20 +431,10 @@ class HFModel:
         self.content = content_form(self)
 
 
-def _mark_of(processor: Any) -> str:
-    """Return what stands for a picture in a rendered prompt; Qianfan's is not the token that it becomes."""
-    return str(getattr(processor, "image_placeholder_token", None) or getattr(processor, "image_token", "<image>"))
-
-
 def fault_of(error: Exception) -> str:
     """Return what went wrong with one item, in a line."""
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     return f"{kind}{' '.join(str(error).split())[:400]}"
-
-
-def _quantization(config: Mapping[str, Any]) -> str | None:
-    written = config.get("quantization_config")
-    return str(written.get("quant_method", "unknown")) if isinstance(written, dict) else None
 
 
 def _likeness(request: Request) -> tuple[object, ...]:

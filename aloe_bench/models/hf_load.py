@@ -227,6 +227,24 @@ def pixel_limits(processor: Any) -> tuple[int | None, int | None]:
     return images.size["shortest_edge"], images.size["longest_edge"]
 
 
+def picture_mark(processor: Any) -> str:
+    """Return what stands for a picture in a rendered prompt; Qianfan's is not the token that it becomes."""
+    return str(getattr(processor, "image_placeholder_token", None) or getattr(processor, "image_token", "<image>"))
+
+
+def cast(value: Any, dtype: Any) -> Any:
+    """Return an input of the network with its floating-point numbers in `dtype`; pixels may come as a list."""
+    if isinstance(value, list):
+        return [cast(one, dtype) for one in value]
+    return value.to(dtype) if hasattr(value, "to") and value.is_floating_point() else value
+
+
+def quantization_of(config: Mapping[str, Any]) -> str | None:
+    """Return how the weights of this config.json are quantised, None where they are not."""
+    written = config.get("quantization_config")
+    return str(written.get("quant_method", "unknown")) if isinstance(written, dict) else None
+
+
 def weight_bytes(files: CheckpointFiles, float_bytes: int | None = None) -> int:
     """Return the bytes of the weights in memory, floating-point numbers taking `float_bytes` each (None: as stored)."""
     total = 0
