@@ -246,8 +246,9 @@ def _small_print(result: Result, column: str, numbers: Result) -> str:
         return f"not measured, {numbers['failed']} failed{open_between(numbers, STEP)}"
     below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}{_like_these(_accuracy(result, column))}"
-    return f"{interval}, {share_text(result, column)}{clusters}{open_between(numbers, STEP)}"
+    interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}"
+    counts = f"{share_text(result, column)}{clusters}{open_between(numbers, STEP)}"
+    return f"{interval}, {counts}{_like_these(_accuracy(result, column))}"
 
 
 def _like_these(entry: Mapping[str, Any]) -> str:
