@@ -28,8 +28,12 @@ def test_a_process_beside_that_is_killed_is_told_of() -> None:
 
 
 def test_the_process_beside_ends_at_once_where_the_work_here_is_interrupted() -> None:
+    def interrupted() -> None:
+        with helper(2) as start:
+            start(time.sleep, 600)
+            raise KeyboardInterrupt
+
     started = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), helper(2) as start:
-        start(time.sleep, 600)
-        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert time.monotonic() - started < 60

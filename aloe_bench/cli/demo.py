@@ -114,9 +114,13 @@ def _judged(done: Demo) -> str:
     judges = jury(JUDGES)
     said = []
     for name, folder in zip(("base", "after AR"), done.open_runs, strict=True):
-        tally = judge(folder, judges).summary["jury"]
+        summary = judge(folder, judges).summary
+        tally = summary["jury"]
         graded = tally["n"] - tally["missing"]
-        said.append(f"{name}: mean grade {100 * tally['bounds'][0]:.0f} on {graded} of {tally['n']} descriptions")
+        lost = f" ({summary['n'] - graded} cut or empty)" if graded < summary["n"] else ""
+        said.append(
+            f"{name}: mean grade {100 * tally['bounds'][0]:.0f} on {graded} of {summary['n']} descriptions{lost}"
+        )
     return f"Graded by three mock judges, which compare words. {'; '.join(said)}."
 
 
@@ -140,6 +144,6 @@ def _cost(started: float) -> str:
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     cpu = sum(each.ru_utime + each.ru_stime for each in spent)
     kib = 1024 if sys.platform == "darwin" else 1
-    peaks = " + ".join(f"{each.ru_maxrss / kib / 1024**2:.1f}" for each in spent if each.ru_maxrss)
+    peak = max(each.ru_maxrss for each in spent) / kib / 1024**2
     seconds = time.monotonic() - started
-    return f"{seconds:.0f} s ({cpu:.0f} CPU seconds) on {available()} cores, peak memory {peaks} GiB."
+    return f"{seconds:.0f} s ({cpu:.0f} CPU seconds) on {available()} cores, peak memory {peak:.1f} GiB a process."
