@@ -37,7 +37,7 @@ from aloe_bench.boards.tables import (
 from aloe_bench.evaluation.outcomes import MOST_UNREAD, OUTCOMES, shares_not_answered
 from aloe_bench.heart.attacks import shipped
 from aloe_bench.heart.wordings import TESTIMONY
-from aloe_bench.stats.family import mde
+from aloe_bench.stats.paired import mde
 
 Result = Mapping[str, Any]
 
@@ -65,7 +65,9 @@ EFFECTS = (
     "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
     "drop with a text that claims nothing. Not answered: the replies under attack that ended otherwise. A drop with "
     f"over {MOST_UNREAD} % unread on a side is not shown. Bounds: the least and the most that it can be, whatever was "
-    "filtered, cut or failed would have said."
+    "filtered, cut or failed would have said. Intervals are for the wordings of the table's cues; one marked *like "
+    "these* is for all wordings of their kinds that they are a draw of. It stands where the table says how each cue is "
+    "worded, in two wordings or more."
 )
 
 WORST = (
@@ -77,7 +79,8 @@ WORST = (
 READING = (
     "Drops under cues that are drawn into the picture, beside the share of these cues that the same model names when "
     "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read. "
-    "Intervals are for the wordings of this table: other wordings are read, and followed, more or less often."
+    "Intervals are for the wordings of this table: other wordings are read, and followed, more or less often; those "
+    "marked *like these* reckon with that."
 )
 
 
@@ -360,4 +363,6 @@ def _shown(entry: Mapping[str, Any] | None) -> str:
     small = _interval(entry["interval"])
     if entry.get("bounds"):
         small += f"; bounds {_interval(entry['bounds'])}"
+    if entry.get("interval_wordings"):
+        small += f"; *like these* {_interval(entry['interval_wordings'])}"
     return f"{percent(Fraction(entry['value']), STEP)}<br><small>{small}</small>"

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Decoding, Prediction, Request
-from aloe_bench.models.hf_options import REUSING_MODEL_TYPES, extended, token_ids
+from aloe_bench.models.hf_options import extended
+from aloe_bench.models.hf_prefix import ReadPrompt, begin, common_length, last_logits, picture_hashes, read_prompts
 from aloe_bench.models.opening import NOTHING, Begun
 from aloe_bench.models.reasoning import said
 from aloe_bench.models.sampling import sampling_seed
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
 Opened = Sequence[tuple[Request, list[Any]]]
 # A prompt's length, how many of its tokens are pictures, and the new tokens.
 Reply = tuple[int, int | None, list[int]]
-
-
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    """A tokenized prompt: `ids` of length L, `places` of shape (3, 1, L), `beginning` its first tokens and images."""
-
-    ids: list[int]
-    places: Any
-    beginning: tuple[tuple[str, ...], tuple[int, ...]]
 
 
 def answer_batch(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun = NOTHING) -> list[Prediction]:
@@ -68,20 +59,15 @@ def _replies(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -
     import torch
 
     with torch.inference_mode():
+        shared = None
         if decoding.likeliest and not begun and _shares_images(model, opened):
-            return _shared(model, opened, decoding.max_new_tokens)
-        return _stock(model, opened, decoding, begun)
+            shared = _shared(model, opened, decoding.max_new_tokens)
+        return _stock(model, opened, decoding, begun) if shared is None else shared
 
 
 def _shares_images(model: HFModel, opened: Opened) -> bool:
-    if not (model.reuse and model.config.model_type in REUSING_MODEL_TYPES):
-        return False
-    seen = [_hashes(request) for request, _ in opened if request.images]
-    return len(set(seen)) < len(seen)
-
-
-def _hashes(request: Request) -> tuple[str, ...]:
-    return tuple(image.sha256 for image in request.images)
+    seen = [picture_hashes(request) for request, _ in opened if request.images]
+    return model.shares and len(set(seen)) < len(seen)
 
 
 def _stock(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> list[Reply]:
@@ -95,7 +81,7 @@ def _stock(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> 
         for request, ids in zip(batch, inputs["input_ids"].tolist(), strict=True)
     ]
     if begun:
-        inputs = extended(inputs, [begun[request.id].token_ids for request in batch])
+        inputs = extended(model, inputs, [begun[request.id].token_ids for request in batch])
     model.forget_positions()
     seed = sampling_seed(decoding, batch[0].id)
     with torch.random.fork_rng(enabled=seed is not None):
@@ -107,46 +93,38 @@ def _stock(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> 
     return [(int(length), tokens, row) for length, tokens, row in found]
 
 
-def _shared(model: HFModel, opened: Opened, max_new_tokens: int) -> list[Reply]:
-    """Answer greedily, each distinct beginning computed once."""
-    import torch
-
-    prompts, pixels = _tokenized(model, opened)
-    beginnings = list(dict.fromkeys(prompt.beginning for prompt in prompts))
-    first = [next(p for p in prompts if p.beginning == beginning) for beginning in beginnings]
-    cuts = [len(prompt.beginning[1]) for prompt in prompts]
-    model.forget_positions()
-    ids, places, mask = _padded(model, [(p.ids[: (n := len(p.beginning[1]))], p.places[..., :n]) for p in first])
-    cache = model.network(
-        input_ids=ids,
-        position_ids=places,
-        attention_mask=mask,
-        use_cache=True,
-        logits_to_keep=1,
-        pixel_values=torch.cat([pixels[hashes][0] for hashes, _ in beginnings]).to(model.network.dtype),
-        image_grid_thw=torch.cat([pixels[hashes][1] for hashes, _ in beginnings]),
-    ).past_key_values
-    owners = torch.tensor([beginnings.index(prompt.beginning) for prompt in prompts], device=model.device)
-    cache.batch_select_indices(owners)
-    rests = [(p.ids[n:], p.places[..., n:]) for p, n in zip(prompts, cuts, strict=True)]
-    ids, places, rest_mask = _padded(model, rests)
-    mask = torch.cat([mask[owners], rest_mask], dim=1)
-    new = _greedy(model, cache, (ids, places, mask), max_new_tokens)
+def _shared(model: HFModel, opened: Opened, max_new_tokens: int) -> list[Reply] | None:
+    """Answer greedily, each distinct beginning computed once; None if the model cannot look back over such rows."""
+    prompts = read_prompts(model, opened)
+    groups: dict[object, list[int]] = {}
+    for number, prompt in enumerate(prompts):
+        groups.setdefault(prompt.beginning, []).append(number)
+    firsts: list[tuple[ReadPrompt, int]] = []
+    owners, cuts = [0] * len(prompts), [0] * len(prompts)
+    for numbers in groups.values():
+        group = [prompts[number] for number in numbers]
+        cut = common_length(group) if len(group) > 1 else group[0].end
+        for number in numbers:
+            owners[number], cuts[number] = len(firsts), cut
+        firsts.append((group[0], cut))
+    rests = [prompt.ids[cut:] for prompt, cut in zip(prompts, cuts, strict=True)]
+    if max(cuts) + max(map(len, rests)) + max_new_tokens > model.shareable:
+        return None
+    begun = begin(model, firsts, owners)
+    new = _greedy(model, begun.cache, begun.followed_by(rests, model.pad), max_new_tokens)
     return [(len(prompt.ids), model.image_tokens(prompt.ids), row) for prompt, row in zip(prompts, new, strict=True)]
 
 
-def _greedy(model: HFModel, cache: Any, inputs: tuple[Any, Any, Any], max_new_tokens: int) -> list[list[int]]:
+def _greedy(model: HFModel, cache: Any, inputs: dict[str, Any], max_new_tokens: int) -> list[list[int]]:
     """Return up to `max_new_tokens` likeliest tokens per row, continuing from `cache`."""
     import torch
 
-    ids, places, mask = inputs
+    places, mask = inputs["position_ids"], inputs["attention_mask"]
     ends = torch.tensor(model.eos, device=model.device)
-    running = torch.ones(len(ids), dtype=torch.bool, device=model.device)
+    running = torch.ones(len(mask), dtype=torch.bool, device=model.device)
     new = []
     for _ in range(max_new_tokens):
-        logits = model.network(
-            input_ids=ids, position_ids=places, attention_mask=mask, past_key_values=cache, logits_to_keep=1
-        ).logits
+        logits = model.network(**inputs, past_key_values=cache, use_cache=True, **last_logits(model, 1)).logits
         ids = logits[:, -1].float().argmax(dim=-1, keepdim=True)
         new.append(ids)
         running &= ~torch.isin(ids[:, 0], ends)
@@ -154,43 +132,6 @@ def _greedy(model: HFModel, cache: Any, inputs: tuple[Any, Any, Any], max_new_to
             break
         places = places[..., -1:] + 1
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], dim=1)
+        inputs = {"input_ids": ids, "position_ids": places, "attention_mask": mask}
     rows: list[list[int]] = torch.cat(new, dim=1).tolist()
     return rows
-
-
-def _tokenized(model: HFModel, opened: Opened) -> tuple[list[_Prompt], dict[tuple[str, ...], tuple[Any, Any]]]:
-    """Return the prompts, and pixel values and grid of each distinct set of images."""
-    import torch
-
-    merge = model.config.vision_config.spatial_merge_size**2
-    pixels: dict[tuple[str, ...], tuple[Any, Any]] = {}
-    prompts = []
-    for request, images in opened:
-        hashes = _hashes(request)
-        if hashes not in pixels:
-            seen = model.processor.image_processor(images=images, return_tensors="pt").to(model.device)
-            pixels[hashes] = (seen["pixel_values"], seen["image_grid_thw"])
-        grid = pixels[hashes][1]
-        ids = token_ids(model, request, (grid.prod(-1) // merge).tolist())
-        row = torch.tensor([ids], device=model.device)
-        is_image = row == model.config.image_token_id
-        places, _ = model.network.model.get_rope_index(row, mm_token_type_ids=is_image.int(), image_grid_thw=grid)
-        cut = int(is_image[0].nonzero()[-1]) + 1
-        prompts.append(_Prompt(ids, places, (hashes, tuple(ids[:cut]))))
-    return prompts, pixels
-
-
-def _padded(model: HFModel, parts: Sequence[tuple[list[int], Any]]) -> tuple[Any, Any, Any]:
-    """Return tokens (n, L), places (3, n, L) and mask (n, L) of sequences and their places, padded on the left."""
-    import torch
-
-    width = max(len(ids) for ids, _ in parts)
-    tokens = torch.full((len(parts), width), model.pad, device=model.device)
-    places = torch.ones((3, len(parts), width), dtype=torch.long, device=model.device)
-    mask = torch.zeros((len(parts), width), dtype=torch.long, device=model.device)
-    for row, (ids, where) in enumerate(parts):
-        start = width - len(ids)
-        tokens[row, start:] = torch.tensor(ids, device=model.device)
-        places[:, row, start:] = where[:, 0]
-        mask[row, start:] = 1
-    return tokens, places, mask

@@ -1,12 +1,13 @@
 """The `logprob` protocol: the log-probability of each option as the next words of the reply.
 
 One forward pass a prompt. Where prompts share their images (a clean question and its misled
-variants), the images and the text up to where the prompts part are computed once.
+variants) or options have several tokens, the images and the text up to where they part are computed
+once.
 """
 
 from __future__ import annotations
 
-import inspect
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
 from aloe_bench.errors import AloeError
+from aloe_bench.models.hf_prefix import PER_TOKEN, begin, common_length, last_logits, picture_hashes, read_prompts
 from aloe_bench.models.opening import IMAGE_ERRORS, failed, open_images
-from aloe_bench.models.options import adds_special_tokens, option_ids, scored
+from aloe_bench.models.options import option_ids, scored
 
 if TYPE_CHECKING:
     from aloe_bench.models.hf import HFModel
 
+log = logging.getLogger(__name__)
 # The log-probability of an option, and whether greedy decoding would say it.
 Scored = tuple[float, bool]
 # A prompt's tokens, and its options.
 Found = tuple[list[int], list[Scored]]
-# Families whose image positions (M-RoPE) `_shared` reproduces; all others take one full pass a prompt.
-REUSING_MODEL_TYPES = frozenset({"qwen2_vl", "qwen2_5_vl"})
+# Families of which each token of a prompt sees the whole of it; what follows is of another type.
+PREFIX_MODEL_TYPES = frozenset({"paligemma"})
 
 
 def score_options(model: HFModel, requests: Sequence[Request]) -> Iterator[Prediction]:
@@ -43,10 +46,14 @@ def score_options(model: HFModel, requests: Sequence[Request]) -> Iterator[Predi
 
 def _group_key(model: HFModel, request: Request) -> tuple[object, ...]:
     """Return what two prompts must share for one computation to serve both."""
-    if not (request.images and model.reuse and model.config.model_type in REUSING_MODEL_TYPES):
+    if not (request.images and model.shares):
         return (id(request),)
-    before_images = model.render(request).partition(model.image_token)[0]
-    return (request.chat, before_images, *(image.sha256 for image in request.images))
+    try:
+        beginning = model.render(request).rpartition(model.image_token)[0]
+    # A template may raise anything; the request then fails alone, where it is scored.
+    except Exception:  # noqa: BLE001
+        return (id(request),)
+    return (request.chat, beginning, *picture_hashes(request))
 
 
 def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
@@ -60,19 +67,20 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
             yield failed(request, f"image of {request.id}: {error}")
         return
     with torch.inference_mode():
-        if len(group) > 1:
-            try:
-                found = _shared(model, group, images)
-            except AloeError:
-                raise
-            # Each is then scored alone, and what fails alone fails alone.
-            except Exception as error:  # noqa: BLE001
-                model.raise_fatal(error)
-            else:
-                share = (time.perf_counter() - started) / len(group)
-                for request, (ids, scores) in zip(group, found, strict=True):
-                    yield _prediction(model, request, ids, scores, share)
-                return
+        found = None
+        try:
+            found = _shared(model, group, images) if _saves(model, group) else None
+        except AloeError:
+            raise
+        # Each is then scored alone, and what fails alone fails alone.
+        except Exception as error:  # noqa: BLE001
+            model.raise_fatal(error)
+            log.info("%d prompts over one picture scored one by one: %s", len(group), error)
+        if found is not None:
+            share = (time.perf_counter() - started) / len(group)
+            for request, (ids, scores) in zip(group, found, strict=True):
+                yield _prediction(model, request, ids, scores, share)
+            return
         for request in group:
             started = time.perf_counter()
             try:
@@ -85,6 +93,14 @@ def _score_group(model: HFModel, group: list[Request]) -> Iterator[Prediction]:
                 yield failed(request, f"{request.id}: {type(error).__name__}: {' '.join(str(error).split())[:400]}")
                 continue
             yield _prediction(model, request, ids, scores, time.perf_counter() - started)
+
+
+def _saves(model: HFModel, group: list[Request]) -> bool:
+    """Return whether some of the group's tokens are computed twice if each option is scored alone."""
+    request = group[0]
+    if len(group) > 1 or len(request.options) == 1 or not (request.images and model.shares):
+        return len(group) > 1
+    return any(len(ids) > 1 for ids in option_ids(model.tokenizer, request, model.render))
 
 
 def _prediction(model: HFModel, request: Request, ids: list[int], found: list[Scored], seconds: float) -> Prediction:
@@ -100,12 +116,12 @@ def _alone(model: HFModel, request: Request, images: list[Any]) -> Found:
     options = option_ids(model.tokenizer, request, model.render)
     if len(options) == 1:
         (ids,) = options
-        whole = extended(inputs, [ids[:-1]]) if len(ids) > 1 else inputs
+        whole = extended(model, inputs, [ids[:-1]]) if len(ids) > 1 else inputs
         return tokens, [_followed(_log_softmax(_logits(model, whole, len(ids))), ids)]
     first = _log_softmax(_logits(model, inputs, 1))[-1]
     scores = []
     for ids in options:
-        rest = _log_softmax(_logits(model, extended(inputs, [ids[:-1]]), len(ids) - 1)) if len(ids) > 1 else []
+        rest = _log_softmax(_logits(model, extended(model, inputs, [ids[:-1]]), len(ids) - 1)) if len(ids) > 1 else []
         scores.append(_followed([first, *rest], ids))
     return tokens, scores
 
@@ -116,32 +132,32 @@ def _followed(rows: Sequence[Any], ids: Sequence[int]) -> Scored:
     return score, all(int(row.argmax()) == token for row, token in zip(rows, ids, strict=True))
 
 
-def extended(inputs: dict[str, Any], rows: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Return `inputs` with a row of text tokens after each prompt, all rows of one length."""
+def extended(model: HFModel, inputs: dict[str, Any], rows: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Return `inputs` with a row of text tokens after each prompt, all rows of one length.
+
+    What else is given per token is for the further ones what it is for the prompt's last, which is text too.
+    """
     import torch
 
     width = len(rows[0])
-    fill: dict[str, Any] = {"input_ids": [list(row) for row in rows], "attention_mask": [[1] * width] * len(rows)}
     longer = dict(inputs)
-    for name in ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"):
-        if name in inputs:
-            more = torch.tensor(fill.get(name, [[0] * width] * len(rows))).to(inputs[name])
-            longer[name] = torch.cat([inputs[name], more], dim=1)
-    # Mllama: each text token says which pictures it sees; the further ones see what the last one does.
-    if "cross_attention_mask" in inputs:
-        seen = inputs["cross_attention_mask"]
-        longer["cross_attention_mask"] = torch.cat([seen, *[seen[:, -1:]] * width], dim=1)
+    fill = {"input_ids": [list(row) for row in rows], "attention_mask": [[1] * width] * len(rows)}
+    for name, more in fill.items():
+        longer[name] = torch.cat([inputs[name], torch.tensor(more).to(inputs[name])], dim=1)
+    for name in PER_TOKEN & inputs.keys() - fill.keys():
+        last = inputs[name][:, -1:]
+        if name == "token_type_ids" and model.config.model_type in PREFIX_MODEL_TYPES:
+            last = torch.ones_like(last)
+        longer[name] = torch.cat([inputs[name], *[last] * width], dim=1)
     return longer
 
 
 def _logits(model: HFModel, inputs: dict[str, Any], keep: int, **extra: Any) -> Any:
     """Return the logits of the last `keep` positions of one sequence, shape (keep, vocabulary)."""
-    if "logits_to_keep" in inspect.signature(model.network.forward).parameters:
-        extra["logits_to_keep"] = keep
     if "past_key_values" not in extra:
         model.forget_positions()
         extra.setdefault("use_cache", False)
-    return model.network(**inputs, **extra).logits[0, -keep:]
+    return model.network(**inputs, **last_logits(model, keep), **extra).logits[0, -keep:]
 
 
 def _log_softmax(logits: Any) -> Any:
@@ -150,75 +166,35 @@ def _log_softmax(logits: Any) -> Any:
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[Found]:
-    """Score prompts over the same images, of a Qwen2-VL, computing their common beginning once."""
-    import torch
-
-    network, config = model.network, model.config
-    vision = model.processor.image_processor(images=images, return_tensors="pt").to(model.device)
-    grid = vision["image_grid_thw"]
-    pads = (grid.prod(-1) // config.vision_config.spatial_merge_size**2).tolist()
-    prompts = [token_ids(model, request, pads) for request in group]
+def _shared(model: HFModel, group: list[Request], images: list[Any]) -> list[Found] | None:
+    """Score prompts over the same images, their common beginning computed once; None if they leave a window."""
+    prompts = read_prompts(model, [(request, images) for request in group])
     options = [option_ids(model.tokenizer, request, model.render) for request in group]
-    common = _common_length(prompts)
-    if config.image_token_id in prompts[0][common:]:
+    common = common_length(prompts)
+    if common < max(prompt.end for prompt in prompts):
         raise ValueError("the prompts part before the end of their images")
+    longest = max(len(prompt.ids) for prompt in prompts) + max(len(ids) for choices in options for ids in choices)
+    if longest > model.shareable:
+        return None
+    begun = begin(model, [(prompts[0], common)], [0])
 
-    def positions(ids: list[int]) -> tuple[Any, Any, Any]:
-        row = torch.tensor([ids], device=model.device)
-        kinds = (row == config.image_token_id).int()
-        places, _ = network.model.get_rope_index(row, mm_token_type_ids=kinds, image_grid_thw=grid)
-        return row, kinds, places
-
-    model.forget_positions()
-    row, kinds, places = positions(prompts[0])
-    cache = network(
-        input_ids=row[:, :common],
-        mm_token_type_ids=kinds[:, :common],
-        position_ids=places[..., :common],
-        pixel_values=vision["pixel_values"],
-        image_grid_thw=grid,
-        use_cache=True,
-        logits_to_keep=1,
-    ).past_key_values
-
-    def step(ids: Any, where: Any, keep: int) -> Any:
-        inputs = {"input_ids": ids, "position_ids": where}
-        return _log_softmax(_logits(model, inputs, keep, past_key_values=cache, use_cache=True))
+    def step(after: list[int], new: int, keep: int) -> Any:
+        """Return log-probabilities of the last `keep` of `new` tokens, with which what comes `after` the cut ends."""
+        inputs = begun.followed_by([after], model.pad)
+        inputs |= {name: inputs[name][..., -new:] for name in ("input_ids", "position_ids")}
+        return _log_softmax(_logits(model, inputs, keep, past_key_values=begun.cache, use_cache=True))
 
     found = []
     for prompt, choices in zip(prompts, options, strict=True):
-        row, _, places = positions(prompt)
-        first = step(row[:, common:], places[..., common:], 1)[-1]
+        rest = prompt.ids[common:]
+        first = step(rest, len(rest), 1)[-1]
         scores = []
         for ids in choices:
-            rest: Any = []
-            if len(ids) > 1:
-                tail = torch.tensor([ids[:-1]], device=model.device)
-                ahead = torch.arange(1, len(ids), device=model.device)
-                rest = step(tail, places[..., -1:] + ahead, len(ids) - 1)
-                cache.crop(-(len(ids) - 1))
-            scores.append(_followed([first, *rest], ids))
-        cache.crop(-(len(prompt) - common))
-        found.append((prompt, scores))
+            more: Any = []
+            if (new := len(ids) - 1) > 0:
+                more = step([*rest, *ids[:-1]], new, new)
+                begun.cache.crop(-new)
+            scores.append(_followed([first, *more], ids))
+        begun.cache.crop(-len(rest))
+        found.append((prompt.ids, scores))
     return found
-
-
-def token_ids(model: HFModel, request: Request, pads: list[int]) -> list[int]:
-    """Return the prompt's tokens with each image placeholder repeated as often as the image has patches."""
-    pieces = model.render(request).split(model.image_token)
-    if len(pieces) != len(pads) + 1:
-        raise ValueError(f"the prompt holds {len(pieces) - 1} image tokens for {len(pads)} images")
-    text = pieces[0]
-    for count, piece in zip(pads, pieces[1:], strict=True):
-        text += model.image_token * count + piece
-    special = adds_special_tokens(model.tokenizer, request, text, processor=model.sees_images)
-    return list(model.tokenizer(text, add_special_tokens=special)["input_ids"])
-
-
-def _common_length(prompts: list[list[int]]) -> int:
-    """Return how many first tokens all prompts share, leaving at least one token to each."""
-    length = min(map(len, prompts)) - 1
-    for prompt in prompts[1:]:
-        length = next((i for i in range(length) if prompt[i] != prompts[0][i]), length)
-    return length

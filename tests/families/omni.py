@@ -87,7 +87,7 @@ GEMMA_4 = (
 )
 
 
-def gemma4(folder: Path) -> Path:
+def gemma4(folder: Path, window: int = 32) -> Path:
     import transformers as hf
 
     named = {
@@ -97,7 +97,7 @@ def gemma4(folder: Path) -> Path:
     special = ["<|turn>", "<turn|>", "<|video|>", *named.values()]
     tok = tokenizer(special, bos="<bos>", eos="<eos>", pad="<pad>", adds_bos=True, **named)
     token = tok.convert_tokens_to_ids
-    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 32}
+    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": window}
     text = text_config(tok, head_dim=16, global_head_dim=16, hidden_size_per_layer_input=0, **layers)
     sight = {**VISION, "num_key_value_heads": 2, "head_dim": 16, "patch_size": 8, "pooling_kernel_size": 2}
     config = hf.Gemma4Config(
@@ -119,6 +119,10 @@ def gemma4(folder: Path) -> Path:
         image_seq_length=70,
     )
     return save(folder, hf.Gemma4ForConditionalGeneration(config), processor, ["<eos>", "<turn|>"], spread=0.35)
+
+
+def gemma4_wide(folder: Path) -> Path:
+    return gemma4(folder, window=1024)
 
 
 def phi4_multimodal(folder: Path) -> Path:

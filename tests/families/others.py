@@ -8,14 +8,14 @@ from typing import Any
 from tests.families.base import VISION, chatml, save, text_config, tokenizer
 
 
-def gemma3(folder: Path) -> Path:
+def gemma3(folder: Path, window: int = 32) -> Path:
     import transformers as hf
 
     special = """<start_of_turn> <end_of_turn> <start_of_image> <end_of_image> <image_soft_token>""".split()
     named = {"boi_token": "<start_of_image>", "eoi_token": "<end_of_image>", "image_token": "<image_soft_token>"}
     tok = tokenizer(special, bos="<bos>", eos="<eos>", pad="<pad>", adds_bos=True, **named)
     token = tok.convert_tokens_to_ids
-    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": 32}
+    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": window}
     config = hf.Gemma3Config(
         text_config=text_config(tok, head_dim=16, query_pre_attn_scalar=16, **layers),
         vision_config={**VISION, "model_type": "siglip_vision_model", "image_size": 112, "patch_size": 14}
@@ -35,6 +35,10 @@ def gemma3(folder: Path) -> Path:
     processor = hf.Gemma3Processor(images, tok, chat_template=template, image_seq_length=16)
     network = hf.Gemma3ForConditionalGeneration(config)
     return save(folder, network, processor, ["<eos>", "<end_of_turn>"], spread=0.35)
+
+
+def gemma3_wide(folder: Path) -> Path:
+    return gemma3(folder, window=1024)
 
 
 def internvl(folder: Path) -> Path:

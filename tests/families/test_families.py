@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +19,7 @@ pytest.importorskip("transformers")
 
 from aloe_bench.core import Decoding, Message, Request  # noqa: E402
 from aloe_bench.models.hf import HFModel  # noqa: E402
-from tests.families.table import FAMILIES, builder  # noqa: E402
+from tests.families.table import FAMILIES, NO_REUSE, builder  # noqa: E402
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
@@ -28,6 +30,13 @@ pytestmark = [
 SIZES = ((60, 200), (120, 90), (33, 47), (224, 224), (301, 77), (150, 151))
 EIGHT = Decoding(max_new_tokens=8)
 CLOSES = "\n</think>\n\n"  # what Qwen3's own template writes where thinking is off
+TOWERS = (
+    "visual",
+    "vision_tower",
+    "vision_model",
+    "image_embed",
+    "quantize",
+)  # what the families call what looks at pictures
 WORDS = ("acute effusion of the left lung", "normal", "chronic mass of the heart")
 
 
@@ -97,7 +106,8 @@ def replies(model: HFModel, requests: list[Request], size: int = 8) -> dict[str,
 )
 def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> HFModel:
     torch.set_num_threads(1)
-    return HFModel(str(builder(request.param)(tmp_path_factory.mktemp("family") / request.param)), device="cpu")
+    folder = builder(request.param)(tmp_path_factory.mktemp("family") / request.param)
+    return HFModel(str(folder), device="cpu", name=request.param)
 
 
 def test_it_loads_as_a_model_that_sees(model: HFModel) -> None:
@@ -167,20 +177,54 @@ def forced(model: HFModel, request: Request, ids: list[int], option: str) -> flo
 
 
 def test_variants_of_one_picture_get_the_same_with_and_without_reuse(model: HFModel) -> None:
-    clean = asked(3, options=tuple("ABCD"))
-    leads = ("", "A doctor says B. ", "The report of this patient says that the answer is C. ")
-    group = [
-        replace(base, id=f"{base.id} {i}", messages=(Message("user", lead + base.messages[0].text),))
-        for base in (clean, asked(4, options=tuple("ABCD")))
-        for i, lead in enumerate(leads)
-    ]
+    group = variants()
     model.reuse = True
-    shared, scores = replies(model, group), list(model.option_logprobs(group))
+    with vision_passes(model) as generating:
+        shared = replies(model, group, 16)
+    with vision_passes(model) as scoring:
+        scores = list(model.option_logprobs(group))
     model.reuse = False
-    assert shared == replies(model, group, 1)
-    for one, other in zip(scores, model.option_logprobs(group), strict=True):
-        assert one.option_logprobs == pytest.approx(other.option_logprobs, abs=1e-4)
+    with vision_passes(model) as alone:
+        own_scores = {reply.id: reply for reply in model.option_logprobs(group)}
+    own = replies(model, group, 1)
     model.reuse = True
+
+    assert shared == own
+    for found in scores:
+        assert found.option_logprobs == pytest.approx(own_scores[found.id].option_logprobs, abs=1e-4), found.id
+        assert found.prompt_tokens == own_scores[found.id].prompt_tokens
+    pictures = len({request.images for request in group})
+    if model.name in NO_REUSE:
+        assert len(scoring) == len(alone)
+    else:
+        assert len(scoring) == pictures < len(group) <= len(alone)
+        assert len(generating) <= pictures
+
+
+def variants() -> list[Request]:
+    """Return prompts of unlike lengths: three on one picture, one on another, and two on the same two pictures."""
+    leads = ("", "A doctor says B. ", "The report of this patient says that the answer is C. ")
+    options = (*"ABC", WORDS[0])
+    shown = (
+        (asked(number, pictures=number // 4, options=options), count) for number, count in ((4, 3), (7, 1), (8, 2))
+    )
+    return [
+        replace(base, id=f"{base.id} {i}", messages=(Message("user", lead + base.messages[0].text),))
+        for base, count in shown
+        for i, lead in enumerate(leads[:count])
+    ]
+
+
+@contextmanager
+def vision_passes(model: HFModel) -> Iterator[list[str]]:
+    """Give a list that grows by one with every pass over pictures."""
+    passes: list[str] = []
+    towers = [module for name, module in model.network.named_modules() if name.rpartition(".")[2] in TOWERS]
+    hook = towers[0].register_forward_pre_hook(lambda module, args: passes.append(type(module).__name__))
+    try:
+        yield passes
+    finally:
+        hook.remove()
 
 
 def test_the_picture_changes_the_scores(model: HFModel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -23,6 +24,7 @@ from aloe_bench.miniature.checkpoint import build_tiny_checkpoint, main, tiny_to
 from aloe_bench.models.checkpoint_files import fingerprint_folder  # noqa: E402
 from aloe_bench.models.hf import HFModel  # noqa: E402
 from aloe_bench.models.hf_folder import generation_ids  # noqa: E402
+from aloe_bench.models.hf_prefix import shareable_tokens  # noqa: E402
 from aloe_bench.models.opening import open_images  # noqa: E402
 
 # torch.jit and SWIG-built modules deprecate themselves on newer Pythons while transformers imports them.
@@ -430,3 +432,20 @@ def test_reasoning_that_the_template_opened_is_no_answer_and_is_closed_before_op
         assert one.token_ids[:6] == free[one.id].token_ids
         assert one.text is not None and one.text.startswith(f"{free[one.id].text}\n</think>\n\n")
         assert len(free[one.id].token_ids) + 5 < len(one.token_ids) == one.output_tokens
+
+
+def test_only_what_keeps_keys_and_values_of_all_tokens_shares_a_beginning(tiny):
+    def shareable(model_type: str = "qwen2_vl", **text: object) -> float:
+        config = copy.deepcopy(tiny.config)
+        config.model_type = model_type
+        for name, value in text.items():
+            setattr(config.text_config, name, value)
+        return shareable_tokens(config)
+
+    rope = tiny.config.text_config.rope_parameters
+    assert shareable() == float("inf")
+    assert shareable(layer_types=["full_attention", "sliding_attention"], sliding_window=64) == 64
+    assert shareable(layer_types=["full_attention", "linear_attention"]) == 0
+    assert shareable(rope_parameters=rope | {"rope_type": "longrope"}) == 0
+    assert shareable(rope_parameters={"full_attention": {"rope_type": "dynamic"}}) == 0
+    assert shareable("a_family_that_nobody_tested") == 0
