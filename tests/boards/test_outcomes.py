@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from aloe_bench.boards.build import build, evidence
+from aloe_bench.boards.heart import heart_blocks
 from aloe_bench.boards.items import items_of, read_items
 from aloe_bench.boards.letters import outcomes_of, records_of
 from aloe_bench.boards.published import numbers_of, read_all
@@ -72,6 +73,7 @@ def test_an_attacked_run_follows_from_its_letters_with_every_measure(quick, tmp_
                     assert got.get(key) == pytest.approx(levels["macro"].get(key)), (task, attack, name, key)
     columns = result["heart"]["detection"]["columns"]
     assert columns["caption"]["adversarial"]["macro"]["interval_wordings"]
+    assert "; like these [" in "".join(heart_blocks([result]))
     assert "interval_wordings" not in columns["legend"]["adversarial"]["macro"], "nothing says how legends are worded"
     arms = result["outcomes"]["arms"]
     assert {len(text) for text in arms.values()} == {42}
