@@ -35,7 +35,7 @@ PROCESS = "    def __call__(self, *args, **kwargs):\n        raise NotImplemente
 
 
 def kimi_vl(folder: Path, processing: str = PROCESSING) -> Path:
-    """Write model, configuration and processor of its own, under AutoModelForCausalLM: as Kimi-VL and Phi-3.5-vision."""
+    """Write a model and a processor of its own, under AutoModelForCausalLM: as Kimi-VL and Phi-3.5-vision."""
     import transformers as hf
 
     folder.mkdir(parents=True)
@@ -62,7 +62,7 @@ def molmo(folder: Path) -> Path:
 
 
 def internvl_chat(folder: Path) -> Path:
-    """Write a model with a chat() of its own and a reader of pictures alone: as InternVL before it was in transformers."""
+    """Write a model with a chat() of its own and a reader of pictures alone: as the first InternVL."""
     kimi_vl(folder)
     images = json.loads((folder / "processor_config.json").read_text())["image_processor"]
     (folder / "preprocessor_config.json").write_text(json.dumps(images))

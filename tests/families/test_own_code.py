@@ -9,9 +9,9 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from aloe_bench.errors import ModelError  # noqa: E402
-from aloe_bench.models.hf import HFModel  # noqa: E402
-from tests.families import own_code, test_families  # noqa: E402
+from aloe_bench.errors import ModelError
+from aloe_bench.models.hf import HFModel
+from tests.families import own_code, test_families
 
 pytestmark = [pytest.mark.families, pytest.mark.filterwarnings("ignore")]
 
