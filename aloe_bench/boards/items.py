@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -68,6 +68,11 @@ class Items:
     def sha256(self) -> str:
         """The file's name without its ending."""
         return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def questions(self) -> str:
+        """The SHA-256 of these items without what their cues say: that of the same questions in either schema."""
+        return replace(self, spoken={}).sha256
 
     def path(self, folder: Path) -> Path:
         """Return where these items stand in a leaderboard's folder."""

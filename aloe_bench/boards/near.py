@@ -12,13 +12,13 @@ from aloe_bench.boards.tables import cell_marks, marks_of
 def near_best(published: Sequence[Published]) -> list[frozenset[str]]:
     """Return of each result the cells that are in the confidence set for the best of their column, and not the best.
 
-    Ranked together are complete runs on the same items, and, but for attacked tables, of one size group.
+    Ranked together are complete runs on the same questions, and, but for attacked tables, of one size group.
     """
     groups: defaultdict[tuple[str, str | None], list[int]] = defaultdict(list)
     for i, one in enumerate(published):
         if not marks_of(one.result):
             group = None if one.facts.measure else one.result["model"]["size_group"]
-            groups[one.result["outcomes"]["items"], group].append(i)
+            groups[one.items.questions, group].append(i)
     found = [frozenset[str]() for _ in published]
     for members in groups.values():
         if len(members) > 1:

@@ -59,13 +59,13 @@ class Versus:
 
 
 def versus(published: Sequence[Published]) -> list[Versus]:
-    """Return the paired differences of every two results on the same items, in each cell that has a column on a page.
+    """Return the paired differences of every two results on the same questions, in each cell with a column on a page.
 
-    Those on the same items, with cells made alike, are one family of Holm's; miniature models are apart from others.
+    Those on the same questions, with cells made alike, are one family of Holm's; miniatures are apart from others.
     """
     groups: defaultdict[tuple[str, str, bool], list[int]] = defaultdict(list)
     for i, one in enumerate(published):
-        groups[one.result["outcomes"]["items"], repr(one.facts), is_miniature(one.result)].append(i)
+        groups[one.items.questions, repr(one.facts), is_miniature(one.result)].append(i)
     families = [members for members in groups.values() if len(members) > 1]
     return [row for number, members in enumerate(families) for row in _family(number, published, members)]
 

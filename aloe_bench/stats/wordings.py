@@ -19,6 +19,8 @@ from aloe_bench.stats.paired import Difference
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.intp]
+# Less than this share of what a kind's wordings do is rounding: means of data sets hold all of it.
+TOLD = 1e-9
 
 
 class Facet(NamedTuple):
@@ -46,16 +48,18 @@ class WordingSpread:
     kinds: int
 
 
-def wording_spread(residuals: Floats, loads: Floats, patients: Codes, facet: Facet) -> WordingSpread | None:
-    """Return how a mean of items varies with the wordings drawn; None of one wording alone.
+def wording_spread(
+    residuals: Floats, loads: Floats, patients: Codes, facet: Facet, sets: Codes
+) -> WordingSpread | None:
+    """Return how a mean of items varies with the wordings drawn; None of one, or of a kind's that go with data sets.
 
-    `residuals` are the items' from their data set's mean, `loads` what each weighs in the mean (sum 1), `patients`
-    numbers. The two-way variance is that over patients, plus `variance`, minus `within` (Cameron, Gelbach and Miller,
-    2011, "Robust inference with multiway clustering"). Kinds are fixed, so wordings deviate from the mean of theirs;
-    kinds of which one wording was drawn are taken together, a single such one with the largest kind, and all where a
-    wording stands under two kinds. Each kind's sum of squares is without bias, and `freedom` Satterthwaite's, where
-    wordings differ alike, however often each is used (Bell and McCaffrey, 2002, "Bias reduction in standard errors for
-    linear regression with multi-stage samples").
+    `residuals` are the items' from their data set's mean, `loads` what each weighs in the mean (sum 1), `patients` and
+    `sets` numbers. The two-way variance is that over patients, plus `variance`, minus `within` (Cameron, Gelbach and
+    Miller, 2011, "Robust inference with multiway clustering"). Kinds are fixed, so wordings deviate from the mean of
+    theirs; kinds of which one wording was drawn are taken together, a single such one with the largest kind, and all
+    where a wording stands under two kinds. Each kind's sum of squares is without bias, and `freedom` Satterthwaite's,
+    where wordings differ alike, however often each is used and in whichever data sets (Bell and McCaffrey, 2002, "Bias
+    reduction in standard errors for linear regression with multi-stage samples").
     """
     names, first, codes = np.unique(facet.ids, return_index=True, return_inverse=True)
     codes, n = codes.reshape(-1), len(names)
@@ -67,9 +71,18 @@ def wording_spread(residuals: Floats, loads: Floats, patients: Codes, facet: Fac
     moved = loads * residuals
     moved -= loads * (np.bincount(own, weights=moved) / np.bincount(own, weights=loads))[own]
     _, cells, of = np.unique(patients * n + codes, return_index=True, return_inverse=True)
-    variance = _between(moved, loads, codes, kinds)
     within = _between(moved, loads, of.reshape(-1), own[cells])
-    freedom = _freedom(np.bincount(codes, weights=loads).astype(float), kinds)
+    use = np.zeros((int(sets.max()) + 1, n))
+    np.add.at(use, (sets, codes), loads)
+    sums = _sums(use, kinds)
+    two = np.bincount(kinds, weights=use.sum(axis=0) ** 2)
+    kept = np.bincount(kinds, weights=(sums**2).sum(axis=1))
+    if (kept < TOLD * two).any():
+        return None
+    scale = (two / kept)[kinds]
+    variance = float((scale * np.bincount(codes, weights=moved) ** 2).sum())
+    form = sums.T @ (scale[:, None] * sums)
+    freedom = float(np.trace(form) ** 2 / (form**2).sum())
     return WordingSpread(variance, within, freedom, n, int(kinds.max()) + 1)
 
 
@@ -84,6 +97,17 @@ def _kinds(names: NDArray[np.str_]) -> Codes:
     return np.unique(np.where(np.isin(kinds, together), together[0], kinds), return_inverse=True)[1].reshape(-1)
 
 
+def _sums(use: Floats, kinds: Codes) -> Floats:
+    """Return what each wording's effect (columns) adds to the sum over a wording's items (rows), from loads by set.
+
+    The means of data sets, which hold a part of it, are taken off first; then those of kinds.
+    """
+    sizes = use.sum(axis=0)
+    sums = np.diag(sizes) - use.T @ (use / use.sum(axis=1, keepdims=True))
+    same = kinds[:, None] == kinds
+    return np.asarray(sums - (sizes / np.bincount(kinds, weights=sizes)[kinds])[:, None] * (same @ sums))
+
+
 def _between(moved: Floats, weights: Floats, codes: Codes, kinds: Codes) -> float:
     """Return the variance of a mean over groups within kinds, without bias where groups differ alike.
 
@@ -95,20 +119,6 @@ def _between(moved: Floats, weights: Floats, codes: Codes, kinds: Codes) -> floa
     kept = two - 2 * three + two**2
     scale = np.divide(two, kept, out=np.zeros_like(two), where=kept > 0)
     return float((scale[kinds] * sums**2).sum())
-
-
-def _freedom(sizes: Floats, kinds: Codes) -> float:
-    """Return Satterthwaite's freedom of `_between` for groups that weigh `sizes`."""
-    first = second = 0.0
-    for kind in range(int(kinds.max()) + 1):
-        whole = sizes[kinds == kind].sum()
-        share = sizes[kinds == kind] / whole
-        q = (share**2).sum()
-        # The squared sums are a quadratic form in the groups' effects; this is its matrix.
-        form = np.outer(share, share) * (np.eye(len(share)) - share[:, None] - share + q)
-        form *= whole**2 * q / np.trace(form)
-        first, second = first + float(np.trace(form)), second + float((form**2).sum())
-    return first**2 / second
 
 
 def interval_like_these(found: Share | Difference, spreads: Sequence[WordingSpread]) -> Interval | None:

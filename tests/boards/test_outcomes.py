@@ -9,18 +9,22 @@ from typing import Any
 
 import pytest
 
-from aloe_bench.boards.build import build, evidence
+from aloe_bench import ModelSpec, evaluate
+from aloe_bench.boards.build import Evidence, build, evidence, publish
 from aloe_bench.boards.heart import heart_blocks
 from aloe_bench.boards.items import items_of, read_items
 from aloe_bench.boards.letters import outcomes_of, records_of
-from aloe_bench.boards.published import numbers_of, read_all
+from aloe_bench.boards.near import near_best
+from aloe_bench.boards.published import Published, numbers_of, read_all
 from aloe_bench.boards.verify import verify
+from aloe_bench.boards.versus import versus
 from aloe_bench.core import Cue, Prediction, Score, Verdict
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
 from aloe_bench.evaluation.runlog import read_run
 from aloe_bench.heart.measure.answers import facets
 from aloe_bench.judges.jury import panel
+from tests.boards.independent.check import check
 from tests.boards.test_leaderboard import record, run_folder, table_rows
 from tests.evaluation.test_suite import answered
 from tests.support import suite_data as made
@@ -205,6 +209,28 @@ def test_items_say_how_each_attack_was_worded_and_older_ones_do_not(tmp_path):
         assert json.loads(items.text)["schema"] == schema
         assert read_items(path) == items and read_items(path).sha256 == items.sha256
     assert not old.spoken
+
+
+def test_results_from_before_and_after_items_said_the_wordings_are_on_the_same_questions(tmp_path):
+    table = write_folder(tmp_path / "t", worded(rows([Source("brain", 40, 4)], attacks=("caption",))))
+    found = []
+    for name, accuracy in (("old", 0.8), ("new", 0.75)):
+        spec = ModelSpec("mock", options={"accuracy": accuracy, "follow": 0.5})
+        found.append(evidence(evaluate(spec, f"heart:{table}", name=name, output=tmp_path / "runs").folder))
+    result, items = found[0]
+    plain = replace(items, spoken={})
+    result = result | {"outcomes": {**result["outcomes"], "items": plain.sha256}}
+    old = Evidence(result | Published(result, plain).numbers(), plain)
+
+    publish([old, found[1]], tmp_path / "board")
+
+    schemas = {json.loads(path.read_text())["schema"] for path in (tmp_path / "board" / "items").iterdir()}
+    assert schemas == {1, 2} and plain.sha256 != items.sha256
+    whole, mixed = [Published(*one) for one in found], [Published(*one) for one in (old, found[1])]
+    assert versus(mixed) == versus(whole) and len(versus(mixed)) == 2
+    assert near_best(mixed) == near_best(whole) and any(near_best(mixed))
+    assert len(json.loads((tmp_path / "board" / "leaderboard.json").read_text())["comparisons"]) == 2
+    assert verify(tmp_path / "board") == check(tmp_path / "board") == []
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
-from aloe_bench.heart.measure.answers import MeasureColumn
-from aloe_bench.heart.measure.effects import estimate, like_these
+from aloe_bench.heart.measure.answers import Arm, Block, MeasureColumn, joined
+from aloe_bench.heart.measure.effects import base_columns, estimate, like_these
 from aloe_bench.stats.wordings import Facet, wording_spread
+
+ONE = np.zeros(400, dtype=np.intp)  # all items of one data set
 
 
 def facet(ids: list[str], kinds: list[str] | None = None) -> Facet:
@@ -23,7 +28,7 @@ def column(values: list[float], ids: list[str], patients: list[str] | None = Non
 
 def test_four_wordings_by_hand() -> None:
     y = np.array([1.0, 1, 1, 0, 0, 0, 1, 0])
-    found = wording_spread(y - 0.5, np.full(8, 1 / 8), np.arange(8), facet(list("aabbccdd")))
+    found = wording_spread(y - 0.5, np.full(8, 1 / 8), np.arange(8), facet(list("aabbccdd")), ONE[:8])
 
     # Sums by wording: 1/8, 0, -1/8, 0; with 4/3 for the mean that was estimated. Items alone: 8/7 * 8 * (1/16)^2.
     assert found is not None
@@ -42,8 +47,8 @@ def test_the_variance_is_that_of_all_pairs_of_one_wording_within_fixed_kinds() -
     same = wording[:, None] == wording
     both = same & (patient[:, None] == patient)
 
-    found = wording_spread(y - y.mean(), np.full(n, 1 / n), patient, facet([f"w{w}" for w in wording],
-                                                                          [f"k{k}" for k in kind]))  # fmt: skip
+    names = facet([f"w{w}" for w in wording], [f"k{k}" for k in kind])
+    found = wording_spread(y - y.mean(), np.full(n, 1 / n), patient, names, ONE[:n])
 
     assert found is not None
     assert found.variance == pytest.approx(4 / 3 * (np.outer(e, e) * same).sum())
@@ -55,7 +60,7 @@ def test_the_variance_is_that_of_all_pairs_of_one_wording_within_fixed_kinds() -
 def test_unequal_use_and_kinds_of_one_wording_leave_less_freedom() -> None:
     def freedom(ids: list[str], kinds: list[str] | None = None) -> tuple[float, int]:
         n = len(ids)
-        found = wording_spread(np.arange(n) - (n - 1) / 2, np.full(n, 1 / n), np.arange(n), facet(ids, kinds))
+        found = wording_spread(np.arange(n) - (n - 1) / 2, np.full(n, 1 / n), np.arange(n), facet(ids, kinds), ONE[:n])
         assert found is not None
         return found.freedom, found.kinds
 
@@ -125,3 +130,144 @@ def test_a_cue_of_two_sentences_varies_with_both() -> None:
         low, high = like_these([one], estimate([one]))["interval_wordings"]
         widths.append(high - low)
     assert widths[2] > max(widths[:2])
+
+
+def sums_of(y: np.ndarray, sets: np.ndarray, names: list[str], kinds: list[str], loads: np.ndarray) -> dict[str, float]:
+    """Return the sum over each wording's items of what they are off the mean of their data set, then of their kind."""
+    off = [loads[i] * (y[i] - np.mean([y[j] for j in range(len(y)) if sets[j] == sets[i]])) for i in range(len(y))]
+    for kind in set(kinds):
+        of = [i for i in range(len(y)) if kinds[i] == kind]
+        mean = sum(off[i] for i in of) / sum(loads[i] for i in of)
+        for i in of:
+            off[i] -= loads[i] * mean
+    return {name: sum(off[i] for i in range(len(y)) if names[i] == name) for name in dict.fromkeys(names)}
+
+
+def test_of_several_data_sets_the_variance_is_that_of_the_effects_behind_the_sums() -> None:
+    """Some wordings stand in one set, some in two, with kinds across: against the sums of one effect after another."""
+    rng = np.random.default_rng(5)
+    n = 60
+    sets = np.sort(rng.integers(0, 4, n))
+    names = [f"{'ab' if i % 3 else 'cd'}{(sets[i] // (1 + i % 2)) * 2 + rng.integers(0, 2)}" for i in range(n)]
+    kinds = [name[0] for name in names]
+    loads = 1 / (4 * np.bincount(sets)[sets])
+    y = rng.random(n)
+    residuals = y - (np.bincount(sets, weights=y) / np.bincount(sets))[sets]
+    every = sorted(dict.fromkeys(names))
+    effects = {j: sums_of(np.array([float(name == j) for name in names]), sets, names, kinds, loads) for j in every}
+    use = {i: sum(loads[k] for k in range(n) if names[k] == i) for i in every}
+    scale = {
+        i: sum(use[k] ** 2 for k in every if k[0] == i[0])
+        / sum(effects[j][k] ** 2 for k in every if k[0] == i[0] for j in every)
+        for i in every
+    }
+    form = np.array([[sum(scale[i] * effects[j][i] * effects[k][i] for i in every) for k in every] for j in every])
+
+    found = wording_spread(residuals, loads, np.arange(n), facet(names, kinds), sets)
+
+    assert found is not None and found.kinds == len(set(kinds)) > 1
+    wanted = sum(scale[i] * s**2 for i, s in sums_of(y, sets, names, kinds, loads).items())
+    assert found.variance == pytest.approx(wanted, rel=1e-12)
+    assert found.freedom == pytest.approx(np.trace(form) ** 2 / (form**2).sum(), rel=1e-12)
+    # Effects of one size and no other: on the mean the estimate is the variance that they give the mean of all items.
+    assert np.trace(form) == pytest.approx(sum(share**2 for share in use.values()))
+
+
+def test_of_one_data_set_the_variance_and_its_freedom_have_a_closed_form() -> None:
+    rng = np.random.default_rng(6)
+    ids = rng.integers(0, 9, 200) ** 2 // 9
+    y = (rng.random(200) < 0.4).astype(float)
+    p = np.bincount(ids) / 200
+    q = (p**2).sum()
+    raised = q / (p**2 * (1 - 2 * p + q)).sum()
+    form = raised * np.outer(p, p) * (np.eye(len(p)) - p[:, None] - p + q)
+
+    found = wording_spread(
+        y - y.mean(), np.full(200, 1 / 200), np.arange(200), facet([f"w{i}" for i in ids]), ONE[:200]
+    )
+
+    assert found is not None
+    sums = np.bincount(ids, weights=y - y.mean()) / 200
+    assert found.variance == pytest.approx(raised * (sums**2).sum(), rel=1e-12)
+    assert found.freedom == pytest.approx(np.trace(form) ** 2 / (form**2).sum(), rel=1e-12)
+
+
+def test_two_wordings_a_data_set_by_hand() -> None:
+    """Half of what two wordings do is in their data set's mean, so squared sums count twice; one freedom a set."""
+    y = np.array([1.0, 1, 0, 0, 1, 0, 0, 0])
+    residuals = y - np.repeat([0.5, 0.25], 4)
+    found = wording_spread(residuals, np.full(8, 1 / 8), np.arange(8), facet(list("aabbccdd")), np.repeat([0, 1], 4))
+    assert found is not None
+    assert found.variance == pytest.approx(2 * (2 * (1 / 8) ** 2 + 2 * (1 / 16) ** 2))
+    assert found.freedom == pytest.approx(2)
+
+
+@pytest.mark.parametrize("contrast", [False, True])
+def test_one_wording_a_data_set_says_nothing_of_wordings(contrast: bool) -> None:
+    rng = np.random.default_rng(4)
+    sets = [column([*map(float, rng.random(50) < share)], [f"w{d}"] * 50, dataset=f"d{d}")
+            for d, share in enumerate((0.2, 0.7, 0.4, 0.9))]  # fmt: skip
+    sets = [replace(one, contrast=contrast, second=one.second - contrast) for one in sets]
+    found = estimate(sets)
+    assert found.interval is not None
+    assert like_these(sets, found) == {"wordings": [4], "interval_wordings": None}
+    assert like_these([joined(sets)], estimate([joined(sets)]))["interval_wordings"], "all items as one: four wordings"
+
+
+def attacked(dataset: str, attacks: str, without: str = "") -> Block:
+    """Return a block with an adversarial arm of each attack, of 8 wordings of its own; a neutral `without` it."""
+    rng = np.random.default_rng(7)
+    n, none = 200, np.zeros(200)
+    every, ended = np.ones(n, dtype=bool), np.full(n, "answered")
+    arms, said = {}, {}
+    for attack in attacks + without:
+        ids = rng.integers(0, 8, n)
+        right = (rng.random(n) < 0.5 + 0.05 * ids).astype(float)
+        variant = "neutral" if attack in without else "adversarial"
+        arms[attack] = {variant: Arm(every, right, none, none, ended)}
+        said[attack] = () if attack in without else (facet([f"{attack}{i}" for i in ids]),)
+    base = Arm(every, np.ones(n), none, none, ended)
+    names = np.array([f"{dataset}{i}" for i in range(n)])
+    return Block(dataset, "classification", names, np.full(n, 0.25), base, arms, said)
+
+
+def test_data_sets_under_different_attacks_have_no_common_sentences() -> None:
+    same, other = attacked("d", "am"), attacked("e", "mz")
+    for blocks, known in (((same, attacked("e", "am")), True), ((same, other), False)):
+        columns = [base_columns(one)["worst_of_k"] for one in blocks]
+        for level in (columns, [joined(columns)]):
+            found = like_these(level, estimate(level))
+            assert (found == {}) is not known, "the wordings of m would be those of z"
+            assert not known or found["wordings"] == [8, 8]
+
+
+def test_the_worst_attack_takes_its_wordings_from_the_attacks_that_it_is_of() -> None:
+    alone, beside = (base_columns(one)["worst_of_k"] for one in (attacked("d", "am"), attacked("d", "am", "n")))
+    (low, high), (near, far) = (like_these([one], estimate([one]))["interval_wordings"] for one in (alone, beside))
+    assert (low, high) == (near, far)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_sets", "n", "wordings", "shared", "spread"),
+    [(8, 50, 2, False, 0.2), (4, 100, 3, False, 0.2), (8, 50, 16, True, 0.2), (2, 165, 16, True, 0.15)],
+)
+def test_means_over_data_sets_cover_what_is_true_of_all_wordings(
+    n_sets: int, n: int, wordings: int, shared: bool, spread: float
+) -> None:
+    """Each wording has its effect, drawn anew; data sets ask in the same wordings, or each in its own."""
+    covered, runs = 0, int(os.environ.get("ALOE_TEST_RUNS", "1000"))
+    for seed in range(runs):
+        rng = np.random.default_rng((seed, n_sets, n, wordings))
+        effects = rng.choice([-spread, spread], (1 if shared else n_sets, wordings))
+        sets = []
+        for d in range(n_sets):
+            drawn = rng.integers(0, wordings, n)
+            right = rng.random(n) < 0.4 + effects[0 if shared else d][drawn]
+            names = [f"{0 if shared else d}-{i}" for i in drawn]
+            sets.append(column([*map(float, right)], names, dataset=f"{d}-"))
+        low, high = like_these(sets, estimate(sets))["interval_wordings"]
+        covered += low <= 0.4 <= high
+    print(f"{n_sets} sets of {n}, {wordings} wordings {'shared' if shared else 'each'}: {covered / runs:.4f}")
+    slack = 2 * (0.05 * 0.95 / runs) ** 0.5
+    assert 0.95 - slack <= covered / runs <= 0.98 + slack

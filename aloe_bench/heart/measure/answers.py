@@ -265,10 +265,12 @@ def _joined_spans(spans: Sequence[Span | None]) -> Span | None:
 
 
 def joined_facets(sets: Sequence[tuple[Facet, ...]]) -> tuple[Facet, ...]:
-    """Return the wordings of several data sets' items; () unless all have as many sentences a cue."""
+    """Return the wordings of several data sets' items; () unless all have as many sentences a cue, each its own."""
     if len({len(each) for each in sets}) > 1:
         return ()
-    return tuple(Facet(*map(np.concatenate, zip(*same, strict=True))) for same in zip(*sets, strict=True))
+    found = tuple(Facet(*map(np.concatenate, zip(*same, strict=True))) for same in zip(*sets, strict=True))
+    named = [set(facet.ids.tolist()) for facet in found]
+    return found if len(set().union(*named)) == sum(map(len, named)) else ()
 
 
 def bounds_of(column: MeasureColumn) -> tuple[float, float] | None:

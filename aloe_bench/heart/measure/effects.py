@@ -91,8 +91,9 @@ def base_columns(block: Block) -> dict[str, MeasureColumn]:
     for outcome in COUNTED:
         columns[outcome] = MeasureColumn(block.base.ended(outcome), everywhere, block.clusters, False)
     # Believing a report of further tests is no error of the kind that is counted here.
-    cues = {attack: arms for attack, arms in block.arms.items() if TESTIMONY not in attack.split("+")}
-    attacked = [arms["adversarial"] for arms in cues.values() if "adversarial" in arms]
+    misled = {attack: arms["adversarial"] for attack, arms in block.arms.items() if "adversarial" in arms}
+    by_attack = {attack: arm for attack, arm in misled.items() if TESTIMONY not in attack.split("+")}
+    attacked = list(by_attack.values())
     if len(attacked) > 1:
         there = np.all([arm.there for arm in attacked], axis=0)
         # min() keeps nan: an item with a failed attack has no worst one.
@@ -100,7 +101,7 @@ def base_columns(block: Block) -> dict[str, MeasureColumn]:
         spans = [span(arm.right[there], arm.ends[there]) for arm in attacked]
         between = np.min([low for low, _ in spans], axis=0), np.min([high for _, high in spans], axis=0)
         everyone = np.ones(int(there.sum()))
-        wordings = worded(block, list(cues), there)
+        wordings = worded(block, list(by_attack), there)
         columns["worst_of_k"] = MeasureColumn(
             worst, everyone, block.clusters[there], False, between=between, worded=wordings
         )
@@ -324,7 +325,8 @@ def _entry(columns: Sequence[MeasureColumn], within: Within) -> Entry:
 def like_these(columns: Sequence[MeasureColumn], found: Share | Difference) -> Entry:
     """Return the interval of a measure for wordings like these, and how many were used; empty where none play a part.
 
-    No interval of one wording alone. Data sets share their wordings, so what one of these does it does to all of them.
+    No interval of one wording alone, nor where wordings cannot be told from data sets. What a wording does it does to
+    all data sets that have it.
     """
     facets = joined_facets([column.worded for column in columns])
     if not facets or found.value is None:
@@ -337,7 +339,8 @@ def like_these(columns: Sequence[MeasureColumn], found: Share | Difference) -> E
     names = [np.unique(column.clusters, return_inverse=True)[1].reshape(-1) for column in columns]
     before = np.cumsum([0, *(codes.max(initial=-1) + 1 for codes in names)])
     patients = np.concatenate([(codes + n)[at] for codes, n, at in zip(names, before, counted, strict=False)])
-    drawn = [wording_spread(residuals, loads, patients, facet.at(np.concatenate(counted))) for facet in facets]
+    sets, inside = np.repeat(np.arange(len(values)), [len(each) for each in values]), np.concatenate(counted)
+    drawn = [wording_spread(residuals, loads, patients, facet.at(inside), sets) for facet in facets]
     spreads = [spread for spread in drawn if spread]
     entry: Entry = {"wordings": [len(np.unique(facet.ids)) for facet in facets], "interval_wordings": None}
     if len(spreads) == len(facets):

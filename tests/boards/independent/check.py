@@ -259,7 +259,7 @@ def _near(answers: dict[str, Answers], cells: dict[str, dict[str, Made]]) -> dic
     for name, of in answers.items():
         if not of.result["partial"] and (of.attacked or (of.result.get("verified") or {}).get("by") == "hub"):
             group = None if of.attacked else of.result["model"]["size_group"]
-            groups[of.outcomes["items"], group].append(name)
+            groups[of.questions, group].append(name)
     found: dict[tuple[str, str], bool] = {}
     for members in groups.values():
         for cell in {cell for name in members for cell in cells[name]}:
@@ -313,9 +313,7 @@ def _comparisons(
     """Yield where the comparisons are not those of the letters."""
     groups: defaultdict[tuple[Any, ...], list[str]] = defaultdict(list)
     for name, of in answers.items():
-        groups[of.outcomes["items"], json.dumps(of.result["task"]["facts"], sort_keys=True), is_miniature(of)].append(
-            name
-        )
+        groups[of.questions, json.dumps(of.result["task"]["facts"], sort_keys=True), is_miniature(of)].append(name)
     said = {(row["first_result"], row["second_result"], row["cell"]): row for row in board["comparisons"]}
     left = set(said)
     for members in groups.values():

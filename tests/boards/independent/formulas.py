@@ -261,9 +261,9 @@ def kinds_of(ids: Array, kinds: Array) -> dict[str, str]:
     return {wording: "alone" if kind in alone else f"kind {kind}" for wording, kind in found.items()}
 
 
-def over(groups: list[Any], of: dict[Any, str], moved: Array, loads: Array) -> tuple[float, float]:
-    """Return the variance over groups, and its freedom."""
-    total = first = second = 0.0
+def over(groups: list[Any], of: dict[Any, str], moved: Array, loads: Array) -> float:
+    """Return the variance over groups within kinds."""
+    total = 0.0
     for kind in sorted(set(of.values())):
         names = [name for name in dict.fromkeys(groups) if of[name] == kind]
         place = {name: i for i, name in enumerate(names)}
@@ -272,28 +272,46 @@ def over(groups: list[Any], of: dict[Any, str], moved: Array, loads: Array) -> t
         p = sizes / sizes.sum()
         q = float((p**2).sum())
         kept = float((p**2 * (1 - 2 * p + q)).sum())
-        if len(p) < 2:
-            continue
-        total += q / kept * float((sums**2).sum())
-        matrix = np.outer(p, p) * (np.eye(len(p)) - p[:, None] - p[None, :] + q) * sizes.sum() ** 2 * q / kept
-        first, second = first + np.trace(matrix), second + float((matrix**2).sum())
-    return total, float(first**2 / second) if second else 0.0
+        if len(p) > 1:
+            total += q / kept * float((sums**2).sum())
+    return total
 
 
-def spread(e: Array, loads: Array, patients: list[Any], worded: Worded) -> tuple[float, float, float] | None:
-    """Return the variance over wordings, that of patients within them, and the freedom; None of one wording."""
+def spread(y: Array, blocks: Array, patients: list[Any], worded: Worded) -> tuple[float, float, float] | None:
+    """Return the variance over wordings, that of patients within them, and the freedom; None where it has none."""
     ids = worded[0].tolist()
     of = kinds_of(*worded)
     if len(of) < 2:
         return None
-    kinds = np.array([of[one] for one in ids])
-    moved = loads * e
-    for kind in set(kinds.tolist()):
-        inside = kinds == kind
-        moved[inside] -= loads[inside] * moved[inside].sum() / loads[inside].sum()
-    variance, freedom = over(ids, of, moved, loads)
+    kinds, names = np.array([of[one] for one in ids]), sorted(of)
+    loads = 1 / np.bincount(blocks)[blocks] / len(np.unique(blocks))
+    has = (np.array(ids)[:, None] == np.array(names)).astype(float)
+
+    def moved(values: Array) -> Array:
+        """Return m of these values, one column each."""
+        left = values.copy()
+        for block in np.unique(blocks):
+            left[blocks == block] -= left[blocks == block].mean(axis=0)
+        left = loads[:, None] * left
+        for kind in np.unique(kinds):
+            inside = kinds == kind
+            left[inside] -= loads[inside][:, None] * left[inside].sum(axis=0) / loads[inside].sum()
+        return left
+
+    m, sums = moved(y[:, None])[:, 0], has.T @ moved(has)
+    of_kind = np.array([of[name] for name in names])
+    scale = np.zeros(len(names))
+    for kind in np.unique(of_kind):
+        same = of_kind == kind
+        two, kept = float(((has.T @ loads)[same] ** 2).sum()), float((sums[same] ** 2).sum())
+        if kept < 1e-9 * two:
+            return None
+        scale[same] = two / kept
+    matrix = sums.T @ np.diag(scale) @ sums
+    freedom = float(np.trace(matrix) ** 2 / (matrix**2).sum())
     cells = list(zip(patients, ids, strict=True))
-    return variance, over(cells, {cell: of[cell[1]] for cell in cells}, moved, loads)[0], freedom
+    within = over(cells, {cell: of[cell[1]] for cell in cells}, m, loads)
+    return float((scale * (has.T @ m) ** 2).sum()), within, freedom
 
 
 def widened(spreads: list[tuple[float, float, float]], own: float) -> tuple[float, float] | None:

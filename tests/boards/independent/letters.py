@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ ENDS = {
 }
 OUTCOMES = ("answered", "refused", "filtered", "cut", "unread", "failed")
 LOST = ("filtered", "cut", "failed")
+SAID = ("/wording", "/bias", "/authority")
 
 
 @dataclass
@@ -62,6 +64,10 @@ class Answers:
         self.tags = {name: np.array([row[i] for row in items["items"]]) for i, name in enumerate(columns)}
         self.clusters = self.tags["cluster"]
         self.outcomes: dict[str, Any] = result["outcomes"]
+        # What cues say is no part of the questions: these are the same in both schemas.
+        plain = [i for i, name in enumerate(columns) if items["schema"] == 1 or not name.endswith(SAID)]
+        of = [items["task"], items["version"], items["data_sha256"], [columns[i] for i in plain]]
+        self.questions = json.dumps([*of, [[row[i] for i in plain] for row in items["items"]]])
         self.arms: dict[str, str] = self.outcomes["arms"]
         self.n = len(self.clusters)
 
@@ -247,20 +253,22 @@ def estimate(columns: list[Column], pooled: tuple[float | None, float | None]) -
 
 
 def joined_wordings(columns: list[Column]) -> tuple[Worded, ...]:
-    """Return the wordings of several blocks' items; () unless all have as many sentences."""
+    """Return the wordings of several blocks' items; () unless all have as many sentences, and none stands in two."""
     if len({len(c.worded) for c in columns}) != 1:
         return ()
-    sentences = zip(*(c.worded for c in columns), strict=True)
-    return tuple((np.concatenate([a for a, _ in s]), np.concatenate([b for _, b in s])) for s in map(list, sentences))
+    sentences = [list(s) for s in zip(*(c.worded for c in columns), strict=True)]
+    places = Counter(name for s in sentences for name in {name for ids, _ in s for name in ids.tolist()})
+    if any(count > 1 for count in places.values()):
+        return ()
+    return tuple((np.concatenate([a for a, _ in s]), np.concatenate([b for _, b in s])) for s in sentences)
 
 
 def spreads_of(columns: list[Column]) -> list[tuple[float, float, float]]:
     """Return how the mean over blocks varies with the wordings of each sentence of the cue; [] if that is not known."""
-    d = [c.first if c.second is None else c.first - c.second for c in columns]
-    e = np.concatenate([one - one.mean() for one in d])
-    loads = np.concatenate([np.full(len(one), 1 / len(one) / len(d)) for one in d])
+    y = np.concatenate([c.first if c.second is None else c.first - c.second for c in columns])
+    blocks = np.repeat(np.arange(len(columns)), [len(c.first) for c in columns])
     patients = [(i, name) for i, c in enumerate(columns) for name in c.clusters.tolist()]
-    found = [spread(e, loads, patients, worded) for worded in joined_wordings(columns)]
+    found = [spread(y, blocks, patients, worded) for worded in joined_wordings(columns)]
     known = [one for one in found if one is not None]
     return known if len(known) == len(found) else []
 
