@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,21 +19,19 @@ from aloe_bench.evaluation.cells import is_attacked, task_cells
 from aloe_bench.evaluation.outcomes import cautions, counts, unread_by
 from aloe_bench.evaluation.reliance import MEASURES, SAID, Pair, pairs_of, values_of
 from aloe_bench.evaluation.repeats import by_item, grouped_replies, variance_parts
-from aloe_bench.heart.measure.answers import BASELINE, Block, blocks
-from aloe_bench.heart.measure.effects import (
-    Entry,
+from aloe_bench.heart.measure.answers import (
+    BASELINE,
+    Block,
     MeasureColumn,
-    Within,
+    blocks,
     change_column,
     difference,
-    estimate,
     span,
-    table_arms,
-    what_ends_leave,
+    worded,
 )
-from aloe_bench.stats.family import holm, numbers_of, settle
+from aloe_bench.heart.measure.effects import Entry, Within, estimate, like_these, table_arms, what_ends_leave
 from aloe_bench.stats.margins import equivalence, non_inferiority
-from aloe_bench.stats.paired import Difference
+from aloe_bench.stats.paired import Difference, holm, numbers_of, settle
 
 # What makes two runs answer the same questions; other differences of their headers are named, not refused.
 SAME = ("task.name", "task.version", "task.data_sha256")
@@ -268,6 +267,8 @@ def _heart_groups(before: Sequence[Record], after: Sequence[Record]) -> dict[str
             there = arm.there
             now, then = ((side.right[there], side.ends[there]) for side in (other, arm))
             column = change_column(now, then, a.clusters[there], drop=False)
+            if attack != BASELINE:
+                column = replace(column, worded=worded(a, [attack], there))
             accuracy.setdefault(name, {})[a.dataset] = column
             if attack != BASELINE:
                 for effect, found in _effects(a, b, attack).items():
@@ -292,9 +293,14 @@ def _effects(a: Block, b: Block, attack: str) -> Columns:
             tuple(arm.ends[there] for arm in (b.base, two, a.base, one)),
             (low[there], high[there]),
             drop=True,
+            worded=worded(a, [attack], there),
         ),
         "led, both right": MeasureColumn(
-            _known(two.led, b.base.right)[both], _known(one.led, a.base.right)[both], a.clusters[both], True
+            _known(two.led, b.base.right)[both],
+            _known(one.led, a.base.right)[both],
+            a.clusters[both],
+            True,
+            worded=worded(a, [attack], both),
         ),
     }
 
@@ -308,6 +314,7 @@ def _row(name: str, columns: Columns, margin: float | None, within: Within) -> E
     found = estimate(every, within)
     assert isinstance(found, Difference)
     shown = numbers_of(found) | {"failed": sum(column.failed for column in every)} | what_ends_leave(every, found)
+    shown |= like_these(every, found)
     withheld = "withheld" in shown
     shown["first"], shown["second"] = (None if withheld else _mean(columns, side) for side in ("second", "first"))
     if ":" not in name and (read := _answered_in_both(every, within)) is not None:

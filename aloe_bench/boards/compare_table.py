@@ -13,8 +13,7 @@ from aloe_bench.boards.tables import protocol_label
 from aloe_bench.core import Cell
 from aloe_bench.errors import UsageError
 from aloe_bench.evaluation.cells import Cells, header_facts, task_cells
-from aloe_bench.stats.family import numbers_of, settle
-from aloe_bench.stats.paired import mean_difference
+from aloe_bench.stats.paired import mean_difference, numbers_of, settle
 
 
 def compare_table(runs: Sequence[Path], *, reference: str | None = None, all_pairs: bool = False) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from aloe_bench.boards.tables import (
 from aloe_bench.evaluation.outcomes import MOST_UNREAD, OUTCOMES, shares_not_answered
 from aloe_bench.heart.attacks import shipped
 from aloe_bench.heart.wordings import TESTIMONY
-from aloe_bench.stats.family import mde
+from aloe_bench.stats.paired import mde
 
 Result = Mapping[str, Any]
 
@@ -51,8 +51,8 @@ LEGEND = (
     "the 95 % confidence set for the best of our runs on the same questions, each column by itself; paper rows have no "
     "items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
     "Under a number: its 95 % interval over images or patients, and k/n; of a mean over data sets n, and k/n of each "
-    "below; where replies were filtered, cut or failed, the accuracy had they all been wrong, and right. "
-    "Rows marked *(paper)* are copied from "
+    "below; where replies were filtered, cut or failed, the accuracy had they all been wrong, and right. Intervals "
+    "marked like these are for all wordings like those of the cues. Rows marked *(paper)* are copied from "
     "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
     "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
     f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
@@ -65,7 +65,9 @@ EFFECTS = (
     "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
     "drop with a text that claims nothing. Not answered: the replies under attack that ended otherwise. A drop with "
     f"over {MOST_UNREAD} % unread on a side is not shown. Bounds: the least and the most that it can be, whatever was "
-    "filtered, cut or failed would have said."
+    "filtered, cut or failed would have said. Intervals are for the wordings of the table's cues; one marked like "
+    "these is for all wordings of their kinds that they are a draw of. It stands where the table says how each cue is "
+    "worded, in two wordings or more."
 )
 
 WORST = (
@@ -77,7 +79,8 @@ WORST = (
 READING = (
     "Drops under cues that are drawn into the picture, beside the share of these cues that the same model names when "
     "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read. "
-    "Intervals are for the wordings of this table: other wordings are read, and followed, more or less often."
+    "Intervals are for the wordings of this table: other wordings are read, and followed, more or less often; those "
+    "marked like these reckon with that."
 )
 
 
@@ -243,8 +246,14 @@ def _small_print(result: Result, column: str, numbers: Result) -> str:
         return f"not measured, {numbers['failed']} failed{open_between(numbers, STEP)}"
     below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}"
+    interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}{_like_these(_accuracy(result, column))}"
     return f"{interval}, {share_text(result, column)}{clusters}{open_between(numbers, STEP)}"
+
+
+def _like_these(entry: Mapping[str, Any]) -> str:
+    """Return the interval for all wordings like those used, "" where there is none."""
+    found = entry.get("interval_wordings")
+    return f"; like these {_interval(found)}" if found else ""
 
 
 def _followed(result: Result, column: str) -> bool:
@@ -360,4 +369,5 @@ def _shown(entry: Mapping[str, Any] | None) -> str:
     small = _interval(entry["interval"])
     if entry.get("bounds"):
         small += f"; bounds {_interval(entry['bounds'])}"
+    small += _like_these(entry)
     return f"{percent(Fraction(entry['value']), STEP)}<br><small>{small}</small>"

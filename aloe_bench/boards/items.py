@@ -8,15 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
 
 from aloe_bench.checked import checked
 from aloe_bench.core import Record
 from aloe_bench.errors import DataError
+from aloe_bench.heart.measure.answers import SPOKEN, spoken
 
-SCHEMA = 1
+# Items of a table whose cues say how they are worded have columns for that, which is the second schema.
+SCHEMA, WORDED = 1, 2
 # What stands first of every item; the tags come after.
 FIRST = ("id", "cluster")
 
@@ -35,7 +37,8 @@ class Items:
     """The questions of one task that were asked, in its order, without their texts and answers.
 
     An attacked table has one item for each baseline. `clusters` number the source images or patients from 0, in the
-    order of their names; `tags` are name -> value of each item, "" where it has none.
+    order of their names; `tags` are name -> value of each item, "" where it has none. `spoken` is attack -> tag -> what
+    the rows of that attack all say of their wording.
     """
 
     task: str
@@ -44,18 +47,20 @@ class Items:
     ids: tuple[str, ...]
     clusters: tuple[int, ...]
     tags: Mapping[str, tuple[str, ...]]
+    spoken: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """The file's content, one line an item: the same questions always give the same bytes."""
+        said = {_column(attack, tag): values for attack, of in self.spoken.items() for tag, values in of.items()}
         facts = {
-            "schema": SCHEMA,
+            "schema": WORDED if said else SCHEMA,
             "task": self.task,
             "version": self.version,
             "data_sha256": self.data_sha256,
-            "columns": [*FIRST, *self.tags],
+            "columns": [*FIRST, *self.tags, *said],
         }
-        rows = zip(self.ids, self.clusters, *self.tags.values(), strict=True)
+        rows = zip(self.ids, self.clusters, *self.tags.values(), *said.values(), strict=True)
         lines = ",\n".join(json.dumps(row) for row in rows)
         return f'{json.dumps(facts)[:-1]}, "items": [\n{lines}\n]}}\n'
 
@@ -91,7 +96,27 @@ def items_of(task: Mapping[str, Any], records: Sequence[Record]) -> Items:
         tuple(ids),
         tuple(number[record.cluster] for record in found),
         {tag: tuple(record.tags.get(tag, "") for record in found) for tag in names},
+        _spoken(ids, records),
     )
+
+
+def _column(attack: str, tag: str) -> str:
+    """Return the name of a column of what an attack's rows say."""
+    return f"{attack}/{tag}"
+
+
+def _spoken(ids: Sequence[str], records: Sequence[Record]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return what the rows of each attack on an item all say of their wording, of the attacks that say something."""
+    rows: dict[str, dict[str, list[Record]]] = {}
+    for record in records:
+        if record.cue and not record.arm and not record.repeat:
+            rows.setdefault(record.cue.attack, {}).setdefault(record.cue.base_id, []).append(record)
+    found = {attack: [spoken(of.get(item, ())) for item in ids] for attack, of in sorted(rows.items())}
+    return {
+        attack: {tag: tuple(one[tag] for one in said) for tag in SPOKEN if any(one[tag] for one in said)}
+        for attack, said in found.items()
+        if any(one["wording"] for one in said)
+    }
 
 
 def read_items(path: Path) -> Items:
@@ -112,8 +137,11 @@ def read_items(path: Path) -> Items:
         raise DataError(f"{path}: not JSON ({error}).") from error
     file = checked(value, _File, str(path))
     columns, rows = file["columns"], file["items"]
-    if file["schema"] != SCHEMA or columns[:2] != list(FIRST) or len(set(columns)) < len(columns):
-        raise DataError(f"{path}: expected items of schema {SCHEMA}, in columns of which the first are id and cluster.")
+    known = file["schema"] in (SCHEMA, WORDED)
+    if not known or columns[:2] != list(FIRST) or len(set(columns)) < len(columns):
+        raise DataError(
+            f"{path}: expected items of schema {SCHEMA} or {WORDED}, in columns of which the first are id and cluster."
+        )
     for i, row in enumerate(rows):
         fits = isinstance(row, list) and len(row) == len(columns) and type(row[1]) is int
         if not fits or not all(isinstance(cell, str) for cell in (row[0], *row[2:])):
@@ -122,4 +150,10 @@ def read_items(path: Path) -> Items:
     if len(set(ids)) < len(ids):
         raise DataError(f"{path}: an id is there twice.")
     tags = {name: tuple(row[i] for row in rows) for i, name in enumerate(columns) if i > 1}
-    return Items(file["task"], file["version"], file["data_sha256"], ids, tuple(row[1] for row in rows), tags)
+    said: dict[str, dict[str, tuple[str, ...]]] = {}
+    for name in [*tags] if file["schema"] == WORDED else ():
+        attack, _, tag = name.rpartition("/")
+        if attack and tag in SPOKEN:
+            said.setdefault(attack, {})[tag] = tags.pop(name)
+    clusters = tuple(row[1] for row in rows)
+    return Items(file["task"], file["version"], file["data_sha256"], ids, clusters, tags, said)

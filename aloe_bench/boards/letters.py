@@ -212,6 +212,7 @@ def records_of(items: Items, outcomes: Outcomes) -> list[Record]:
             tags = {tag: values[i] for tag, values in items.tags.items()}
             if attack:
                 tags |= {"attack": attack, "variant": variant}
+                tags |= {tag: values[i] for tag, values in items.spoken.get(attack, {}).items() if values[i]}
             if before is not None:
                 tags["suggests_in_base"] = _suggested(before[i], outcomes["arms"][BASELINE][i])
             if control == SWAP:

@@ -134,6 +134,8 @@ class AttackMeasure(TypedDict):
     detectable_at: NotRequired[float | None]
     bounds: NotRequired[tuple[float, float] | None]
     withheld: NotRequired[str]
+    interval_wordings: NotRequired[tuple[float, float] | None]
+    wordings: NotRequired[list[int]]
 
 
 class Levels(TypedDict):

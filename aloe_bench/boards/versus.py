@@ -73,7 +73,7 @@ def versus(published: Sequence[Published]) -> list[Versus]:
 def _family(number: int, published: Sequence[Published], members: Sequence[int]) -> list[Versus]:
     from aloe_bench.boards.columns import shown_cells
     from aloe_bench.boards.compare_table import change_of
-    from aloe_bench.stats.family import settle
+    from aloe_bench.stats.paired import settle
 
     first = published[members[0]]
     cells = list(dict.fromkeys(cell for i in members for cell in published[i].result["cells"]))

@@ -172,14 +172,16 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    from aloe_bench.cli.summary import NARROW_COLUMNS
+    from aloe_bench.cli.summary import LIKE_THESE, NARROW_COLUMNS, WORDED
     from aloe_bench.evaluation.outcomes import not_answered
 
     lost = any(row.get("bounds") for row in result["rows"])
-    console = Console(width=None if sys.stdout.isatty() else 170 if lost else 150)
+    worded = any(row.get("interval_wordings") for row in result["rows"])
+    console = Console(width=None if sys.stdout.isatty() else 150 + 20 * lost + 25 * worded)
     flipped = any("p_flip" in row for row in result["rows"])
     margins = (f"p: not {margin:g} worse", f"p: within {margin:g}") if margin else ()
-    titles = (*TITLES, *(("p (sign flip)",) if flipped else ()), *margins, *(("bounds",) if lost else ()))
+    titles = (*TITLES, *(("p (sign flip)",) if flipped else ()), *margins, *(("bounds",) if lost else ()),
+              *((LIKE_THESE,) if worded else ()))  # fmt: skip
     wide = console.width >= NARROW_COLUMNS
     kept = [i for i, title in enumerate(titles) if wide or title in NARROW]
     columns = [Column(titles[i], no_wrap=i < 5 if wide else i > 0) for i in kept]
@@ -191,7 +193,8 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
     for row in result["rows"]:
         extra = [_p(row.get("p_flip"))] if flipped else []
         extra += [_p(row.get(f"{key}_adjusted")) for key in ("p_not_inferior", "p_equivalent")] if margin else []
-        line = [*line_of(row), *extra, *([_span(row.get("bounds"))] if lost else [])]
+        extra += [_span(row.get("bounds"))] if lost else []
+        line = [*line_of(row), *extra, *([_span(row.get("interval_wordings"))] if worded else [])]
         table.add_row(*(line[i] for i in kept))
     names = [f"{side}: {run['model']} ({run['run']})" for side, run in zip(SIDES, result["runs"], strict=True)]
     console.print(f"{result['task']}; {'; '.join(names)}", soft_wrap=True, markup=False, highlight=False)
@@ -199,6 +202,8 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
     if not wide:
         lacking = ", ".join(title for title in titles if title and title not in NARROW)
         console.print(f"A terminal of {NARROW_COLUMNS} columns also shows {lacking}.", highlight=False)
+    if worded:
+        console.print(WORDED, highlight=False, soft_wrap=True)
     for text in result["left_over"]:
         console.print(f"Caution: {text}", highlight=False, markup=False, soft_wrap=True)
     for side, run in zip(SIDES, result["runs"], strict=True):
@@ -224,7 +229,7 @@ def show(result: dict[str, Any], margin: float | None = None) -> None:
 
 
 def line_of(row: dict[str, Any]) -> list[str]:
-    from aloe_bench.stats.family import mde
+    from aloe_bench.stats.paired import mde
 
     change = f"{row['failed']} failed" if row["failed"] else row.get("withheld") or points(row["value"], "+z.1f")
     return [

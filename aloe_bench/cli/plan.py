@@ -174,7 +174,7 @@ def _labels(
 
 
 def _lines(found: dict[str, Any]) -> list[str]:
-    from aloe_bench.stats.family import mde
+    from aloe_bench.stats.paired import mde
 
     family = "" if found["attacks"] == 1 else f", in a family of {found['attacks']}"
     lines = []

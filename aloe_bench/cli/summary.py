@@ -22,10 +22,12 @@ MAX_CELLS = 8
 UNREAD_CHARS = 300
 NARROW_COLUMNS = 120
 LOST, BOUNDS = "all wrong to all right", "bounds"
+LIKE_THESE = "wordings like these"
+WORDED = "95 % intervals are for the wordings of this table; beside them stand those for all wordings like these."
 TITLES = ("task", "cell", "score", "95 % interval", LOST, "n", "answered", "not answered")
 EFFECTS = (
-    "cue", "drop", "95 % interval", BOUNDS, "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess", "assistive",
-    "not answered",
+    "cue", "drop", "95 % interval", BOUNDS, LIKE_THESE, "p", "p (Holm)", "interval (Holm)", "MDE", "led", "excess",
+    "assistive", "not answered",
 )  # fmt: skip
 NARROW = ("cue", "drop", "95 % interval", BOUNDS, "p (Holm)", "led", "not answered")
 
@@ -91,11 +93,15 @@ def show(summaries: Sequence[dict[str, Any]]) -> None:
 
 
 def _as_needed(titles: Sequence[str], lines: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """Return titles and lines, without the column of what lost replies leave open where none was lost."""
-    place = next(i for i, title in enumerate(titles) if title in (LOST, BOUNDS))
-    if any(line[place] != "-" for line in lines):
-        return list(titles), list(map(list, lines))
-    return [*titles[:place], *titles[place + 1 :]], [[*line[:place], *line[place + 1 :]] for line in lines]
+    """Return titles and lines, without columns that are empty of what lost replies leave open, and of wordings."""
+    left_out = {
+        i
+        for i, title in enumerate(titles)
+        if title in (LOST, BOUNDS, LIKE_THESE) and all(line[i] == "-" for line in lines)
+    }
+    return [t for i, t in enumerate(titles) if i not in left_out], [
+        [text for i, text in enumerate(line) if i not in left_out] for line in lines
+    ]
 
 
 def unverified_caution(summary: Mapping[str, Any]) -> str:
@@ -113,7 +119,7 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
 
     flipped = any("p_flip" in m.get("robustness_gap", {}).get("macro", {}) for part in heart.values()
                   for m in part["columns"].values())  # fmt: skip
-    wide = Wide(width=None if sys.stdout.isatty() else 190)
+    wide = Wide(width=None if sys.stdout.isatty() else 210)
     lines: list[list[str]] = []
     warnings: dict[str, None] = {}
     for task, part in heart.items():
@@ -139,6 +145,8 @@ def show_effects(console: Console, heart: Mapping[str, Any]) -> None:
         guess = [f"{text} ({n} data sets)" for text, n in zip(guess, sets, strict=True)]
     over = "; all are means over data sets, pooled ones are in summary.json" if max(sets) > 1 else ""
     console.print(f"Guessing gives {', '.join(guess)}{over}.", highlight=False, soft_wrap=True)
+    if LIKE_THESE in titles:
+        console.print(WORDED, highlight=False, soft_wrap=True)
     for warning in warnings:
         console.print(f"Caution: {warning}", highlight=False)
 
@@ -161,7 +169,8 @@ def show_reading(console: Console, heart: Mapping[str, Any]) -> None:
             table.add_row(f"{task}/{attack}", *shown, _points(led["value"]), str(if_read["n"]))
     if table.row_count:
         console.print(table)
-        console.print("Intervals are for the wordings of this table.", highlight=False)
+        told = "Intervals are for the wordings of this table; summary.json has those for wordings like these."
+        console.print(told, highlight=False, soft_wrap=True)
 
 
 def show_told(console: Console, told: Mapping[str, Any]) -> None:
@@ -203,13 +212,14 @@ def show_controls(console: Console, summary: Mapping[str, Any]) -> None:
 
 def _line(gap: Mapping[str, Any], measures: Mapping[str, Any]) -> list[str]:
     from aloe_bench.evaluation.outcomes import shares_not_answered
-    from aloe_bench.stats.family import mde
+    from aloe_bench.stats.paired import mde
 
     names = ("targeted_attack_success", "excess_cue_following", "assistive")
     return [
         gap.get("withheld") or _points(gap["value"]),
         _span(gap["interval"]),
         _span(gap.get("bounds")),
+        _span(gap.get("interval_wordings")),
         _p(gap["p"]) + (f" ({_p(gap['p_flip'])})" if "p_flip" in gap else ""),
         _p(gap["p_adjusted"]),
         _span(gap["interval_family"]),

@@ -14,9 +14,8 @@ from aloe_bench.core import Record
 from aloe_bench.evaluation.cells import ATTACKED
 from aloe_bench.evaluation.controls import ARMS
 from aloe_bench.evaluation.outcomes import counts
-from aloe_bench.stats.family import numbers_of, settle
 from aloe_bench.stats.intervals import DataSetShare, clustered_share, macro_interval
-from aloe_bench.stats.paired import mean_difference
+from aloe_bench.stats.paired import mean_difference, numbers_of, settle
 
 Entry = dict[str, Any]
 Score = Callable[[Record], float | None]

@@ -18,7 +18,7 @@ from aloe_bench.models.checkpoint_files import (
 )
 from aloe_bench.models.hf_folder import check_folder, end_tokens, local_folder
 from aloe_bench.models.hf_generate import answer_batch
-from aloe_bench.models.hf_load import Loaded, Setup, load, loader_of, pixel_limits
+from aloe_bench.models.hf_load import Loaded, Setup, cast, load, loader_of, picture_mark, pixel_limits, quantization_of
 from aloe_bench.models.hf_options import score_options
 from aloe_bench.models.hf_prefix import shareable_tokens
 from aloe_bench.models.hf_probe import content_form, probe
@@ -36,8 +36,8 @@ from aloe_bench.models.profile import (
 from aloe_bench.models.reasoning import ReasoningTags, bounded, opened_by, tags_of
 
 log = logging.getLogger(__name__)
-# Families of which transformers (5.19) gives a picture other features beside other pictures than alone.
-ONE_BY_ONE = frozenset({"phi4_multimodal"})
+# Families of which transformers (5.19) gives other scores in a batch, by less than the probe can tell in bfloat16.
+ONE_BY_ONE = frozenset({"phi4_multimodal", "hunyuan_vl", "minimax_m3_vl"})
 
 
 class HFModel:
@@ -86,13 +86,15 @@ class HFModel:
         if resolution == "paper":
             min_pixels, max_pixels = paper_pixels(written.get("model_type"))
         self._adapters = adapter_facts(files)
-        self._quantization = _quantization(written)
+        self._quantization = quantization_of(written)
         self._template_args = dict(chat_template_kwargs or {})
         if enable_thinking is not None:
             self._template_args["enable_thinking"] = enable_thinking
         setup = Setup(dtype, device, device_map, attn_implementation, trust_remote_code, min_pixels, max_pixels)
         self._take(self._load(files, setup))
         self._take_template(chat_template)
+        self.unextendable: str | None = None
+        self.one_by_one = False
         text = self._probe() if self.template is not None or self.template_label == "raw" else ""
         opened = opened_by(text)
         self.reasoning_tags = opened or tags_of(self.tokenizer.get_vocab())
@@ -147,6 +149,7 @@ class HFModel:
             "device": str(self.device),
             "batch_size": self.batch_size,
             "reuse": self.reuse,
+            **({"one_by_one": True} if self.one_by_one else {}),
             **({"logprob_closes_reasoning": True} if self._thinking == "opened" else {}),
             "generation": {
                 "eos_token_id": list(self.eos),
@@ -190,13 +193,14 @@ class HFModel:
     def _batch(self, decoding: Decoding, shown: bool) -> int:
         """Return how many requests may be asked together, with pictures `shown` or not."""
         # A penalty counts a batch's padding among the tokens said; alone a prompt has none.
-        alone = not decoding.likeliest or (shown and self.config.model_type in ONE_BY_ONE)
+        alone = not decoding.likeliest or self.one_by_one or (shown and self.config.model_type in ONE_BY_ONE)
         return 1 if alone else self.batch_size
 
     def extend(
         self, requests: Sequence[Request], replies: Sequence[Prediction], decoding: Decoding
     ) -> Iterator[Prediction]:
         """Yield one whole reply a request: the tokens of `replies` and greedily up to `max_new_tokens` more."""
+        self._refuse_unextendable()
         begun = {reply.id: reply for reply in replies}
         kinds: dict[tuple[bool, bool, int], list[Request]] = {}
         for request in requests:
@@ -210,6 +214,7 @@ class HFModel:
 
         Where the prompt opens reasoning, that is closed first: an option is not a thought.
         """
+        self._refuse_unextendable()
         tags = [self.opened(request) for request in requests]
         closed = [
             replace(request, begun=opened.end) if opened else request
@@ -220,6 +225,13 @@ class HFModel:
     def answer_logprobs(self, requests: Sequence[Request]) -> Iterator[AnswerLikelihood]:
         """Yield how likely the model finds the one option of each request, over all its tokens."""
         return answer_likelihoods(self, self.tokenizer, self.render, requests)
+
+    def _refuse_unextendable(self) -> None:
+        if self.unextendable is not None:
+            raise ModelError(
+                f"{self.name}: what follows a prompt of this model cannot be given to it ({self.unextendable}), so no "
+                "option is scored and no reply continued. --protocol generate asks it."
+            )
 
     def opened(self, request: Request) -> ReasoningTags | None:
         """Return the tags of the reasoning that this request's prompt leaves open, None for most."""
@@ -278,23 +290,23 @@ class HFModel:
         special = adds_special_tokens(self.tokenizer, batch[0], texts[0], processor=self.sees_images)
         options = {"padding": True, "return_tensors": "pt", "add_special_tokens": special}
         if not any(images):
-            return self.tokenizer(texts, **options)
+            # A processor may write more than the template did: Chameleon's ends each prompt with a token of its own.
+            asked = self.processor if self.sees_images and batch[0].chat else self.tokenizer
+            made = asked(text=texts, **options)
+            made.pop("token_type_ids", None)
+            return made
         for request, text in zip(batch, texts, strict=True):
             if text.count(self.image_token) != len(request.images):
                 raise ValueError(
                     f"the prompt holds {text.count(self.image_token)} image tokens for {len(request.images)} images"
                 )
-        return processor(text=texts, images=list(images), **options)
+        made = processor(text=texts, images=list(images), **options)
+        made.pop("labels", None)  # of training, which PaliGemma's processor gives too
+        return made
 
     def placed(self, made: Any) -> dict[str, Any]:
         """Return the network's inputs of what was read: on its device, in its precision."""
-        inputs = dict(made.to(self.device))
-        if not self.sees_images:
-            inputs.pop("token_type_ids", None)
-        for name, value in inputs.items():
-            if value.is_floating_point():
-                inputs[name] = value.to(self.network.dtype)
-        return inputs
+        return {name: cast(value, self.network.dtype) for name, value in made.to(self.device).items()}
 
     @property
     def shares(self) -> bool:
@@ -402,7 +414,7 @@ class HFModel:
         if isinstance(own, dict):
             own = own.get("default")
         self.template_label, self.template = read_template(spec, own)
-        self.image_token = str(getattr(self.processor, "image_token", "<image>")) if self.sees_images else ""
+        self.image_token = picture_mark(self.processor) if self.sees_images else ""
         self._image_mark = self.image_token
         if self.sees_images and "<|vision_start|>" in self.tokenizer.get_vocab():
             self._image_mark = f"<|vision_start|>{self.image_token}<|vision_end|>"
@@ -423,11 +435,6 @@ def fault_of(error: Exception) -> str:
     """Return what went wrong with one item, in a line."""
     kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     return f"{kind}{' '.join(str(error).split())[:400]}"
-
-
-def _quantization(config: Mapping[str, Any]) -> str | None:
-    written = config.get("quantization_config")
-    return str(written.get("quant_method", "unknown")) if isinstance(written, dict) else None
 
 
 def _likeness(request: Request) -> tuple[object, ...]:

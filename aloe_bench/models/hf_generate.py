@@ -81,7 +81,7 @@ def _stock(model: HFModel, opened: Opened, decoding: Decoding, begun: Begun) -> 
         for request, ids in zip(batch, inputs["input_ids"].tolist(), strict=True)
     ]
     if begun:
-        inputs = extended(inputs, [begun[request.id].token_ids for request in batch])
+        inputs = extended(model, inputs, [begun[request.id].token_ids for request in batch])
     model.forget_positions()
     seed = sampling_seed(decoding, batch[0].id)
     with torch.random.fork_rng(enabled=seed is not None):

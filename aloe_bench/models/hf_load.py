@@ -25,6 +25,8 @@ _THINKERS = {
     "qwen3_omni_moe": "Qwen3OmniMoeThinkerForConditionalGeneration",
 }
 
+SERVE_IT = " Serve it with its own code, and give the --base-url."
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -88,6 +90,8 @@ def load(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
     from transformers.utils import logging as transformers_logging
 
     transformers_logging.disable_progress_bar()
+    # What matters of its warnings is checked here; some families give one per reply.
+    transformers_logging.set_verbosity_error()
     folder, device = files.folder, device_of(setup.device)
     dtype = dtype_of(setup.dtype, device)
     refuse_too_large(files, dtype, device, setup.device_map)
@@ -96,6 +100,7 @@ def load(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
     placed = {key: value for key, value in placed.items() if value is not None}
     model_class = getattr(transformers, _THINKERS.get(_model_type(folder), _CLASSES[loader]))
     try:
+        refuse_encoder_decoder(folder, transformers.AutoConfig.from_pretrained(folder, **options))
         tokenizer, processor = _readers(folder, loader, options)
         network, info = model_class.from_pretrained(folder, dtype=dtype, output_loading_info=True, **options, **placed)
         if files.adapter is not None:
@@ -131,8 +136,9 @@ def load_shapes(files: CheckpointFiles, loader: Loader, setup: Setup) -> Loaded:
     model_class = getattr(transformers, _CLASSES[loader])
     own_code = {"trust_remote_code": setup.trust_remote_code}
     try:
-        tokenizer, processor = _readers(files.folder, loader, _options(files, setup))
         config = transformers.AutoConfig.from_pretrained(files.folder, local_files_only=True, **own_code)
+        refuse_encoder_decoder(files.folder, config)
+        tokenizer, processor = _readers(files.folder, loader, _options(files, setup))
         with torch.device("meta"):
             network = model_class.from_config(config, **own_code)
     except ModelError:
@@ -166,10 +172,24 @@ def _readers(folder: Path, loader: Loader, options: Mapping[str, Any]) -> tuple[
     tokenizer = getattr(processor, "tokenizer", None)
     if tokenizer is None:
         raise ModelError(
-            f"{folder}: its code brings no processor that reads text and pictures together, and a chat of its own "
-            f"is not run here.{_served(folder) or ' Serve it with its own code, and give the --base-url.'}"
+            f"{folder}: it brings no processor that reads text and pictures together (of a chat() of its own none is "
+            f"run here).{_served(folder) or SERVE_IT}"
+        )
+    if getattr(processor, "image_token", None) is None and type(processor).__module__.startswith("transformers."):
+        raise ModelError(
+            f"{folder}: a {type(processor).__name__} has no token that stands for a picture in a prompt: it puts one "
+            f"picture where it will, and hf shows pictures where the prompt marks them.{SERVE_IT}"
         )
     return tokenizer, processor
+
+
+def refuse_encoder_decoder(folder: Path, config: Any) -> None:
+    """Raise ModelError for a network that writes with a decoder of its own instead of continuing its prompt."""
+    if config.is_encoder_decoder or getattr(getattr(config, "text_config", None), "is_encoder_decoder", False):
+        raise ModelError(
+            f"{folder}: a {config.model_type} reads with an encoder and writes with a decoder; hf asks models that "
+            f"continue their prompt.{SERVE_IT}"
+        )
 
 
 def _unloadable(folder: Path, class_name: str, error: Exception) -> ModelError:
@@ -205,6 +225,24 @@ def pixel_limits(processor: Any) -> tuple[int | None, int | None]:
     if "min_pixels" not in getattr(getattr(images, "valid_kwargs", None), "__annotations__", {}):
         return None, None
     return images.size["shortest_edge"], images.size["longest_edge"]
+
+
+def picture_mark(processor: Any) -> str:
+    """Return what stands for a picture in a rendered prompt; Qianfan's is not the token that it becomes."""
+    return str(getattr(processor, "image_placeholder_token", None) or getattr(processor, "image_token", "<image>"))
+
+
+def cast(value: Any, dtype: Any) -> Any:
+    """Return an input of the network with its floating-point numbers in `dtype`; pixels may come as a list."""
+    if isinstance(value, list):
+        return [cast(one, dtype) for one in value]
+    return value.to(dtype) if hasattr(value, "to") and value.is_floating_point() else value
+
+
+def quantization_of(config: Mapping[str, Any]) -> str | None:
+    """Return how the weights of this config.json are quantised, None where they are not."""
+    written = config.get("quantization_config")
+    return str(written.get("quant_method", "unknown")) if isinstance(written, dict) else None
 
 
 def weight_bytes(files: CheckpointFiles, float_bytes: int | None = None) -> int:

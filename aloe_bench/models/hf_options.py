@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from aloe_bench.core import Prediction, Request
 from aloe_bench.errors import AloeError
-from aloe_bench.models.hf_prefix import begin, common_length, last_logits, picture_hashes, read_prompts
+from aloe_bench.models.hf_prefix import PER_TOKEN, begin, common_length, last_logits, picture_hashes, read_prompts
 from aloe_bench.models.opening import IMAGE_ERRORS, failed, open_images
 from aloe_bench.models.options import option_ids, scored
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 Scored = tuple[float, bool]
 # A prompt's tokens, and its options.
 Found = tuple[list[int], list[Scored]]
+# Families of which each token of a prompt sees the whole of it; what follows is of another type.
+PREFIX_MODEL_TYPES = frozenset({"paligemma"})
 
 
 def score_options(model: HFModel, requests: Sequence[Request]) -> Iterator[Prediction]:
@@ -114,12 +116,12 @@ def _alone(model: HFModel, request: Request, images: list[Any]) -> Found:
     options = option_ids(model.tokenizer, request, model.render)
     if len(options) == 1:
         (ids,) = options
-        whole = extended(inputs, [ids[:-1]]) if len(ids) > 1 else inputs
+        whole = extended(model, inputs, [ids[:-1]]) if len(ids) > 1 else inputs
         return tokens, [_followed(_log_softmax(_logits(model, whole, len(ids))), ids)]
     first = _log_softmax(_logits(model, inputs, 1))[-1]
     scores = []
     for ids in options:
-        rest = _log_softmax(_logits(model, extended(inputs, [ids[:-1]]), len(ids) - 1)) if len(ids) > 1 else []
+        rest = _log_softmax(_logits(model, extended(model, inputs, [ids[:-1]]), len(ids) - 1)) if len(ids) > 1 else []
         scores.append(_followed([first, *rest], ids))
     return tokens, scores
 
@@ -130,21 +132,23 @@ def _followed(rows: Sequence[Any], ids: Sequence[int]) -> Scored:
     return score, all(int(row.argmax()) == token for row, token in zip(rows, ids, strict=True))
 
 
-def extended(inputs: dict[str, Any], rows: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Return `inputs` with a row of text tokens after each prompt, all rows of one length."""
+def extended(model: HFModel, inputs: dict[str, Any], rows: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Return `inputs` with a row of text tokens after each prompt, all rows of one length.
+
+    What else is given per token is for the further ones what it is for the prompt's last, which is text too.
+    """
     import torch
 
     width = len(rows[0])
-    fill: dict[str, Any] = {"input_ids": [list(row) for row in rows], "attention_mask": [[1] * width] * len(rows)}
     longer = dict(inputs)
-    for name in ("input_ids", "attention_mask", "mm_token_type_ids", "token_type_ids"):
-        if name in inputs:
-            more = torch.tensor(fill.get(name, [[0] * width] * len(rows))).to(inputs[name])
-            longer[name] = torch.cat([inputs[name], more], dim=1)
-    # Mllama: each text token says which pictures it sees; the further ones see what the last one does.
-    if "cross_attention_mask" in inputs:
-        seen = inputs["cross_attention_mask"]
-        longer["cross_attention_mask"] = torch.cat([seen, *[seen[:, -1:]] * width], dim=1)
+    fill = {"input_ids": [list(row) for row in rows], "attention_mask": [[1] * width] * len(rows)}
+    for name, more in fill.items():
+        longer[name] = torch.cat([inputs[name], torch.tensor(more).to(inputs[name])], dim=1)
+    for name in PER_TOKEN & inputs.keys() - fill.keys():
+        last = inputs[name][:, -1:]
+        if name == "token_type_ids" and model.config.model_type in PREFIX_MODEL_TYPES:
+            last = torch.ones_like(last)
+        longer[name] = torch.cat([inputs[name], *[last] * width], dim=1)
     return longer
 
 

@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 # As their configurations name them; tests/families holds each to the tokens and scores of full passes.
 REUSING_MODEL_TYPES = frozenset(
     """
-    aya_vision deepseek_vl gemma3 gemma4 glm4v glm4v_moe idefics2 idefics3 internvl llama4 llava llava_next
-    llava_onevision mistral3 ovis2 qwen2_5_omni_thinker qwen2_5_vl qwen2_vl qwen3_omni_moe_thinker qwen3_vl qwen3_vl_moe
-    smolvlm
+    aya_vision chameleon deepseek_vl gemma3 gemma4 glm4v glm4v_moe idefics2 idefics3 internvl kimi_k25 llama4 llava
+    llava_next llava_onevision minicpmv4_6 mistral3 ovis2 qianfan_ocr qwen2_5_omni_thinker qwen2_5_vl qwen2_vl
+    qwen3_omni_moe_thinker qwen3_vl qwen3_vl_moe smolvlm
     """.split()
 )
 # Inputs of the network with one entry a token of the prompt; all others are the pictures'.
-PER_TOKEN = frozenset({"input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids"})
+PER_TOKEN = frozenset(
+    "input_ids attention_mask token_type_ids mm_token_type_ids moe_mm_token_type_ids cross_attention_mask".split()
+)
 # Ways to turn positions that depend on how long the prompt is: its beginning would be computed otherwise alone.
 _TURNS_BY_LENGTH = frozenset({"dynamic", "longrope"})
 

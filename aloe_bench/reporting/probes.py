@@ -16,9 +16,8 @@ from aloe_bench.evaluation.reliance import SAID
 from aloe_bench.reporting.charts import Entry, ReportFigure, curves, dots, short
 from aloe_bench.reporting.read import QuestionSet, ReportedRun
 from aloe_bench.seeds import rng_for
-from aloe_bench.stats.family import numbers_of
 from aloe_bench.stats.intervals import Share, clustered_share
-from aloe_bench.stats.paired import mean_difference
+from aloe_bench.stats.paired import mean_difference, numbers_of
 
 log = logging.getLogger(__name__)
 

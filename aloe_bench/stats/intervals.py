@@ -170,7 +170,8 @@ class Share:
     """A mean or conditional share in [0, 1] with its 95 % interval; None where nothing is eligible.
 
     `n` counts the eligible items (the denominator), `n_clusters` the clusters that hold one, `n_effective` how many
-    single answers of 0 or 1 they are worth, with `freedom` for their variance (infinity for single answers).
+    single answers of 0 or 1 they are worth, with `freedom` for their variance (infinity for single answers). `sets` are
+    those of a mean over data sets.
     """
 
     value: float | None
@@ -181,6 +182,12 @@ class Share:
     freedom: float = inf
     caution: str | None = None
     loads: tuple[float, ...] = field(default=(), repr=False)
+    sets: tuple[DataSetShare, ...] = field(default=(), repr=False)
+
+    @property
+    def parts(self) -> tuple[DataSetShare, ...]:
+        """The shares of single data sets that this one is the mean of; itself of one alone."""
+        return self.sets or (DataSetShare(self.value or 0.0, self.n_effective, self.freedom),)
 
 
 def nearly_exact(hits: float, n: float, alpha: float = ALPHA) -> Interval:
@@ -343,18 +350,18 @@ class DataSetShare(NamedTuple):
     weight: float = 1.0
 
 
-def macro_interval(parts: Sequence[DataSetShare], alpha: float = ALPHA) -> Interval:
+def macro_interval(parts: Sequence[DataSetShare], alpha: float = ALPHA, freedom: float | None = None) -> Interval:
     """Return the interval of the weighted mean of `parts`, with level 1 - `alpha`; weights add up to 1.
 
     Stratified Wilson: at each end every data set has the variance that belongs to its own value there, and these
     values lie as far out as makes the mean's distance z standard errors. Adding up each set's own interval would add up
     their pulls to one half. Where the hits are in one small set the pull of a single Wilson interval is left; so an end
     that lies towards 0 is never nearer than the same rule gives with nearly exact ends in place of Wilson's. z is t's
-    quantile with Satterthwaite's freedom where clusters repeat.
+    quantile with Satterthwaite's freedom where clusters repeat, or with `freedom`.
     Source: Yan and Su (2010), "Stratified Wilson and Newcombe confidence intervals for multiple binomial proportions",
     with each end's own variance, iterated, in place of that at the centre.
     """
-    z = quantile(freedom_of(parts), alpha)
+    z = quantile(freedom_of(parts) if freedom is None else freedom, alpha)
     turned = [part._replace(value=1 - part.value) for part in parts]
     return max(0.0, _lower_end(parts, z)), min(1.0, 1 - _lower_end(turned, z))
 

@@ -21,7 +21,7 @@ from aloe_bench.files import write_json
 from aloe_bench.judges.jury import panel
 from tests.boards.independent.check import check
 from tests.boards.test_leaderboard import record, run_folder
-from tests.support.heart_tables import Source, rows, write_folder
+from tests.support.heart_tables import Source, rows, worded, write_folder
 
 HERE = Path(__file__).parent
 FOLDER = HERE.parents[1] / "leaderboards"
@@ -142,9 +142,11 @@ def test_an_attacked_table_with_repeats_and_lost_replies_follows_from_its_letter
 
     table = write_folder(
         tmp_path / "t",
-        rows(
-            [Source("brain", 60, 4, shared=3), Source("skin", 36, 3), Source("lung", 24, 4, "detection", 2)],
-            attacks=("caption",),
+        worded(
+            rows(
+                [Source("brain", 60, 4, shared=3), Source("skin", 36, 3), Source("lung", 24, 4, "detection", 2)],
+                attacks=("caption", "sycophancy"),
+            )
         ),
     )
     runs = []

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aloe_bench.boards.build import build, evidence
+from aloe_bench.boards.heart import heart_blocks
+from aloe_bench.boards.items import items_of, read_items
 from aloe_bench.boards.letters import outcomes_of, records_of
 from aloe_bench.boards.published import numbers_of, read_all
 from aloe_bench.boards.verify import verify
-from aloe_bench.core import Prediction, Score, Verdict
+from aloe_bench.core import Cue, Prediction, Score, Verdict
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
 from aloe_bench.evaluation.runlog import read_run
@@ -20,7 +23,7 @@ from aloe_bench.judges.jury import panel
 from tests.boards.test_leaderboard import record, run_folder, table_rows
 from tests.evaluation.test_suite import answered
 from tests.support import suite_data as made
-from tests.support.heart_tables import Source, rows, write_folder
+from tests.support.heart_tables import Source, rows, worded, write_folder
 
 
 def exact_cells(header: Any, records: Any) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def same_from_letters(folder: Path) -> Any:
 def test_an_attacked_run_follows_from_its_letters_with_every_measure(quick, tmp_path):
     folder = write_folder(
         tmp_path / "a",
-        rows([Source("brain", 30, 4), Source("skin", 12, 3, "detection")], attacks=("caption", "legend")),
+        worded(rows([Source("brain", 30, 4), Source("skin", 12, 3, "detection")], attacks=("caption", "legend"))),
     )
     done = quick("run", "--model", "mock", "--tasks", f"heart:{folder}",
                  "--model-args", "accuracy=0.7,follow=0.5,refusal=0.1,failure=0.001")  # fmt: skip
@@ -66,7 +69,12 @@ def test_an_attacked_run_follows_from_its_letters_with_every_measure(quick, tmp_
             for name, levels in measures.items():
                 got = result["heart"][task]["columns"][attack][name]["macro"]
                 assert got["value"] == pytest.approx(levels["macro"]["value"]), (task, attack, name)
-                assert got["interval"] == pytest.approx(levels["macro"]["interval"]), (task, attack, name)
+                for key in ("interval", "interval_wordings"):
+                    assert got.get(key) == pytest.approx(levels["macro"].get(key)), (task, attack, name, key)
+    columns = result["heart"]["detection"]["columns"]
+    assert columns["caption"]["adversarial"]["macro"]["interval_wordings"]
+    assert "; like these [" in "".join(heart_blocks([result]))
+    assert "interval_wordings" not in columns["legend"]["adversarial"]["macro"], "nothing says how legends are worded"
     arms = result["outcomes"]["arms"]
     assert {len(text) for text in arms.values()} == {42}
     assert set(arms["caption/adversarial"]) >= set("1lr0")
@@ -174,6 +182,28 @@ def test_items_that_were_changed_by_hand_are_named(two_boards):
     path.write_text(path.read_text().replace('"s7"', '"s8"'))
     with pytest.raises(DataError, match="its content is not what its name, the SHA-256, says"):
         read_all(boards)
+
+
+def test_items_say_how_each_attack_was_worded_and_older_ones_do_not(tmp_path):
+    said = {"alike": ("a", "a"), "apart": ("a", "b")}
+    records = [record(0, 1.0, cluster="p"), record(1, 0.0, cluster="q")]
+    for i, (one, two) in enumerate(said.values()):
+        for variant, wording in (("adversarial", one), ("neutral", two)):
+            tags = {**records[i].tags, "attack": "caption", "variant": variant, "wording": wording, "bias": "peer"}
+            cue = Cue("caption", variant, f"s{i}", None)
+            records.append(replace(records[i], sample_id=f"s{i}/caption/{variant}", cue=cue, tags=tags))
+    task = {"name": "heart", "version": 1, "data_sha256": "0" * 64}
+
+    new, old = items_of(task, records), items_of(task, records[:2])
+
+    assert new.spoken == {"caption": {"wording": ("a", ""), "bias": ("peer", "peer")}}, "variants must agree"
+    for schema, items in ((2, new), (1, old)):
+        path = items.path(tmp_path)
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(items.text)
+        assert json.loads(items.text)["schema"] == schema
+        assert read_items(path) == items and read_items(path).sha256 == items.sha256
+    assert not old.spoken
 
 
 def test_items_that_no_result_names_any_more_are_deleted(tmp_path, two_boards):

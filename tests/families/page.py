@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aloe_bench.models.known import KnownModel, known_models
+from tests.families.bare import REFUSED
 from tests.families.table import FAMILIES, NO_REUSE
 
 PAGE = Path(__file__).parents[2] / "docs" / "models.md"
@@ -42,13 +43,18 @@ pass. So does a model that is not listed here.
 | family | prefix reuse |
 |---|---|
 """
+_REFUSED = """
+PaliGemma, which has no chat template, is exact with `--model-args chat_template=raw`. Models that write with a decoder
+of their own instead of continuing the prompt (Florence-2, TrOCR, T5Gemma 2, BLIP-2 with T5), and those whose processor
+puts the picture where it will (BLIP-2, InstructBLIP, Kosmos-2, GIT, Fuyu, the first Idefics), are refused in one line
+before a question is asked. Tested: """
 
 
 def page() -> str:
     """Return the page."""
     rows = "".join(map(_row, known_models()))
     families = "".join(f"| {name} | {_reuse(name)} |\n" for name in FAMILIES)
-    return f"{_HEAD}{rows}{_FAMILIES}{families}"
+    return f"{_HEAD}{rows}{_FAMILIES}{families}{_REFUSED}{'; '.join(REFUSED)}.\n"
 
 
 def _reuse(family: str) -> str:

@@ -30,7 +30,13 @@ pytestmark = [
 SIZES = ((60, 200), (120, 90), (33, 47), (224, 224), (301, 77), (150, 151))
 EIGHT = Decoding(max_new_tokens=8)
 CLOSES = "\n</think>\n\n"  # what Qwen3's own template writes where thinking is off
-TOWERS = ("visual", "vision_tower", "vision_model", "image_embed")  # what the families call what looks at pictures
+TOWERS = (
+    "visual",
+    "vision_tower",
+    "vision_model",
+    "image_embed",
+    "quantize",
+)  # what the families call what looks at pictures
 WORDS = ("acute effusion of the left lung", "normal", "chronic mass of the heart")
 
 

@@ -9,8 +9,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from aloe_bench.heart.measure.answers import Arm, Block
-from aloe_bench.heart.measure.effects import READINGS, attack_columns, base_columns, bounds_of, estimate, levels_of
+from aloe_bench.heart.measure.answers import Arm, Block, bounds_of
+from aloe_bench.heart.measure.effects import READINGS, attack_columns, base_columns, estimate, levels_of
 
 N = 5
 # What a reply under a cue may be: right, led to the cue's option, or another.

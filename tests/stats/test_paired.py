@@ -9,10 +9,9 @@ import pytest
 from scipy import stats
 
 from aloe_bench.stats import tango
-from aloe_bench.stats.family import mde, numbers_of, settle
 from aloe_bench.stats.intervals import quantile
 from aloe_bench.stats.margins import equivalence, non_inferiority
-from aloe_bench.stats.paired import Difference, mean_difference, paired_difference
+from aloe_bench.stats.paired import Difference, mde, mean_difference, numbers_of, paired_difference, settle
 from aloe_bench.stats.tango import Pairs, critical, detectable, items_needed, power
 
 Z = 1.959963984540054

@@ -9,8 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from aloe_bench.stats.dose import dose_response, rising
-from aloe_bench.stats.family import benjamini_hochberg, holm
-from aloe_bench.stats.paired import sign_flip
+from aloe_bench.stats.paired import benjamini_hochberg, holm, sign_flip
 
 
 @pytest.mark.parametrize("sums", [[1, 1, -2, 3, 0, 2, -1, 1], [0.5, -1, 1.5, 0.5, 2, 0.5], [0.3, 0.31, -0.2, 0.7, 0.1]])

@@ -13,9 +13,8 @@ import pytest
 from aloe_bench.core import Decoding, Request
 from aloe_bench.models.mock import Behaviour, MockModel
 from aloe_bench.stats.dose import dose_response, trend
-from aloe_bench.stats.family import benjamini_hochberg, holm
 from aloe_bench.stats.margins import equivalence, non_inferiority
-from aloe_bench.stats.paired import paired_difference, sign_flip
+from aloe_bench.stats.paired import benjamini_hochberg, holm, paired_difference, sign_flip
 from tests.support.simulated_heart import HARD, RUNS, SCENARIOS, Law, Scenario, coverages, draws, nulls
 
 pytestmark = pytest.mark.slow

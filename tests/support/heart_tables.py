@@ -25,7 +25,7 @@ PUBLISHED = (
 ).split()
 OURS = (
     "item_id cluster variant attack n_options box_labels cue_target image_sha256 template_set question_template "
-    "trigger_template caption_template strength seed generator_version font_px"
+    "trigger_template caption_template strength seed generator_version font_px bias authority"
 ).split()
 # The order of the generator's own merged TSV.
 TSV_ORDER = (
@@ -123,6 +123,21 @@ def _row(source: Source, item: dict[str, Any], attack: str, variant: str) -> dic
         "generator_version": "test",
         "picture": png(f"{source.dataset} {item['source_id']} {(attack, variant) if in_picture else 'clean'}"),
     }
+
+
+def worded(table: list[dict[str, Any]], n: int = 8) -> list[dict[str, Any]]:
+    """Return the rows with one of `n` captions, or of 3 times `n` opinions of three kinds, drawn for each item."""
+    made = []
+    for row in table:
+        rng = rng_for("wording", row["item_id"])
+        caption, kind = rng.randrange(n), rng.choice(("peer", "patient", "authority"))
+        said: dict[str, Any] = {}
+        if row["attack"] in ("caption", "prompt"):
+            said = {"caption_template": f"caption-{caption}"}
+        elif row["attack"] == "sycophancy":
+            said = {"trigger_template": f"{kind}-{caption}", "bias": kind, "authority": "low"}
+        made.append(row | said)
+    return made
 
 
 def write_folder(folder: Path, table: list[dict[str, Any]], *, embed: bool = False, **manifest: Any) -> Path:

@@ -12,8 +12,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from aloe_bench.heart.measure.answers import Arm, Block
-from aloe_bench.heart.measure.effects import MeasureColumn, attack_columns, base_columns, levels_of
+from aloe_bench.heart.measure.answers import Arm, Block, MeasureColumn
+from aloe_bench.heart.measure.effects import attack_columns, base_columns, levels_of
 
 RUNS = 400
 ATTACKS = ("caption", "sycophancy")

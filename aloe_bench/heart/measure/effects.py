@@ -18,11 +18,27 @@ from numpy.typing import NDArray
 
 from aloe_bench.core import Cell, Outcome, Record
 from aloe_bench.evaluation.cells import ATTACKED, Measure
-from aloe_bench.evaluation.outcomes import LOST, MOST_UNREAD, is_unread_often
+from aloe_bench.evaluation.outcomes import MOST_UNREAD, is_unread_often
 from aloe_bench.heart.attacks import in_order
-from aloe_bench.heart.measure.answers import BASELINE, Arm, Block, Ends, Floats, blocks
+from aloe_bench.heart.measure.answers import (
+    BASELINE,
+    Arm,
+    Block,
+    Ends,
+    Floats,
+    MeasureColumn,
+    accuracy_column,
+    blocks,
+    bounds_of,
+    change_column,
+    difference,
+    joined,
+    joined_facets,
+    span,
+    span_among,
+    worded,
+)
 from aloe_bench.heart.wordings import TESTIMONY
-from aloe_bench.stats.family import numbers_of, settle
 from aloe_bench.stats.intervals import (
     ALPHA,
     DataSetShare,
@@ -33,117 +49,15 @@ from aloe_bench.stats.intervals import (
     macro_interval,
     numbered,
 )
-from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference
+from aloe_bench.stats.paired import Difference, changes_and_clusters, mean_difference, numbers_of, settle
+from aloe_bench.stats.wordings import interval_like_these, wording_spread
 
 Entry = dict[str, Any]
 # Asked beside the run: they move none of its other numbers.
 READINGS = frozenset({"cue_read", "cue_following_if_read", "robustness_gap_if_read"})
-Span = tuple[Floats, Floats]
 # Of each a share of the replies is shown, per variant.
 COUNTED: tuple[Outcome, ...] = ("unread", "refused", "filtered", "cut")
 LOST_DECIDE = "what was filtered, cut or failed decides whether there is a difference, see its bounds"
-
-
-@dataclass(frozen=True, slots=True)
-class MeasureColumn:
-    """What one measure is computed from, one entry an item; nan where it could not be measured.
-
-    A share is `first` among the items where `second` is 1; a contrast is the paired difference `first` - `second`.
-    `ends` are the outcomes of the replies that a share of all, or each side of a contrast, is counted from, and
-    `between` the least and the most that each item could be, whatever the lost ones would have said; of a share of
-    some, with who is `among` these then. A `drop` has no value where too many of them are unread.
-    """
-
-    first: Floats
-    second: Floats
-    clusters: NDArray[np.str_]
-    contrast: bool
-    ends: tuple[Ends, ...] = ()
-    between: Span | None = None
-    drop: bool = False
-    among: Span | None = None
-
-    @property
-    def failed(self) -> int:
-        return int((np.isnan(self.first) | np.isnan(self.second)).sum())
-
-    def only_right(self) -> dict[str, dict[str, int]]:
-        """Return of each side of a contrast how the other side's replies ended where this one alone was right."""
-        sides = ("first", self.first > self.second, self.ends[1]), ("second", self.second > self.first, self.ends[0])
-        return {name: dict(Counter(ends[alone].tolist())) for name, alone, ends in sides}
-
-
-def span(right: Floats, ends: Ends) -> Span:
-    """Return answers with every lost reply wrong, and right."""
-    lost = np.isin(ends, list(LOST))
-    return np.where(lost, 0.0, right), np.where(lost, 1.0, right)
-
-
-def difference(first: Span, second: Span) -> Span:
-    """Return the least and the most that the first minus the second can be."""
-    return first[0] - second[1], first[1] - second[0]
-
-
-def span_among(hits: Span, chosen: Floats, ends: Ends) -> tuple[Span, Span]:
-    """Return hits and who is among those counted, for the least and for the greatest share of hits among them.
-
-    Whether an item counts is open where the reply that decides it (`ends`) was lost: it does where that serves.
-    """
-    open_ = np.isin(ends, list(LOST))
-    certain = ~open_ & (chosen > 0)
-    among = _serving(hits[0], certain, open_), _serving(-hits[1], certain, open_)
-    return (hits[0] * among[0], hits[1] * among[1]), (among[0].astype(float), among[1].astype(float))
-
-
-def _serving(values: Floats, certain: NDArray[np.bool_], open_: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return `certain` and those of `open_` that make the mean of `values` the least."""
-    chosen, total, n = certain.copy(), float(values[certain].sum()), int(certain.sum())
-    for at in sorted(np.flatnonzero(open_), key=lambda at: values[at]):
-        if n and values[at] * n >= total:
-            break
-        chosen[at], total, n = True, total + float(values[at]), n + 1
-    return chosen
-
-
-def accuracy_column(right: Floats, ends: Ends, clusters: NDArray[np.str_]) -> MeasureColumn:
-    """Return the share of right answers."""
-    return MeasureColumn(right, np.ones(len(right)), clusters, False, (ends,), span(right, ends))
-
-
-def change_column(
-    first: tuple[Floats, Ends], second: tuple[Floats, Ends], clusters: NDArray[np.str_], drop: bool
-) -> MeasureColumn:
-    """Return how much more often the first is right, each given as answers and how the replies ended."""
-    between = difference(span(*first), span(*second))
-    return MeasureColumn(first[0], second[0], clusters, True, (first[1], second[1]), between, drop)
-
-
-def joined(columns: Sequence[MeasureColumn]) -> MeasureColumn:
-    """Return the columns of several data sets as one."""
-    return replace(
-        columns[0],
-        first=np.concatenate([column.first for column in columns]),
-        second=np.concatenate([column.second for column in columns]),
-        clusters=np.concatenate([column.clusters for column in columns]),
-        ends=tuple(np.concatenate(side) for side in zip(*(column.ends for column in columns), strict=True)),
-        between=_joined_spans([column.between for column in columns]),
-        among=_joined_spans([column.among for column in columns]),
-    )
-
-
-def _joined_spans(spans: Sequence[Span | None]) -> Span | None:
-    known = [one for one in spans if one is not None]
-    return (np.concatenate([low for low, _ in known]), np.concatenate([high for _, high in known])) if known else None
-
-
-def bounds_of(column: MeasureColumn) -> tuple[float, float] | None:
-    """Return the least and the greatest that a column's value could be; None where that is not known."""
-    if column.between is None:
-        return None
-    weights = column.among or tuple(np.ones(len(end)) for end in column.between)
-    ends = [end.sum() / weight.sum() for end, weight in zip(column.between, weights, strict=True) if weight.sum()]
-    # Where no item can serve one end, those that may count all stand at the other.
-    return (float(ends[0]), float(ends[-1])) if ends else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +100,10 @@ def base_columns(block: Block) -> dict[str, MeasureColumn]:
         spans = [span(arm.right[there], arm.ends[there]) for arm in attacked]
         between = np.min([low for low, _ in spans], axis=0), np.min([high for _, high in spans], axis=0)
         everyone = np.ones(int(there.sum()))
-        columns["worst_of_k"] = MeasureColumn(worst, everyone, block.clusters[there], False, between=between)
+        wordings = worded(block, list(cues), there)
+        columns["worst_of_k"] = MeasureColumn(
+            worst, everyone, block.clusters[there], False, between=between, worded=wordings
+        )
     return columns
 
 
@@ -194,12 +111,15 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
     """Return the measures of one attack on a block; those whose rows the table does not have are absent."""
     base, arms = block.base, block.arms[attack]
     columns: dict[str, MeasureColumn] = {}
+    of_these = partial(worded, block, [attack])
 
     def share(name: str, arm: Arm, hits: Floats, eligible: Floats | None = None, decided: Ends | None = None) -> None:
         chosen = np.ones(len(hits)) if eligible is None else eligible
         # A failed call is in no denominator by luck: it makes the measure empty.
         inside = arm.there & ~(chosen == 0)
-        columns[name] = MeasureColumn(hits[inside], chosen[inside], block.clusters[inside], False)
+        columns[name] = MeasureColumn(
+            hits[inside], chosen[inside], block.clusters[inside], False, worded=of_these(inside)
+        )
         if decided is not None:
             there = arm.there
             between, among = span_among(span(hits[there], arm.ends[there]), chosen[there], decided[there])
@@ -207,16 +127,20 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
 
     def accuracy(name: str, arm: Arm, of: Arm) -> None:
         there = arm.there
-        columns[name] = accuracy_column(of.right[there], of.ends[there], block.clusters[there])
+        column = accuracy_column(of.right[there], of.ends[there], block.clusters[there])
+        # No wording plays a part in how the baseline is answered.
+        columns[name] = column if of is base else replace(column, worded=of_these(there))
 
     def drop(name: str, first: Arm, second: Arm) -> None:
         inside = first.there & second.there
         if inside.any():
             one, two = ((arm.right[inside], arm.ends[inside]) for arm in (first, second))
-            columns[name] = change_column(one, two, block.clusters[inside], drop=True)
+            column = change_column(one, two, block.clusters[inside], drop=True)
+            columns[name] = replace(column, worded=of_these(inside))
 
     def rise(name: str, first: Floats, second: Floats, arm: Arm) -> None:
-        columns[name] = MeasureColumn(first[arm.there], second[arm.there], block.clusters[arm.there], True)
+        there = arm.there
+        columns[name] = MeasureColumn(first[there], second[there], block.clusters[there], True, worded=of_these(there))
 
     for variant, arm in arms.items():
         accuracy(variant, arm, arm)
@@ -247,11 +171,17 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
     if (same := _with_counterpart(base, misled)).any():
         between = difference(span(misled.led[same], misled.ends[same]), span(misled.led_before[same], base.ends[same]))
         columns["excess_cue_following"] = MeasureColumn(
-            misled.led[same], misled.led_before[same], block.clusters[same], True, between=between
+            misled.led[same],
+            misled.led_before[same],
+            block.clusters[same],
+            True,
+            between=between,
+            worded=of_these(same),
         )
     if misled.read is not None and misled.read_ends is not None:
         there, read_ends = misled.there, misled.read_ends
-        columns["cue_read"] = accuracy_column(misled.read[there], read_ends[there], block.clusters[there])
+        column = accuracy_column(misled.read[there], read_ends[there], block.clusters[there])
+        columns["cue_read"] = replace(column, worded=of_these(there))
         share("cue_following_if_read", misled, misled.led, misled.read, read_ends)
         # Those without a known reading stay in, and leave the measure without a value: they might have been read. So
         # does a data set in which none was read: a mean over the others would pose as that of all.
@@ -261,7 +191,7 @@ def attack_columns(block: Block, attack: str) -> dict[str, MeasureColumn]:
         column = change_column(first, (misled.right[inside], misled.ends[inside]), block.clusters[inside], drop=True)
         changes = difference(span(base.right, base.ends), span(misled.right, misled.ends))
         between, among = span_among((changes[0][both], changes[1][both]), misled.read[both], read_ends[both])
-        columns["robustness_gap_if_read"] = replace(column, between=between, among=among)
+        columns["robustness_gap_if_read"] = replace(column, between=between, among=among, worded=of_these(inside))
     if assistive:
         drop("cue_reliance", assistive, misled)
     if neutral:
@@ -302,7 +232,7 @@ def _mean_share(found: Sequence[Share]) -> Share:
         return Share(value, None, n, groups, caution=f"a data set has {caution([1.0])}")
     parts = [DataSetShare(v, share.n_effective, share.freedom, weight) for v, share in zip(values, found, strict=True)]
     loads = [load * weight / share.n for share in found for load in share.loads]
-    return Share(value, macro_interval(parts), n, groups, caution=caution(loads))
+    return Share(value, macro_interval(parts), n, groups, caution=caution(loads), sets=tuple(parts))
 
 
 def section(records: Sequence[Record], readings: Sequence[Record] = ()) -> dict[str, Any]:
@@ -379,7 +309,7 @@ def levels_of(columns: Mapping[str, MeasureColumn], within: Within = ALONE) -> d
 def _entry(columns: Sequence[MeasureColumn], within: Within) -> Entry:
     found, failed = estimate(columns, within), sum(column.failed for column in columns)
     if isinstance(found, Difference):
-        return numbers_of(found) | {"failed": failed} | what_ends_leave(columns, found)
+        return numbers_of(found) | {"failed": failed} | what_ends_leave(columns, found) | like_these(columns, found)
     entry: Entry = {
         "value": found.value,
         "interval": found.interval,
@@ -387,7 +317,32 @@ def _entry(columns: Sequence[MeasureColumn], within: Within) -> Entry:
         "n_clusters": found.n_clusters,
         "failed": failed,
     }
-    return entry | ({"warning": found.caution} if found.caution else {}) | what_ends_leave(columns, found)
+    said = {"warning": found.caution} if found.caution else {}
+    return entry | said | what_ends_leave(columns, found) | like_these(columns, found)
+
+
+def like_these(columns: Sequence[MeasureColumn], found: Share | Difference) -> Entry:
+    """Return the interval of a measure for wordings like these, and how many were used; empty where none play a part.
+
+    No interval of one wording alone. Data sets share their wordings, so what one of these does it does to all of them.
+    """
+    facets = joined_facets([column.worded for column in columns])
+    if not facets or found.value is None:
+        return {}
+    counted = [np.ones(len(c.first), dtype=bool) if c.contrast else c.second > 0 for c in columns]
+    values = [(c.first - c.second if c.contrast else c.first)[at] for c, at in zip(columns, counted, strict=True)]
+    residuals = np.concatenate([each - each.mean() for each in values])
+    loads = np.concatenate([np.full(len(each), 1 / (len(each) * len(values))) for each in values])
+    # Patients of two data sets are not the same ones.
+    names = [np.unique(column.clusters, return_inverse=True)[1].reshape(-1) for column in columns]
+    before = np.cumsum([0, *(codes.max(initial=-1) + 1 for codes in names)])
+    patients = np.concatenate([(codes + n)[at] for codes, n, at in zip(names, before, counted, strict=False)])
+    drawn = [wording_spread(residuals, loads, patients, facet.at(np.concatenate(counted))) for facet in facets]
+    spreads = [spread for spread in drawn if spread]
+    entry: Entry = {"wordings": [len(np.unique(facet.ids)) for facet in facets], "interval_wordings": None}
+    if len(spreads) == len(facets):
+        entry["interval_wordings"] = interval_like_these(found, spreads)
+    return entry
 
 
 def is_withheld(columns: Sequence[MeasureColumn]) -> bool:

@@ -26,6 +26,7 @@ from tests.boards.independent.letters import (
     Made,
     attacked_cells,
     estimate,
+    joined_wordings,
     plain_cells,
     pooled_of,
     table_measures,
@@ -96,7 +97,7 @@ def _heart(name: str, of: Answers, measured: list[tuple[str, str, str, dict[str,
         for level, numbers in levels.items():
             said = entry["datasets"][level[9:]] if level.startswith("datasets.") else entry[level]
             place = f"{name}: heart.{task}.{attack}.{measure}.{level}"
-            for key in ("value", "interval", "n", "n_clusters", "p"):
+            for key in ("value", "interval", "n", "n_clusters", "p", "interval_wordings"):
                 if key in numbers:
                     yield from _apart(f"{place}.{key}", said.get(key), numbers[key])
             if "change" in numbers:
@@ -117,6 +118,7 @@ def _joined(columns: list[Column]) -> Column:
         np.concatenate([c.clusters for c in columns]),
         np.concatenate(second) if second else None,
         tuple(np.concatenate(side) for side in zip(*(c.sides for c in columns), strict=True)),
+        joined_wordings(columns),
     )
 
 

@@ -84,8 +84,8 @@ def freedom_of(parts: list[Part]) -> float:
     return float(sum(e) ** 2 / below) if below else inf
 
 
-def mean_of_shares(parts: list[Part], level: float = 0.05) -> tuple[float, float]:
-    z = t_quantile(freedom_of(parts), level)
+def mean_of_shares(parts: list[Part], level: float = 0.05, freedom: float | None = None) -> tuple[float, float]:
+    z = t_quantile(freedom_of(parts) if freedom is None else freedom, level)
 
     def wilson(v: float, w: float, s: float) -> float:
         end = (v + s**2 / (2 * w) - s * sqrt(max(0, v * (1 - v)) / w + s**2 / (4 * w**2))) / (1 + s**2 / w)
@@ -239,3 +239,89 @@ def benjamini_hochberg(ps: list[float]) -> list[float]:
         least = min(least, ps[i] * len(ps) / (len(ps) - rank))
         found[i] = least
     return found
+
+
+# -- Wordings like these ----------------------------------------------------------------------------------------------
+
+Worded = tuple[Array, Array]  # the wording of each item, and its kind
+
+
+def kinds_of(ids: Array, kinds: Array) -> dict[str, str]:
+    """Return wording -> kind, kinds of one wording joined."""
+    of: dict[str, set[str]] = {}
+    for wording, kind in zip(ids.tolist(), kinds.tolist(), strict=True):
+        of.setdefault(wording, set()).add(kind)
+    if any(len(some) > 1 for some in of.values()):
+        return dict.fromkeys(of, "")
+    found = {wording: next(iter(some)) for wording, some in of.items()}
+    sizes = {kind: list(found.values()).count(kind) for kind in sorted(found.values())}
+    alone = {kind for kind, size in sizes.items() if size == 1}
+    if len(alone) == 1:
+        alone.add(max(sorted(sizes), key=lambda kind: sizes[kind]))
+    return {wording: "alone" if kind in alone else f"kind {kind}" for wording, kind in found.items()}
+
+
+def over(groups: list[Any], of: dict[Any, str], moved: Array, loads: Array) -> tuple[float, float]:
+    """Return the variance over groups, and its freedom."""
+    total = first = second = 0.0
+    for kind in sorted(set(of.values())):
+        names = [name for name in dict.fromkeys(groups) if of[name] == kind]
+        place = {name: i for i, name in enumerate(names)}
+        at = np.array([place.get(name, -1) for name in groups])
+        sums, sizes = (np.array([v[at == i].sum() for i in range(len(names))]) for v in (moved, loads))
+        p = sizes / sizes.sum()
+        q = float((p**2).sum())
+        kept = float((p**2 * (1 - 2 * p + q)).sum())
+        if len(p) < 2:
+            continue
+        total += q / kept * float((sums**2).sum())
+        matrix = np.outer(p, p) * (np.eye(len(p)) - p[:, None] - p[None, :] + q) * sizes.sum() ** 2 * q / kept
+        first, second = first + np.trace(matrix), second + float((matrix**2).sum())
+    return total, float(first**2 / second) if second else 0.0
+
+
+def spread(e: Array, loads: Array, patients: list[Any], worded: Worded) -> tuple[float, float, float] | None:
+    """Return the variance over wordings, that of patients within them, and the freedom; None of one wording."""
+    ids = worded[0].tolist()
+    of = kinds_of(*worded)
+    if len(of) < 2:
+        return None
+    kinds = np.array([of[one] for one in ids])
+    moved = loads * e
+    for kind in set(kinds.tolist()):
+        inside = kinds == kind
+        moved[inside] -= loads[inside] * moved[inside].sum() / loads[inside].sum()
+    variance, freedom = over(ids, of, moved, loads)
+    cells = list(zip(patients, ids, strict=True))
+    return variance, over(cells, {cell: of[cell[1]] for cell in cells}, moved, loads)[0], freedom
+
+
+def widened(spreads: list[tuple[float, float, float]], own: float) -> tuple[float, float] | None:
+    """Return by what counts are divided, and the freedom; None where the interval stays."""
+    total = sum(v for v, _, _ in spreads)
+    ratio = 1 + sum(v - c for v, c, _ in spreads) / own if own > 0 else 1.0
+    if total <= 0 or ratio <= 0:
+        return None
+    return ratio, total**2 / sum(v**2 / f for v, _, f in spreads)
+
+
+def wide_share(parts: list[Part], own: tuple[float, float], spreads: list[tuple[float, float, float]]) -> Any:
+    by = widened(spreads, sum(v * (1 - v) / w for v, w, _ in parts) / len(parts) ** 2)
+    if by is None:
+        return own
+    less = [(v, w / by[0], min(f, by[1])) for v, w, f in parts]
+    few = min(by[1], freedom_of(parts))
+    low, high = one_share(less[0]) if len(parts) == 1 else mean_of_shares(less, freedom=few)
+    return min(low, own[0]), max(high, own[1])
+
+
+def wide_change(change: Change, spreads: list[tuple[float, float, float]]) -> tuple[float, float]:
+    own = change.interval()
+    size = len(change.pairs) ** 2
+    by = widened(spreads, sum(((g + lost) / n - ((g - lost) / n) ** 2) / n for g, lost, n in change.pairs) / size)
+    if by is None:
+        return own
+    pairs = [(g / by[0], lost / by[0], n / by[0]) for g, lost, n in change.pairs]
+    z = t_quantile(min(by[1], change.freedom))
+    low, high = change_end(pairs, z)[0], -change_end([(lost, g, n) for g, lost, n in pairs], z)[0]
+    return min(low, own[0]), max(high, own[1])

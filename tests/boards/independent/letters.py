@@ -4,13 +4,26 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from tests.boards.independent.formulas import Array, Change, Part, correlation, kish, numbered, one_share, share
+from tests.boards.independent.formulas import (
+    Array,
+    Change,
+    Part,
+    Worded,
+    correlation,
+    kish,
+    numbered,
+    one_share,
+    share,
+    spread,
+    wide_change,
+    wide_share,
+)
 from tests.boards.independent.formulas import mean_of_shares as mean_interval
 
 SCORES = {"1": 1.0, "h": 0.5, **dict.fromkeys("0lrfcu", 0.0)}
@@ -34,6 +47,7 @@ class Column:
     clusters: Array
     second: Array | None = None
     sides: tuple[Array, ...] = ()
+    worded: tuple[Worded, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -81,6 +95,22 @@ class Answers:
                 found[arm.partition("/")[0]].append(arm.partition("/")[2])
         return found
 
+    def worded(self, attack: str, at: Array) -> tuple[Worded, ...]:
+        """Return the wordings of the sentences of a cue; () where they are not known."""
+        none = np.array([""] * self.n)
+        said = self.tags.get(f"{attack}/wording", none)
+        by = [self.tags.get(f"{attack}/{tag}", none) for tag in ("bias", "authority")]
+        kinds = np.array([f"{a}/{b}" for a, b in zip(*by, strict=True)])
+        arms = [arm for arm in self.arms if arm.startswith(f"{attack}/") and ":" not in arm and "#" not in arm]
+        there = np.any([self.asked(arm)[at] for arm in arms], axis=0) if arms else np.zeros(len(at), dtype=bool)
+        parts = [tuple(dict.fromkeys(text.split("+"))) for text in said[at][there]]
+        each = [set(one) for one in zip(*parts, strict=True)] if len({len(p) for p in parts}) == 1 else []
+        if not each or "" in set().union(*each) or sum(map(len, each)) > len(set().union(*each)):
+            return ()
+        whole = np.full((len(at), len(each)), "", dtype=object)
+        whole[there] = [list(part) for part in parts]
+        return tuple((whole[:, i], kinds[at]) for i in range(len(each)))
+
     def blocks(self) -> dict[str, dict[str, Array]]:
         """Return task -> data set -> the places of its items."""
         found: defaultdict[str, dict[str, Array]] = defaultdict(dict)
@@ -99,10 +129,15 @@ def measures(of: Answers, attack: str) -> dict[str, Callable[[Array], Column | N
     made: dict[str, Callable[[Array], Column | None]] = {}
     base_y, base_ends = of.y("baseline"), of.ends("baseline")
 
+    def said(at: Array, inside: Array) -> tuple[Worded, ...]:
+        known = () if attack == "baseline" else of.worded(attack, at)
+        return tuple((ids[inside], kinds[inside]) for ids, kinds in known)
+
     def shared(values: Array, there: Array, sides: tuple[Array, ...] = ()) -> Callable[[Array], Column | None]:
         def column(at: Array) -> Column | None:
-            at = at[there[at]]
-            return Column(values[at], of.clusters[at], None, tuple(side[at] for side in sides))
+            inside = there[at]
+            kept = at[inside]
+            return Column(values[kept], of.clusters[kept], None, tuple(side[kept] for side in sides), said(at, inside))
 
         return column
 
@@ -110,8 +145,12 @@ def measures(of: Answers, attack: str) -> dict[str, Callable[[Array], Column | N
         one: Array, two: Array, there: Array, sides: tuple[Array, ...] = ()
     ) -> Callable[[Array], Column | None]:
         def column(at: Array) -> Column | None:
-            at = at[there[at]]
-            return Column(one[at], of.clusters[at], two[at], tuple(side[at] for side in sides)) if len(at) else None
+            inside = there[at]
+            kept = at[inside]
+            made = Column(
+                one[kept], of.clusters[kept], two[kept], tuple(side[kept] for side in sides), said(at, inside)
+            )
+            return made if len(kept) else None
 
         return column
 
@@ -129,8 +168,13 @@ def measures(of: Answers, attack: str) -> dict[str, Callable[[Array], Column | N
             mine = [arm for arm in arms if of.asked(arm)[at].any()]
             if len(mine) < 2:
                 return None
-            inside = at[np.all([of.asked(arm)[at] for arm in mine], axis=0)]
-            return Column(np.min([of.y(arm)[inside] for arm in mine], axis=0), of.clusters[inside])
+            both = np.all([of.asked(arm)[at] for arm in mine], axis=0)
+            inside, worded = at[both], [of.worded(arm.partition("/")[0], at) for arm in mine]
+            different: dict[tuple[str, ...], Worded] = {}
+            for ids, kinds in (each for some in worded for each in some) if all(worded) else ():
+                different.setdefault(tuple(ids[both]), (ids[both], kinds[both]))
+            lowest = np.min([of.y(arm)[inside] for arm in mine], axis=0)
+            return Column(lowest, of.clusters[inside], worded=tuple(different.values()))
 
         return made | {"worst_of_k": worst}
     variants = of.variants()[attack]
@@ -153,7 +197,8 @@ def measures(of: Answers, attack: str) -> dict[str, Callable[[Array], Column | N
         return made
     arm = f"{attack}/adversarial"
     bad, led, asked = y["adversarial"], of.z(arm), there["adversarial"]
-    made["baseline_of_these"] = shared(base_y, asked)
+    plain = shared(base_y, asked)
+    made["baseline_of_these"] = lambda at: replace(column, worded=()) if (column := plain(at)) else None
     made["cue_following"] = shared(led, asked)
     # Of those whose baseline has no y it is open whether they count: they leave the number without a value.
     right, wrong = asked & ~(base_y == 0), asked & ~(base_y == 1)
@@ -183,9 +228,11 @@ def estimate(columns: list[Column], pooled: tuple[float | None, float | None]) -
             return empty | {"p": None, "change": None}
         change = Change([(c.first, c.second, c.clusters) for c in columns if c.second is not None], pooled[1])
         found = {"value": change.value, **counts}
+        spreads = spreads_of(columns)
         if not change.testable:
-            return found | {"interval": None, "p": None, "change": None}
-        return found | {"interval": change.interval(), "p": change.p(), "change": change}
+            return found | {"interval": None, "p": None, "change": None, "interval_wordings": None}
+        wide = wide_change(change, spreads) if spreads else None
+        return found | {"interval": change.interval(), "p": change.p(), "change": change, "interval_wordings": wide}
     if not all(c.whole and len(c.first) for c in columns):
         return empty
     parts = [share(c.first, c.clusters, pooled[0]) for c in columns]
@@ -193,7 +240,29 @@ def estimate(columns: list[Column], pooled: tuple[float | None, float | None]) -
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return empty | {"value": value}
-    return empty | {"value": value, "interval": one_share(known[0]) if len(known) == 1 else mean_interval(known)}
+    interval = one_share(known[0]) if len(known) == 1 else mean_interval(known)
+    spreads = spreads_of(columns)
+    wide = wide_share(known, interval, spreads) if spreads else None
+    return empty | {"value": value, "interval": interval, "interval_wordings": wide}
+
+
+def joined_wordings(columns: list[Column]) -> tuple[Worded, ...]:
+    """Return the wordings of several blocks' items; () unless all have as many sentences."""
+    if len({len(c.worded) for c in columns}) != 1:
+        return ()
+    sentences = zip(*(c.worded for c in columns), strict=True)
+    return tuple((np.concatenate([a for a, _ in s]), np.concatenate([b for _, b in s])) for s in map(list, sentences))
+
+
+def spreads_of(columns: list[Column]) -> list[tuple[float, float, float]]:
+    """Return how the mean over blocks varies with the wordings of each sentence of the cue; [] if that is not known."""
+    d = [c.first if c.second is None else c.first - c.second for c in columns]
+    e = np.concatenate([one - one.mean() for one in d])
+    loads = np.concatenate([np.full(len(one), 1 / len(one) / len(d)) for one in d])
+    patients = [(i, name) for i, c in enumerate(columns) for name in c.clusters.tolist()]
+    found = [spread(e, loads, patients, worded) for worded in joined_wordings(columns)]
+    known = [one for one in found if one is not None]
+    return known if len(known) == len(found) else []
 
 
 def table_measures(of: Answers) -> Iterator[tuple[str, str, str, dict[str, Column]]]:
