@@ -69,6 +69,11 @@ def loader_of(folder: Path, config: Mapping[str, Any], trust_remote_code: bool) 
     if _is_causal(named):
         return "causal"
     own = config.get("auto_map")
+    if isinstance(own, dict) and not own.keys() & {"AutoModelForImageTextToText", "AutoModelForCausalLM"}:
+        raise ModelError(
+            f"{folder / 'config.json'}: {sorted(named)} is code of the folder's own and names no model that continues "
+            f"a prompt ({', '.join(sorted(own))}): it is asked by a chat() of its own.{_served(folder) or SERVE_IT}"
+        )
     if isinstance(own, dict) and not trust_remote_code:
         raise ModelError(
             f"{folder / 'config.json'}: {sorted(named)} is code of the folder's own. Read it, and allow it with "

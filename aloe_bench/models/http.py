@@ -20,6 +20,8 @@ from aloe_bench.errors import ModelError
 from aloe_bench.models.http_dialect import SILENT_ROUNDS, WARM_UP_STEP_S, Dialect, Refusals, WarmUp
 from aloe_bench.models.http_endpoint import endpoint, preflight
 from aloe_bench.models.http_failures import (
+    BACKOFF_FIRST_S,
+    RATE_FIRST_S,
     AttemptError,
     backoff_s,
     error_in_body,
@@ -236,7 +238,9 @@ class OpenAIModel:
                 if failure.loading and self._warm_up.waits():
                     delay = max(failure.retry_after_s, min(backoff_s(request.id, tries), WARM_UP_STEP_S))
                 elif failure.retry and attempt < self.attempts:
-                    delay = max(failure.retry_after_s, backoff_s(request.id, attempt))
+                    untold = failure.status == 429 and not failure.retry_after_s
+                    first_s = RATE_FIRST_S if untold else BACKOFF_FIRST_S
+                    delay = max(failure.retry_after_s, backoff_s(request.id, attempt, first_s))
                     attempt += 1
                 else:
                     server_said = failure.final or failure.retry

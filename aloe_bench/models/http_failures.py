@@ -16,16 +16,24 @@ if TYPE_CHECKING:
 RETRY_AFTER_CAP_S = 60.0
 BACKOFF_FIRST_S = 0.5
 BACKOFF_CAP_S = 30.0
+# After 429 without a word of when: limits are per minute, and five such waits are up to a minute.
+RATE_FIRST_S = 2.0
 # 424 is TGI's word for a generation that broke; any 5xx that is not below is retried as well, Anthropic's 529 too.
 RETRIED_STATUS = frozenset({408, 409, 424, 425, 429})
 NEVER_SERVED = frozenset({501, 505})
-# OpenAI has one status for "too fast" and "not paid"; only the second never passes.
+# OpenAI has one status for "too fast" and "not paid"; only the second never passes. DashScope says the second's code
+# where its tokens a minute are used up.
 _SPENT = re.compile(r"insufficient_quota")
+_PER_MINUTE = re.compile(r"(?<!free )allocated quota exceeded|aliyun|alibabacloud", re.IGNORECASE)
 _LOADING = re.compile(
     r"\b(?:load(?:ing|ed)|warm(?:ing)?[ -]?up|start(?:ing)?[ -]?up|initiali[sz]ing|not (?:yet )?ready)\b", re.IGNORECASE
 )
-# Gemini's RetryInfo, and the sentences of OpenAI, Groq and Gemini.
-_DELAY = re.compile(r'"retryDelay":\s*"([\d.]+)s"|(?:try again|retry) in ([\d.]+) ?s', re.IGNORECASE)
+# Gemini's RetryInfo, and the sentences of OpenAI, Groq, Gemini and Azure.
+_DELAY = re.compile(
+    r'"retryDelay":\s*"(?P<info>[\d.]+)s"'
+    r"|(?:try again|retry) (?:in|after) (?:(?P<minutes>\d+)m)?(?P<seconds>[\d.]+) ?s",
+    re.IGNORECASE,
+)
 
 
 class AttemptError(Exception):
@@ -54,7 +62,7 @@ class AttemptError(Exception):
 def refused(message: str, status: int, words: str, headers: Mapping[str, str]) -> AttemptError:
     """Return the failure of an attempt that ended in an error `status`, with `words` as the server's whole text."""
     passes = status in RETRIED_STATUS or (status >= 500 and status not in NEVER_SERVED)
-    retry = passes and not (status == 429 and _SPENT.search(words))
+    retry = passes and not (status == 429 and _SPENT.search(words) and not _PER_MINUTE.search(words))
     return AttemptError(
         message,
         retry=retry,
@@ -106,9 +114,9 @@ def redirected(response: Any) -> str:
     return f" It redirects to {str(url).removesuffix('/chat/completions')}; give that address as --base-url."
 
 
-def backoff_s(key: str, attempt: int) -> float:
+def backoff_s(key: str, attempt: int, first_s: float = BACKOFF_FIRST_S) -> float:
     """Return an exponential wait, spread over its upper half by who waits and not by a global draw."""
-    longest = min(BACKOFF_CAP_S, BACKOFF_FIRST_S * 2.0 ** (attempt - 1))
+    longest = min(BACKOFF_CAP_S, first_s * 2.0 ** (attempt - 1))
     return longest * random.Random(f"{key}:{attempt}").uniform(0.5, 1.0)
 
 
@@ -129,6 +137,6 @@ def _asked_s(headers: Mapping[str, str], words: str) -> float:
     except (ValueError, TypeError, OverflowError, IndexError):
         found = _DELAY.search(words)
         try:
-            return float(found[1] or found[2]) if found else 0.0
+            return 60.0 * int(found["minutes"] or 0) + float(found["info"] or found["seconds"]) if found else 0.0
         except ValueError:
             return 0.0

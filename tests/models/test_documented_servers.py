@@ -11,6 +11,7 @@ from aloe_bench.answers.score import grade
 from aloe_bench.core import Decoding, Message, Prediction, Request, Sample
 from aloe_bench.errors import ModelError
 from aloe_bench.models.http import OpenAIModel
+from aloe_bench.models.http_failures import retry_after_s
 from tests.support.awkward_server import awkward_server
 from tests.support.documented_servers import HABITS, ODD_ONE
 
@@ -22,6 +23,22 @@ def outcomes(got: list[Prediction]) -> dict[str, str]:
     """Return how each question ended, as a run would grade it."""
     sample = Sample("s", "choice", "?", "B", "s", choices=("one", "two"))
     return {reply.id: grade(sample, reply).outcome for reply in got}
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Rate limit reached for gpt-4o: Limit 30000. Please try again in 1.2s. Visit ...", 1.2),
+        ("Rate limit reached for gpt-4o: Please try again in 6m0s.", 60.0),  # as long as is waited
+        ("Please try again in 260ms.", 0.0),
+        ("Rate limit is exceeded. Try again in 30 seconds.", 30.0),
+        ("exceeded call rate limit of your current OpenAI S0 pricing tier. Please retry after 55 seconds.", 55.0),
+        ("content management policy. Please modify your prompt and retry. To learn more", 0.0),
+        ('"details": [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "28s"}]', 28.0),
+    ],
+)
+def test_when_to_ask_again_is_read_in_the_words_of_servers_that_send_no_header(words: str, seconds: float) -> None:
+    assert retry_after_s({}, words) == seconds
 
 
 @pytest.mark.parametrize("name", HABITS)

@@ -34,6 +34,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 DECODING = Decoding(max_new_tokens=12)
 MINI = Path(__file__).parents[1] / "data" / "careqa_mini"
 ENGINE = {"enforce_eager": True, "max_model_len": 2048, "max_num_seqs": 32}
+ENGINE_ARGS = ",".join(f"{key}={str(value).lower()}" for key, value in ENGINE.items())
 
 
 @pytest.fixture(scope="session")
@@ -209,13 +210,62 @@ def scored(run: Path, ends: tuple[int, ...]) -> list[tuple[object, ...]]:
     ]
 
 
+def test_a_sampled_reply_depends_on_its_request_alone_and_comes_from_the_providers_distribution(hf, engine, requests):
+    asked = requests[::2]
+    provider = Decoding(max_new_tokens=6, temperature=0.7, top_p=0.8, top_k=20, repetition_penalty=1.05, seed=3)
+    one = by_id(engine.generate(asked, provider))
+    other = by_id(engine.generate(asked[::-1], provider))
+    again = by_id(engine.generate(asked[:5], provider))
+    greedy = by_id(engine.generate(asked, replace(provider, temperature=0.0, top_p=None, top_k=None)))
+
+    assert {name: reply.token_ids for name, reply in one.items()} == {n: reply.token_ids for n, reply in other.items()}
+    assert all(again[request.id].token_ids == one[request.id].token_ids for request in asked[:5])
+    assert sum(one[request.id].token_ids != greedy[request.id].token_ids for request in asked) > len(asked) / 2
+    assert len({reply.seed for reply in one.values()}) == len(asked)
+    for request in asked:
+        inputs = hf.prepare([request], [[picture.open() for picture in request.images]])
+        nucleus = hf.network.generate(
+            **inputs,
+            generation_config=hf.generation_config(replace(provider, max_new_tokens=1)),
+            output_scores=True,
+            return_dict_in_generate=True,
+        ).scores[0][0]
+        first = next(iter(one[request.id].token_ids), hf.eos[0])
+        assert nucleus[first] > float("-inf"), "transformers would never say that word"
+
+
+def test_decoding_and_picture_tokens_of_a_run_are_those_of_transformers(folder, aloe, tmp_path):
+    import json
+
+    settings = json.loads((folder / "generation_config.json").read_text())
+    sampled = settings | {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05}
+    common = ["run", "--tasks", "careqa_vision_mcq", "--data-root", MINI.parent, "--limit", "8", "--allow-partial"]
+    common += ["--model", folder, "--max-new-tokens", "6", "--decoding", "provider", "--output", tmp_path]
+    (folder / "generation_config.json").write_text(json.dumps(sampled))
+    try:
+        found = {}
+        for way, options in {"hf": [], "vllm": ["--backend", "vllm", "--model-args", ENGINE_ARGS]}.items():
+            done = aloe(*common, *options, "--name", way)
+            assert done.returncode == 0, done.stderr
+            (run,) = (tmp_path / way).rglob("run.json")
+            found[way] = (json.loads(run.read_text()), json.loads((run.parent / "summary.json").read_text()))
+    finally:
+        (folder / "generation_config.json").write_text(json.dumps(settings))
+
+    decoding = found["vllm"][0]["decoding"]
+    assert decoding == found["hf"][0]["decoding"]
+    assert (decoding["temperature"], decoding["top_k"], decoding["source"]) == (0.7, 20, "generation_config.json")
+    mean = found["vllm"][1]["image_tokens"]
+    assert mean == found["hf"][1]["image_tokens"]
+    assert mean["pictures"] >= 8 and mean["mean"] > 1
+
+
 def test_200_rows_score_alike(folder, server, hf, aloe, tmp_path):
     root = write_many_rows(tmp_path / "data")
     common = ["run", "--tasks", "careqa_vision_mcq", "--data-root", root, "--allow-partial"]
     common += ["--max-new-tokens", "12", "--output", tmp_path / "runs"]
-    engine_args = ",".join(f"{key}={str(value).lower()}" for key, value in ENGINE.items())
     local = ["--model", folder]
-    engine = [*local, "--backend", "vllm", "--model-args", engine_args]
+    engine = [*local, "--backend", "vllm", "--model-args", ENGINE_ARGS]
     ways = {
         "hf": local,
         "vllm": engine,

@@ -124,7 +124,24 @@ UNKNOWN_SEED = [{"error": {"message": 'Invalid JSON payload received. Unknown na
 THOUGHT = [{"type": "thinking", "thinking": [{"type": "text", "text": "A?"}]}, {"type": "text", "text": "B"}]
 CALL = {"id": "c", "type": "function", "function": {"name": "answer", "arguments": '{"letter": "B"}'}}
 TWO_CHOICES = {"choices": [chat(letter)[1]["choices"][0] for letter in "BC"]}
-GEMINI_FAST = {"code": 429, "message": "Quota exceeded", "details": [{"@type": "RetryInfo", "retryDelay": "0.3s"}]}
+GEMINI_FAST = {
+    "code": 429,
+    "message": "You exceeded your current quota, please check your plan and billing details.",
+    "status": "RESOURCE_EXHAUSTED",
+    "details": [
+        {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaValue": "25"}]},
+        {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "0.3s"},
+    ],
+}
+# DashScope's code for tokens a minute is OpenAI's for an account without money.
+DASHSCOPE_FAST = {
+    "message": "Allocated quota exceeded, please increase your quota limit.",
+    "code": "insufficient_quota",
+}
+DASHSCOPE_FLAGGED = "<400> InternalError.Algo.DataInspectionFailed: Input text data may contain inappropriate content."
+AZURE_FAST = (
+    "Requests have exceeded token rate limit of your current AIServices S0 pricing tier. Please retry after 1 seconds."
+)
 FLAGGED = {"code": 403, "message": "Input was flagged", "metadata": {"reasons": ["violence"], "flagged_input": "..."}}
 SPENT = {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"}
 UNFINISHED = "Could not finish the message because max_tokens or model output limit was reached. Please try again."
@@ -227,7 +244,7 @@ HABITS: dict[str, Habit] = {
     "nginx: 413": alone((413, "<html><h1>413 Request Entity Too Large</h1></html>"), "failed", "--max-pixels"),
     "azure: content filter": alone(openai_error("The response was filtered", "prompt", "content_filter"), "filtered"),
     "azure: reply filtered": alone(chat(None, "content_filter"), "filtered"),
-    "dashscope: inspection": alone(openai_error("Inappropriate content", None, "data_inspection_failed"), "filtered"),
+    "dashscope: inspection": alone(openai_error(DASHSCOPE_FLAGGED, None, "data_inspection_failed"), "filtered"),
     "openrouter: moderation": alone((403, {"error": FLAGGED}), "filtered"),
     "gemini: safety": alone(chat(None, "SAFETY"), "filtered"),
     "openai: cut in its reasoning": alone(openai_error(UNFINISHED), "cut"),
@@ -249,6 +266,11 @@ HABITS: dict[str, Habit] = {
         lambda: Wire(429, "", {"Retry-After": formatdate(time.time() + 2, usegmt=True)})
     ),
     "gemini: 429 with a delay in its words": stumbles((429, [{"error": GEMINI_FAST}])),
+    "azure: 429 with seconds in its words": stumbles((429, {"error": {"code": "429", "message": AZURE_FAST}})),
+    "dashscope: tokens a minute": stumbles(
+        (429, {"error": DASHSCOPE_FAST | {"type": "insufficient_quota", "code": "insufficient_quota"}})
+    ),
+    "cloudflare: 1015": stumbles((429, "error code: 1015")),
     "anthropic: 529": stumbles(
         (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})
     ),
