@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Modules are compiled when they are first used: of 17,000 that come with torch most never are.
+INSTALL = $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -e
 export OMP_NUM_THREADS = 1
 export HF_HUB_OFFLINE = 1
 # Hundreds of tests start a process of their own; without compiled modules each compiles the package again.
@@ -17,13 +19,13 @@ SPREAD = -n $(JOBS) --dist loadfile
 
 $(VENV)/installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,lm-eval,ray,dicom,dev,docs]'
+	$(INSTALL) '.[train,lm-eval,ray,dicom,dev,docs]'
 	touch $@
 
-# Less than the tests need: no lm-eval, no Ray, no tools of development.
+# Less than the tests need: no lm-eval, no Ray, no tools of development. Most of it are the CUDA libraries of torch.
 $(VENV)/demo: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,report]'
+	$(INSTALL) '.[train,report]'
 	touch $@
 
 demo: $(VENV)/demo

@@ -7,15 +7,25 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from aloe_bench.errors import DataError
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 CHUNK = 4
 CHUNKS_AHEAD = 3  # a worker; bounds what waits in memory
+
+
+class Start(Protocol):
+    """Whatever begins to work out `function(item)`, and returns what waits for it and returns or raises its outcome."""
+
+    def __call__(self, function: Callable[[Item], Result], item: Item) -> Callable[[], Result]: ...
 
 
 class Spread(Protocol):
@@ -56,49 +66,85 @@ def ordered(function: Callable[[Item], Result], items: Sequence[Item], n_workers
 
 def _pooled(function: Callable[[Item], Result], items: Sequence[Item], n_workers: int) -> Iterator[Result]:
     from concurrent.futures import Future, ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
     from multiprocessing import get_context
 
     pool = ProcessPoolExecutor(n_workers, mp_context=get_context("spawn"), initializer=_begin)
     waiting: deque[Future[list[Result]]] = deque()
     chunks = iter([items[start : start + CHUNK] for start in range(0, len(items), CHUNK)])
     try:
-        for chunk in islice(chunks, n_workers * CHUNKS_AHEAD):
-            waiting.append(pool.submit(_chunk, function, chunk))
-        while waiting:
-            yield from waiting.popleft().result()
-            for chunk in islice(chunks, 1):
+        with _death_told():
+            for chunk in islice(chunks, n_workers * CHUNKS_AHEAD):
                 waiting.append(pool.submit(_chunk, function, chunk))
-    except BrokenProcessPool as error:
-        raise DataError(
-            "A worker process was killed, by the system if memory ran out. Nothing was written; "
-            "run again with fewer --workers."
-        ) from error
+            while waiting:
+                yield from waiting.popleft().result()
+                for chunk in islice(chunks, 1):
+                    waiting.append(pool.submit(_chunk, function, chunk))
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
-def beside(function: Callable[[Item], Result], item: Item, n_workers: int) -> Iterator[Callable[[], Result]]:
-    """Give what returns `function(item)`, which another process works out meanwhile; with one worker, when asked.
+def helper(n_workers: int) -> Iterator[Start]:
+    """Give what has another process work something out meanwhile, one thing after the other; see Start.
 
-    What it returns raises as `ordered` does.
+    With one worker there is no other process. It is ended where the work here fails or is interrupted.
     """
     if n_workers <= 1:
-        yield lambda: function(item)
+        yield _when_asked
         return
-    from concurrent.futures import ThreadPoolExecutor
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
 
-    with ThreadPoolExecutor(1) as thread:
-        yield thread.submit(lambda: next(_pooled(function, [item], 1))).result
+    context = get_context("spawn")
+    leash, held = context.Pipe(duplex=False)
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_begin, initargs=(leash,))
+
+    def start(function: Callable[[Item], Result], item: Item) -> Callable[[], Result]:
+        with _death_told():
+            work = pool.submit(function, item)
+        return _death_told()(work.result)
+
+    try:
+        yield start
+    except BaseException:
+        held.close()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        held.close()
+
+
+def _when_asked(function: Callable[[Item], Result], item: Item) -> Callable[[], Result]:
+    return partial(function, item)
+
+
+@contextmanager
+def beside(function: Callable[[Item], Result], item: Item, n_workers: int) -> Iterator[Callable[[], Result]]:
+    """Give what returns `function(item)`, which another process works out meanwhile; with one worker, when asked."""
+    with helper(n_workers) as start:
+        yield start(function, item)
+
+
+@contextmanager
+def _death_told() -> Iterator[None]:
+    """Raise DataError where a worker was killed."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    try:
+        yield
+    except BrokenProcessPool as error:
+        raise DataError(
+            "A worker process was killed, by the system if memory ran out. Nothing was written; "
+            "run again with fewer --workers."
+        ) from error
 
 
 def _chunk(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
     return [function(item) for item in items]
 
 
-def _begin() -> None:
-    """Leave Ctrl-C to the parent, and end when it does, however that happens."""
+def _begin(*leash: Connection) -> None:
+    """Leave Ctrl-C to the parent, and end when it does, however that happens, or when it lets go of a `leash`."""
     import threading
     from multiprocessing import connection, parent_process
 
@@ -108,7 +154,7 @@ def _begin() -> None:
         return
 
     def follow() -> None:
-        connection.wait([parent.sentinel])
+        connection.wait([parent.sentinel, *leash])
         os._exit(1)
 
     threading.Thread(target=follow, daemon=True).start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -16,13 +16,17 @@ DESCRIBE = "Describe this image."
 
 @dataclass(frozen=True, slots=True)
 class Derived:
-    """Some samples of `task`, changed one by one by `change` (None leaves a sample out)."""
+    """Some samples of `task`, or made of them."""
 
     name: str
     task: Task
-    change: Callable[[Sample], Sample | None]
-    expected_rows: int
+    samples: tuple[Sample, ...]
     version: int = 1
+
+    @property
+    def expected_rows(self) -> int:
+        """How many samples there are."""
+        return len(self.samples)
 
     @property
     def source(self) -> str:
@@ -40,12 +44,17 @@ class Derived:
         return self.task.licence
 
     def load(self, root: Path) -> Iterator[Sample]:
-        """Yield the changed samples in the task's order."""
-        yield from filter(None, map(self.change, samples_of(self.task.load(root))))
+        """Yield the samples in the task's order; they were read when this was made."""
+        yield from self.samples
 
     def prompt(self, sample: Sample) -> str:
         """Return the text of the user turn."""
         return formats.prompt(sample)
+
+
+def read_once(task: Task, root: Path) -> Derived:
+    """Return `task` with its samples in memory, for tasks to be made of it."""
+    return Derived(task.name, task, tuple(samples_of(task.load(root))), task.version)
 
 
 def reading_task(task: Task, root: Path) -> Derived:
@@ -53,35 +62,30 @@ def reading_task(task: Task, root: Path) -> Derived:
 
     Whether a model does not follow a cue, or cannot read it, are two things: this tells them apart.
     """
-    return _derived(f"reading-{task.name}", task, root, _reading)
+    return _derived("reading", task, filter(None, map(_reading, samples_of(task.load(root)))))
 
 
 def misled_task(task: Task, root: Path, items: int | None = None) -> Derived:
     """Return the clean and the adversarial rows of `task`, of so many items (by hash of their ids) or of all."""
-    bases = [sample.id for sample in samples_of(task.load(root)) if sample.cue is None]
+    samples = list(samples_of(task.load(root)))
+    bases = [sample.id for sample in samples if sample.cue is None]
     chosen = frozenset(sorted(bases, key=lambda base: sha256(base.encode()).digest())[:items])
 
-    def change(sample: Sample) -> Sample | None:
+    def is_wanted(sample: Sample) -> bool:
         clean_or_adversarial = sample.cue is None or sample.cue.variant == "adversarial"
-        base = sample.cue.base_id if sample.cue else sample.id
-        return sample if clean_or_adversarial and base in chosen else None
+        return clean_or_adversarial and (sample.cue.base_id if sample.cue else sample.id) in chosen
 
-    return _derived(f"misled-{task.name}", task, root, change)
+    return _derived("misled", task, filter(is_wanted, samples))
 
 
 def describing_task(task: Task, root: Path, every: int) -> Derived:
     """Return the open task that asks to describe every so-many-th clean picture; reference: modality and answer."""
-    bases = [sample.id for sample in samples_of(task.load(root)) if sample.cue is None]
-    chosen = frozenset(bases[::every])
-
-    def change(sample: Sample) -> Sample | None:
-        return _describing(sample) if sample.id in chosen else None
-
-    return _derived(f"describe-{task.name}", task, root, change)
+    clean = [sample for sample in samples_of(task.load(root)) if sample.cue is None]
+    return _derived("describe", task, map(_describing, clean[::every]))
 
 
-def _derived(name: str, task: Task, root: Path, change: Callable[[Sample], Sample | None]) -> Derived:
-    return Derived(name, task, change, sum(change(sample) is not None for sample in samples_of(task.load(root))))
+def _derived(what: str, task: Task, samples: Iterable[Sample]) -> Derived:
+    return Derived(f"{what}-{task.name}", task, tuple(samples))
 
 
 def _reading(sample: Sample) -> Sample | None:

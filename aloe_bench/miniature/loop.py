@@ -39,10 +39,14 @@ Report = Callable[[int, int, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is done: pictures of each test modality, pictures AR learns from; half of each are to be located."""
+    """How much is done: pictures of each test modality, pictures AR learns from; half of each are to be located.
+
+    The options of `scored_items` are scored one by one, which takes several times as long as asking.
+    """
 
     test_pictures: int
     ar_pictures: int
+    scored_items: int
 
 
 def evaluation_table(folder: Path, pictures: int, templates: Path = EVALUATION, own_words: bool = False) -> Task:

@@ -35,6 +35,19 @@ def before_and_after(before: Answers, after: Answers) -> str:
     return markdown(head, rows)
 
 
+def in_short(before: Answers, after: Answers, task: str) -> Iterator[tuple[str, str, str, str, str]]:
+    """Yield cue, accuracy before and after, gain, and how often the cue is read, for the cells of `task`.
+
+    A cell that is not read says so, and has neither accuracy nor gain.
+    """
+    for attack in (CLEAN, *ATTACKS[task]):
+        scores = [
+            with_interval(a.accuracy(task, attack)) if a.is_read(task, attack) else "not read" for a in (before, after)
+        ]
+        change = "" if "not read" in scores else gain(after.gain_over(before, task, attack)).partition(", p")[0]
+        yield cue_name(attack), scores[0], scores[1], change, reads(before, after, task, attack)
+
+
 def cells() -> Iterator[tuple[str, str]]:
     """Yield (task, attack) of every cell, the clean one of each task first."""
     for task, attacks in ATTACKS.items():
@@ -50,7 +63,6 @@ def cue_name(attack: str) -> str:
 def _row(before: Answers, after: Answers, task: str, attack: str) -> list[str]:
     both = (before, after)
     followed = " -> ".join(percent(a.followed(task, attack).value) for a in both) if attack else ""
-    reads = [a.read(task, attack) for a in both]
     return [
         task,
         cue_name(attack),
@@ -60,8 +72,14 @@ def _row(before: Answers, after: Answers, task: str, attack: str) -> list[str]:
         followed,
         " -> ".join(percent(a.off_option(task, attack).value) for a in both),
         " -> ".join(restricted(a, task, attack) for a in both),
-        " -> ".join(percent(r.value) for r in reads if r is not None),
+        reads(before, after, task, attack),
     ]
+
+
+def reads(before: Answers, after: Answers, task: str, attack: str) -> str:
+    """Return how often a drawn cue is read, in percent, before and after; "" of others."""
+    found = [a.read(task, attack) for a in (before, after)]
+    return " -> ".join(percent(each.value) for each in found if each is not None)
 
 
 def score(answers: Answers, task: str, attack: str) -> str:

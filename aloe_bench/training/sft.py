@@ -94,8 +94,11 @@ class Stopped(Exception):  # noqa: N818
     """Training was asked to stop and has saved its state; `step` is where it will resume."""
 
     def __init__(self, step: int, steps: int, folder: Path) -> None:
-        super().__init__(f"stopped at step {step} of {steps}; saved in {folder}")
+        super().__init__(step, steps, folder)  # all of them: it may come from another process
         self.step = step
+
+    def __str__(self) -> str:
+        return "stopped at step {} of {}; saved in {}".format(*self.args)
 
 
 def train(job: TrainingJob, report: Report = lambda done, total, note: None) -> Trained:

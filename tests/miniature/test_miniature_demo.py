@@ -52,8 +52,13 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
     done = aloe("demo", "--quick", "--output", "out")
 
     assert done.returncode == 0, done.stderr
-    assert "A quick run" in done.stdout
-    assert "peak memory" in done.stdout and "off" in done.stdout and "no evidence about any real model" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "A quick run" in said and "peak memory" in said and "no evidence about any real model" in said
+    assert max(map(len, done.stdout.partition("Summary: ")[0].splitlines())) <= 80
+    written = (tmp_path / "out" / "summary.md").read_text(encoding="utf-8")
+    assert "restricted" in written and "A quick run" in written
+    legend = next(line for line in done.stdout.splitlines() if line.startswith(" legend"))
+    assert "->" in legend  # how often it is read, before and after
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert len(summary["cells"]) == 9
     for cell in summary["cells"]:
@@ -65,7 +70,7 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
         assert low <= cell["gain"] <= high and cell["n"] >= 12
         if cell["attack"]:
             assert cell["base"]["followed"] > 0.5
-    grades = [int(grade) for grade in re.findall(r"mean grade (\d+)", done.stdout)]
+    grades = [int(grade) for grade in re.findall(r"mean grade (\d+)", said)]
     assert len(grades) == 2 and grades[0] >= 50
     ar = summary["ar_data"]
     assert ar["modality"] == "xray" and ar["overlap"]["shared_pictures"] == 0 and ar["overlap"]["compared_with"] > 20
@@ -76,6 +81,16 @@ def test_the_demonstration_runs_from_base_to_pages_and_refuses_a_folder_in_use(a
     assert (tmp_path / "out" / "ar" / "checkpoint" / "config.json").is_file()
     again = aloe("demo", "--quick", "--output", "out")
     assert again.returncode == 2 and "not empty" in again.stderr
+
+
+@pytest.mark.slow
+def test_one_process_and_two_come_to_the_same(aloe, tmp_path: Path) -> None:
+    for workers in (1, 2):
+        done = aloe("demo", "--quick", "--workers", workers, "--output", f"out{workers}")
+        assert done.returncode == 0, done.stderr
+    for name in ("summary.json", "ar/checkpoint/model.safetensors"):
+        one, two = ((tmp_path / f"out{workers}" / name).read_bytes() for workers in (1, 2))
+        assert one == two, name
 
 
 def test_ctrl_c_while_ar_trains_is_one_clear_message(tmp_path: Path) -> None:
