@@ -254,12 +254,25 @@ def refuse_difference(folder: Path, wanted: Mapping[str, Any]) -> None:
     """Raise RunMismatchError, naming every difference, unless `folder` was begun as `wanted` asks."""
     header = read_header(folder)
     old, new = identity(header), identity(wanted)
-    changed = [f"{key} was {old[key]!r}, is now {new[key]!r}" for key in IDENTITY if old[key] != new[key]]
+    changed = [f"{place} was {before!r}, is now {now!r}" for place, before, now in _changes(old, new)]
     if changed:
         raise RunMismatchError(
             f"{folder}: an unfinished run was made otherwise: {'; '.join(changed)}. {_moved(header, wanted)}"
             "Run with the earlier settings to finish it, or with --fresh to start another."
         )
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Return by place in the header what differs, before and now; of two tables the entries that do."""
+    found: list[tuple[str, Any, Any]] = []
+    for place in old:
+        before, now = old[place], new[place]
+        if isinstance(before, dict) and isinstance(now, dict):
+            inner = sorted(before.keys() | now.keys())
+            found += [(f"{place}.{key}", before.get(key), now.get(key)) for key in inner]
+        else:
+            found.append((place, before, now))
+    return [each for each in found if each[1] != each[2]]
 
 
 def _moved(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -350,7 +363,7 @@ def merge(folders: Sequence[Path], output: Path) -> list[Record]:
     merged: dict[str, Record] = {}
     for folder, header, records in zip(folders, headers, parts, strict=True):
         other = {k: v for k, v in identity(header).items() if k not in own}
-        changed = [key for key in first if first[key] != other[key]]
+        changed = [f"{place} ({here!r}, there {there!r})" for place, there, here in _changes(first, other)]
         if control_arms(header) != control_arms(headers[0]):
             changed.append("controls")
         if changed:

@@ -140,9 +140,12 @@ def picture_tokens(model: HFModel) -> dict[str, int]:
     words = Request("words", (Message("user", QUESTION),), ())
     for size in PICTURES if model.sees_images else ():
         shown = Request("picture", words.messages, (_Plain(size),))
-        made = model.prepare([shown], [[picture.open() for picture in shown.images]])
-        plain = model.prepare([words], [[]])
-        found[f"{size[0]} x {size[1]}"] = int(made["input_ids"].shape[1] - plain["input_ids"].shape[1])
+        ids = model.prepare([shown], [[picture.open() for picture in shown.images]])["input_ids"][0].tolist()
+        try:
+            plain = int(model.prepare([words], [[]])["input_ids"].shape[1])
+        except ValueError:  # PaliGemma's processor reads no prompt without a picture
+            plain = len(ids) - (model.image_tokens(ids) or 0)
+        found[f"{size[0]} x {size[1]}"] = len(ids) - plain
     return found
 
 

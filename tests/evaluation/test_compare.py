@@ -11,7 +11,8 @@ from scipy import stats
 
 from aloe_bench.boards.dose import text_px
 from aloe_bench.core import Part, Prediction, Record, Score
-from aloe_bench.evaluation.runlog import read_run
+from aloe_bench.errors import RunMismatchError
+from aloe_bench.evaluation.runlog import read_header, read_run, refuse_difference
 from tests.conftest import closed_rows
 from tests.evaluation.test_run import only_run
 from tests.support.heart_tables import Source, png, rows, write_folder
@@ -107,7 +108,7 @@ def test_other_questions_are_refused_and_other_conditions_named(quick, mcq):
     assert done.returncode == 0 and "differ in parser" in done.stdout
 
 
-def test_runs_that_saw_other_pixels_or_another_template_are_marked(quick, mcq):
+def test_runs_that_saw_other_pixels_or_another_template_are_marked_and_are_not_joined(quick, mcq, tmp_path):
     first, second = mcq("a", "accuracy=0.6"), mcq("b", "accuracy=0.6")
     for folder, most in ((first, 200_704), (second, 1_003_520)):
         header = json.loads((folder / "run.json").read_text())
@@ -116,6 +117,11 @@ def test_runs_that_saw_other_pixels_or_another_template_are_marked(quick, mcq):
 
     assert compared(quick, first, second)["differ_in"] == ["model.profile.max_pixels"]
     assert "differ in model.profile.max_pixels" in quick("compare", first, second).stdout
+    merged = quick("merge", first, second, "--output", tmp_path / "both")
+    assert merged.returncode == 3
+    assert "in model.profile.ends ([1003520], there [200704]), model.profile.max_pixels (1003520, " in merged.stderr
+    with pytest.raises(RunMismatchError, match=r"model\.profile\.max_pixels was 200704, is now 1003520"):
+        refuse_difference(first, read_header(second))
 
 
 def test_heart_runs_are_compared_cue_by_cue_with_the_difference_in_drops(quick, tmp_path):

@@ -239,7 +239,7 @@ def test_decoding_and_picture_tokens_of_a_run_are_those_of_transformers(folder, 
 
     settings = json.loads((folder / "generation_config.json").read_text())
     sampled = settings | {"do_sample": True, "temperature": 0.7, "top_p": 0.8, "top_k": 20, "repetition_penalty": 1.05}
-    common = ["run", "--tasks", "careqa_vision_mcq", "--data-root", MINI.parent, "--limit", "8", "--allow-partial"]
+    common = ["run", "--tasks", "careqa_vision_mcq", "--data-root", MINI, "--limit", "8", "--allow-partial"]
     common += ["--model", folder, "--max-new-tokens", "6", "--decoding", "provider", "--output", tmp_path]
     (folder / "generation_config.json").write_text(json.dumps(sampled))
     try:
