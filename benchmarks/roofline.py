@@ -114,14 +114,12 @@ def unavoidable_s(model: HFModel, requests: list[Request], generates: bool) -> f
     said = NEW_TOKENS if generates else 1
     seconds = sum(times * product_s(*shape) for shape, times in made.items())
     long = sum(len(ids) for prompts in by_picture.values() for ids in prompts) / len(requests)
-    steps = text_pass(model.config, BATCH, 1)
-    # A token looks back for itself, so its attention is no product of eight rows.
+    # A token looks back for itself, so its attention is no product of as many rows as a batch has.
     alone = {shape: times for shape, times in text_pass(model.config, 1, long).items() if round(long) in shape}
-    batches = len(requests) / BATCH
-    seconds += batches * said * product_s(BATCH, width, vocabulary)
-    for shape, times in steps.items():
-        if 1 not in shape:
-            seconds += batches * (said - 1) * times * product_s(*shape)
+    for size in (min(BATCH, len(requests) - start) for start in range(0, len(requests), BATCH)):
+        seconds += said * product_s(size, width, vocabulary)
+        steps = {shape: times for shape, times in text_pass(model.config, size, 1).items() if 1 not in shape[1:]}
+        seconds += (said - 1) * sum(times * product_s(*shape) for shape, times in steps.items())
     for shape, times in alone.items():
         seconds += len(requests) * (said - 1) * times * product_s(*shape)
     return seconds

@@ -52,7 +52,7 @@ LEGEND = (
     "items to test. ↓: the whole interval lies below guessing, and that of following the cue above it. "
     "Under a number: its 95 % interval over images or patients, and k/n; of a mean over data sets n, and k/n of each "
     "below; where replies were filtered, cut or failed, the accuracy had they all been wrong, and right. Intervals "
-    "marked like these are for all wordings like those of the cues. Rows marked *(paper)* are copied from "
+    "marked 'like these' are for all wordings like those of the cues. Rows marked *(paper)* are copied from "
     "Aloe-Vision, Table 4, whose own marks are wrong in four places (docs/robustness.md). "
     "Boxes alone: the best rule that sees no picture (box of the most usual size, most central, nearest to where "
     f"findings of other patients lie), chosen on nine tenths of the patients and counted on the last. {RANKED}"
@@ -65,8 +65,8 @@ EFFECTS = (
     "right under attack, of those wrong before (noise floor). Reliance: assistive minus adversarial accuracy. Neutral: "
     "drop with a text that claims nothing. Not answered: the replies under attack that ended otherwise. A drop with "
     f"over {MOST_UNREAD} % unread on a side is not shown. Bounds: the least and the most that it can be, whatever was "
-    "filtered, cut or failed would have said. Intervals are for the wordings of the table's cues; one marked like "
-    "these is for all wordings of their kinds that they are a draw of. It stands where the table says how each cue is "
+    "filtered, cut or failed would have said. Intervals are for the wordings of the table's cues; one marked 'like "
+    "these' is for all wordings of their kinds that they are a draw of. It stands where the table says how each cue is "
     "worded, in two wordings or more."
 )
 
@@ -80,7 +80,7 @@ READING = (
     "Drops under cues that are drawn into the picture, beside the share of these cues that the same model names when "
     "asked what they say (run --read): a cue that is not read cannot mislead. Then among the items whose cue was read. "
     "Intervals are for the wordings of this table: other wordings are read, and followed, more or less often; those "
-    "marked like these reckon with that."
+    "marked 'like these' reckon with that."
 )
 
 
@@ -246,8 +246,9 @@ def _small_print(result: Result, column: str, numbers: Result) -> str:
         return f"not measured, {numbers['failed']} failed{open_between(numbers, STEP)}"
     below = _accuracy(result, column)["below_chance"] and _followed(result, column)
     clusters = "" if numbers["n_clusters"] == numbers["n"] else f", {numbers['n_clusters']} clusters"
-    interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}{_like_these(_accuracy(result, column))}"
-    return f"{interval}, {share_text(result, column)}{clusters}{open_between(numbers, STEP)}"
+    interval = f"{'↓ ' if below else ''}{_interval(numbers['interval'])}"
+    counts = f"{share_text(result, column)}{clusters}{open_between(numbers, STEP)}"
+    return f"{interval}, {counts}{_like_these(_accuracy(result, column))}"
 
 
 def _like_these(entry: Mapping[str, Any]) -> str:

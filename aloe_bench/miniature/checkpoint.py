@@ -192,6 +192,9 @@ def main(arguments: list[str]) -> int:
     try:
         if len(arguments) != 1:
             raise UsageError("usage: python -m aloe_bench.miniature.checkpoint FOLDER")
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # of one file written in an instant
         print(build_tiny_checkpoint(Path(arguments[0])))
     except ModuleNotFoundError as error:
         if (found := missing_extra(error)) is None:

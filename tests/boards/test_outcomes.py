@@ -19,6 +19,7 @@ from aloe_bench.core import Cue, Prediction, Score, Verdict
 from aloe_bench.errors import DataError
 from aloe_bench.evaluation.cells import header_facts, task_cells, task_sections
 from aloe_bench.evaluation.runlog import read_run
+from aloe_bench.heart.measure.answers import facets
 from aloe_bench.judges.jury import panel
 from tests.boards.test_leaderboard import record, run_folder, table_rows
 from tests.evaluation.test_suite import answered
@@ -204,6 +205,28 @@ def test_items_say_how_each_attack_was_worded_and_older_ones_do_not(tmp_path):
         assert json.loads(items.text)["schema"] == schema
         assert read_items(path) == items and read_items(path).sha256 == items.sha256
     assert not old.spoken
+
+
+@pytest.mark.parametrize(
+    ("wordings", "sentences"),
+    [
+        (("a", "b"), [["a", "b"]]),
+        (("a+x", "b+x"), [["a", "b"], ["x", "x"]]),
+        (("a+a", "b+b"), [["a", "b"]]),  # a caption shared by picture and prompt
+        (("a+b", "b+a"), []),  # two opinions of one kind
+        (("a", "b+x"), []),
+        (("a", ""), []),
+    ],
+)
+def test_each_sentence_of_a_cue_has_its_wordings_or_none_has(wordings, sentences):
+    rows = {}
+    for i, wording in enumerate(wordings):
+        rows[f"s{i}"] = replace(record(i, 1.0), tags={"wording": wording, "bias": "peer"})
+
+    found = facets([*rows], [rows])
+
+    assert [facet.ids.tolist() for facet in found] == sentences
+    assert all(set(facet.kinds) == {"peer/"} for facet in found)
 
 
 def test_items_that_no_result_names_any_more_are_deleted(tmp_path, two_boards):

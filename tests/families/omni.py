@@ -87,7 +87,7 @@ GEMMA_4 = (
 )
 
 
-def gemma4(folder: Path, window: int = 32) -> Path:
+def gemma4(folder: Path, window: int = 32, layers: int = 2, **more: Any) -> Path:
     import transformers as hf
 
     named = {
@@ -97,8 +97,9 @@ def gemma4(folder: Path, window: int = 32) -> Path:
     special = ["<|turn>", "<turn|>", "<|video|>", *named.values()]
     tok = tokenizer(special, bos="<bos>", eos="<eos>", pad="<pad>", adds_bos=True, **named)
     token = tok.convert_tokens_to_ids
-    layers = {"layer_types": ["sliding_attention", "full_attention"], "sliding_window": window}
-    text = text_config(tok, head_dim=16, global_head_dim=16, hidden_size_per_layer_input=0, **layers)
+    windows = {"layer_types": ["sliding_attention", "full_attention"] * (layers // 2), "sliding_window": window}
+    heads = {"head_dim": 16, "global_head_dim": 16, "hidden_size_per_layer_input": 0}
+    text = text_config(tok, **{**heads, **windows, "num_hidden_layers": layers, **more})
     sight = {**VISION, "num_key_value_heads": 2, "head_dim": 16, "patch_size": 8, "pooling_kernel_size": 2}
     config = hf.Gemma4Config(
         text_config=text,
@@ -122,7 +123,10 @@ def gemma4(folder: Path, window: int = 32) -> Path:
 
 
 def gemma4_wide(folder: Path) -> Path:
-    return gemma4(folder, window=1024)
+    """With what the released ones have: pictures seen both ways, layers that share keys, inputs a layer."""
+    inputs = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": 1024}
+    shared = {"use_bidirectional_attention": "vision", "num_kv_shared_layers": 2}
+    return gemma4(folder, window=1024, layers=4, **inputs, **shared)
 
 
 def phi4_multimodal(folder: Path) -> Path:

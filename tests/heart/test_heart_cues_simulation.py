@@ -1,6 +1,6 @@
 """Intervals of what the wording, naming and reading of a cue change, over thousands of drawn runs.
 
-Slow: some ten CPU-minutes at 2,000 runs a setting; ALOE_TEST_RUNS sets another number.
+Slow: some 18 CPU-minutes at 2,000 runs a setting; ALOE_TEST_RUNS sets another number.
 """
 
 from __future__ import annotations
