@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("words.toml")
 MOST_COLUMNS, MOST_WORDS = 100, 80
-GENERATED = ("miniature-study.md", "miniature-study-heart-3.md", "models.md", "tasks.md")
+GENERATED = ("miniature-study.md", "models.md", "tasks.md")
 TEXTS = ("README.md", "CONTRIBUTING.md", "docs/**/*.md", "aloe_bench/**/*.py", "aloe_bench/**/*.html", "examples/*.py")
 
 

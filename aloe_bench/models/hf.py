@@ -390,7 +390,9 @@ class HFModel:
 
         self.network, self.tokenizer, self.processor = loaded.network, loaded.tokenizer, loaded.processor
         self.device, self.config = loaded.device, loaded.network.config
-        self.shareable = shareable_tokens(self.config)
+        # Code of a folder's own may bear the name of a tested family.
+        own_code = not type(self.network).__module__.startswith("transformers.")
+        self.shareable = 0 if own_code else shareable_tokens(self.config)
         # Of the checkpoint's generation settings only the special ids are kept.
         written = self.network.generation_config
         self.eos = end_tokens(written.eos_token_id, self.tokenizer.eos_token_id)

@@ -63,12 +63,14 @@ def loader_of(folder: Path, config: Mapping[str, Any], trust_remote_code: bool) 
         return "image-text-to-text"
     model_type = str(config.get("model_type"))
     several = modeling_auto.MODEL_FOR_MULTIMODAL_LM_MAPPING_NAMES
-    listens_or_sees = named & _names(several) or (named and model_type in several and not _is_causal(named))
+    own = config.get("auto_map")
+    # Code of the folder's own may bear the name of a family that transformers has.
+    known = model_type in several and not (trust_remote_code and isinstance(own, dict))
+    listens_or_sees = named & _names(several) or (named and known and not _is_causal(named))
     if listens_or_sees and _has_vision(config):
         return "multimodal-lm"
     if _is_causal(named):
         return "causal"
-    own = config.get("auto_map")
     if isinstance(own, dict) and not own.keys() & {"AutoModelForImageTextToText", "AutoModelForCausalLM"}:
         raise ModelError(
             f"{folder / 'config.json'}: {sorted(named)} is code of the folder's own and names no model that continues "

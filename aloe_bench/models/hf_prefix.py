@@ -30,6 +30,8 @@ REUSING_MODEL_TYPES = frozenset(
 PER_TOKEN = frozenset(
     "input_ids attention_mask token_type_ids mm_token_type_ids moe_mm_token_type_ids cross_attention_mask".split()
 )
+# Their processor packs the pictures of a call along the last axis, so two prompts' do not stand side by side.
+_PACKED = frozenset({"minicpmv4_6"})
 # Ways to turn positions that depend on how long the prompt is: its beginning would be computed otherwise alone.
 _TURNS_BY_LENGTH = frozenset({"dynamic", "longrope"})
 
@@ -150,7 +152,7 @@ def begin(model: HFModel, firsts: Sequence[tuple[ReadPrompt, int]], rows: Sequen
 
     alike: dict[object, list[int]] = {}
     for number, (prompt, _) in enumerate(firsts):
-        alike.setdefault(_shapes(prompt), []).append(number)
+        alike.setdefault(number if model.config.model_type in _PACKED else _shapes(prompt), []).append(number)
     parts = [_computed(model, [firsts[number] for number in numbers]) for numbers in alike.values()]
     order = [number for numbers in alike.values() for number in numbers]
     chosen = [order.index(row) for row in rows]

@@ -34,12 +34,12 @@ class OwnProcessor(LlavaProcessor):
 PROCESS = "    def __call__(self, *args, **kwargs):\n        raise NotImplementedError('use process()')"
 
 
-def kimi_vl(folder: Path, processing: str = PROCESSING) -> Path:
+def kimi_vl(folder: Path, processing: str = PROCESSING, modeling: str = MODELING) -> Path:
     """Write a model and a processor of its own, under AutoModelForCausalLM: as Kimi-VL and Phi-3.5-vision."""
     import transformers as hf
 
     folder.mkdir(parents=True)
-    (folder / "modeling_own.py").write_text(MODELING)
+    (folder / "modeling_own.py").write_text(modeling)
     (folder / "processing_own.py").write_text(processing)
     spec = importlib.util.spec_from_file_location("modeling_own", folder / "modeling_own.py")
     assert spec is not None and spec.loader is not None
@@ -54,6 +54,11 @@ def kimi_vl(folder: Path, processing: str = PROCESSING) -> Path:
     _change(folder / "processor_config.json", **reads)
     _change(folder / "tokenizer_config.json", **reads)
     return folder
+
+
+def borrowed_name(folder: Path) -> Path:
+    """Write a model of its own that bears the name of a family in transformers."""
+    return kimi_vl(folder, modeling=MODELING.replace("own_vl", "kimi_k25"))
 
 
 def molmo(folder: Path) -> Path:

@@ -202,12 +202,11 @@ def test_variants_of_one_picture_get_the_same_with_and_without_reuse(model: HFMo
 
 
 def variants() -> list[Request]:
-    """Return prompts of unlike lengths: three on one picture, one on another, and two on the same two pictures."""
+    """Return prompts of unlike lengths: three on one picture, one each on two of one size, and two on two pictures."""
     leads = ("", "A doctor says B. ", "The report of this patient says that the answer is C. ")
     options = (*"ABC", WORDS[0])
-    shown = (
-        (asked(number, pictures=number // 4, options=options), count) for number, count in ((4, 3), (7, 1), (8, 2))
-    )
+    asks = ((4, 1, 3), (7, 1, 1), (7 + len(SIZES), 1, 1), (8, 2, 2))
+    shown = ((asked(number, pictures=pictures, options=options), count) for number, pictures, count in asks)
     return [
         replace(base, id=f"{base.id} {i}", messages=(Message("user", lead + base.messages[0].text),))
         for base, count in shown

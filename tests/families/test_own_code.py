@@ -32,6 +32,16 @@ def test_a_model_and_processor_of_a_folders_own_are_asked_as_transformers_asks_t
     test_families.test_the_picture_changes_the_scores(model)
 
 
+def test_own_code_that_bears_the_name_of_a_tested_family_takes_full_passes(tmp_path: Path) -> None:
+    model = HFModel(str(own_code.borrowed_name(tmp_path / "own")), device="cpu", trust_remote_code=True)
+
+    assert model.config.model_type == "kimi_k25" and model.reuse
+    group = test_families.variants()
+    with test_families.vision_passes(model) as passes:
+        assert all(reply.error is None for reply in model.option_logprobs(group))
+    assert len(passes) >= len(group)
+
+
 @pytest.mark.parametrize(
     ("shape", "trusted", "words"),
     [
