@@ -24,13 +24,15 @@ PAGES = (
     pytest.param("docs/tutorials/robust.md", marks=pytest.mark.slow),
     "docs/agreement.md",
     "docs/training.md",
+    "docs/extend.md",
 )
 SERVER = "http://127.0.0.1:8000/v1"
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run_and_print_what_it_shows(quick, tmp_path, page):
-    for part in ("tests/data/careqa_mini", "aloe_bench/miniature/templates", "aloe_bench/miniature/base"):
+    miniature = ("aloe_bench/miniature/templates", "aloe_bench/miniature/base")
+    for part in ("tests/data/careqa_mini", "examples/extend", *miniature):
         shutil.copytree(ROOT / part, tmp_path / part)
     with served_model(letters_of(MINI / "CareQA-Vis_close.json")) as url:
         for block in blocks(ROOT / page):
