@@ -62,6 +62,7 @@ def run_demo(output: Path, size: Size, seed: int, report: Report, start: Start, 
         raise UsageError(f"{output} is not empty. Choose another --output, or remove it.")
     if not (base / "config.json").is_file():
         raise DataError(f"{base}: no base checkpoint. Train one: python -m studies.miniature.base FOLDER --seed 0")
+    start(_ready_to_learn, None)  # while this process draws
     report("pictures of seven modalities", 0, 1, "")
     evaluation_table(output / "test", size.test_pictures)
     report("pictures of seven modalities", 1, 1, "")
@@ -87,6 +88,13 @@ class _Learning:
     output: Path
     lesson: Lesson
     report: Report
+
+
+def _ready_to_learn(_: None) -> None:
+    """Load what training needs, which takes as long as drawing the pictures."""
+    import aloe_bench.training.trainer  # noqa: F401
+
+    _one_thread()
 
 
 def _learnt(wanted: _Learning) -> Path:
