@@ -149,7 +149,7 @@ class HFModel:
             "device": str(self.device),
             "batch_size": self.batch_size,
             "reuse": self.reuse,
-            **({"one_by_one": True} if self.one_by_one else {}),
+            **({"one_by_one": True} if self.one_by_one or self.config.model_type in ONE_BY_ONE else {}),
             **({"logprob_closes_reasoning": True} if self._thinking == "opened" else {}),
             "generation": {
                 "eos_token_id": list(self.eos),
