@@ -24,7 +24,9 @@ NEVER_SERVED = frozenset({501, 505})
 # OpenAI has one status for "too fast" and "not paid"; only the second never passes. DashScope says the second's code
 # where its tokens a minute are used up.
 _SPENT = re.compile(r"insufficient_quota")
-_PER_MINUTE = re.compile(r"(?<!free )allocated quota exceeded|aliyun|alibabacloud", re.IGNORECASE)
+_PER_MINUTE = re.compile(
+    r"^(?!.*free allocated quota exceeded).*(?:allocated quota exceeded|aliyun|alibabacloud)", re.IGNORECASE | re.DOTALL
+)
 _LOADING = re.compile(
     r"\b(?:load(?:ing|ed)|warm(?:ing)?[ -]?up|start(?:ing)?[ -]?up|initiali[sz]ing|not (?:yet )?ready)\b", re.IGNORECASE
 )

@@ -144,6 +144,8 @@ AZURE_FAST = (
 )
 FLAGGED = {"code": 403, "message": "Input was flagged", "metadata": {"reasons": ["violence"], "flagged_input": "..."}}
 SPENT = {"message": "You exceeded your current quota", "type": "insufficient_quota", "code": "insufficient_quota"}
+# With a help link, as DashScope's errors have.
+FREE_SPENT = SPENT | {"message": "Free allocated quota exceeded. See https://www.alibabacloud.com/help/"}
 UNFINISHED = "Could not finish the message because max_tokens or model output limit was reached. Please try again."
 BAD_KEY = {"error": {"message": "Incorrect API key provided", "code": "invalid_api_key"}}
 BROKE_OFF = {"error": {"code": 502, "message": "Provider disconnected"}, "finish_reason": "error"}
@@ -184,6 +186,7 @@ HABITS: dict[str, Habit] = {
     ),
     "openai: key refused by chat alone": always((401, BAD_KEY), "stops", "Incorrect API key"),
     "openai: quota spent": always((429, {"error": SPENT}), "stops", "exceeded your current quota"),
+    "dashscope: free quota spent": always((429, {"error": FREE_SPENT}), "stops", "Free allocated quota exceeded"),
     "deepseek: no balance": always(
         (402, {"error": {"message": "Insufficient Balance"}}), "stops", "Insufficient Balance"
     ),
