@@ -134,8 +134,7 @@ def _death_told() -> Iterator[None]:
         yield
     except BrokenProcessPool as error:
         raise DataError(
-            "A worker process was killed, by the system if memory ran out. Nothing was written; "
-            "run again with fewer --workers."
+            "A worker process was killed, by the system if memory ran out. Run again with fewer --workers."
         ) from error
 
 

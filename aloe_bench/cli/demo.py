@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 )
 def demo(output: Path, seed: int, quick: bool, base: Path | None, workers: int) -> None:
     """Attack a tiny model, train it against the attacks on one modality, and attack it on the others again."""
-    from aloe_bench.errors import need
+    from aloe_bench.errors import DataError, need
     from aloe_bench.miniature.demo import FULL, QUICK, run_demo, write_summary
     from aloe_bench.miniature.loop import BASE
     from aloe_bench.training.sft import Stopped
@@ -58,6 +58,10 @@ def demo(output: Path, seed: int, quick: bool, base: Path | None, workers: int) 
     except (KeyboardInterrupt, Stopped) as stop:
         click.echo(f"Interrupted. What is in {output} is not resumed: remove it and start again.", err=True)
         raise click.exceptions.Exit(130) from stop
+    except DataError as error:
+        if not output.exists():
+            raise
+        raise DataError(f"{error} What is in {output} is not resumed: remove it and start again.") from error
     cost = _cost(started)
     summary = write_summary(done, size, jury, cost)
     _show(done, size, jury, cost)
