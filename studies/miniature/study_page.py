@@ -149,7 +149,11 @@ def _text_only(results: Results) -> str:
     if name not in results or "base0" not in results:
         return "Not reached."
     own, taught = results["base0"]["unseen"], results[name]["unseen"]
-    parts = [f"{task} under {attack} {gain(taught.gain_over(own, task, attack))}" for task, attack in cells() if attack]
+    parts = [
+        f"{t} under {a} {gain(taught.gain_over(own, t, a))}{'' if taught.is_read(t, a) else ' (not read)'}"
+        for t, a in cells()
+        if a
+    ]
     image = [taught.gain_over(own, t, a).value or 0.0 for t, a in cells() if a in IMAGE_BORNE]
     text = [taught.gain_over(own, t, a).value or 0.0 for t, a in cells() if a and a not in IMAGE_BORNE]
     verdict = "Confirmed" if max(image) < _GAIN and min(text) >= _GAIN else "Not confirmed as stated"
@@ -170,14 +174,17 @@ def _wordings(results: Results) -> str:
     if not lines:
         return "Not reached."
     verdict = "Confirmed" if worst <= 0.05 else "Not confirmed"
-    over = "mean gain over the attacked cells but the legend, which has one set of words"
+    over = "mean gain over the attacked cells that are read, but for the legend, which has one set of words"
     return f"{verdict} ({over}): {'; '.join(lines)}."
 
 
 def _mean_gain(results: Results, name: str, base: str, wordings: str) -> float:
     robust, own = results[name][wordings], results[base][wordings]
-    # A legend has the same words in both sets.
-    gains = [robust.gain_over(own, t, a).value or 0.0 for t, a in cells() if a and a != "legend"]
+    # A legend has the same words in both sets; a cell is left out of both where it is not read.
+    read = [
+        (t, a) for t, a in cells() if a and a != "legend" and all(of.is_read(t, a) for of in results[name].values())
+    ]
+    gains = [robust.gain_over(own, t, a).value or 0.0 for t, a in read]
     return sum(gains) / len(gains)
 
 
