@@ -106,7 +106,7 @@ def helper(n_workers: int) -> Iterator[Start]:
 
     try:
         yield start
-    except BaseException:
+    except BaseException:  # Ctrl-C too ends the process beside this one
         held.close()
         raise
     finally:

@@ -59,7 +59,7 @@ def demo(output: Path, seed: int, quick: bool, base: Path | None, workers: int) 
         click.echo(f"Interrupted. What is in {output} is not resumed: remove it and start again.", err=True)
         raise click.exceptions.Exit(130) from stop
     except DataError as error:
-        if not output.exists():
+        if not (output.is_dir() and any(output.iterdir())):
             raise
         raise DataError(f"{error} What is in {output} is not resumed: remove it and start again.") from error
     cost = _cost(started)

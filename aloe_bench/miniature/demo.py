@@ -92,7 +92,7 @@ class _Learning:
 
 def _ready_to_learn(_: None) -> None:
     """Load what training needs, which takes as long as drawing the pictures."""
-    import aloe_bench.training.trainer  # noqa: F401
+    import aloe_bench.training.trainer  # noqa: F401 (to be there when it is needed)
 
     _one_thread()
 

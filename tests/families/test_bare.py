@@ -9,15 +9,11 @@ pytest.importorskip("transformers")
 
 from aloe_bench.errors import ModelError  # noqa: E402
 from aloe_bench.models.hf import HFModel  # noqa: E402
+from tests.families import test_families  # noqa: E402
 from tests.families.bare import REFUSED, paligemma  # noqa: E402
 from tests.families.test_families import EIGHT, WORDS, asked, replies  # noqa: E402
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-    pytest.mark.filterwarnings("ignore:__array__ implementation doesn't:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:builtin type .* has no __module__ attribute:DeprecationWarning"),
-]
+pytestmark = test_families.pytestmark
 
 
 def own_inputs(model, request):

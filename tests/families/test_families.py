@@ -21,6 +21,7 @@ from aloe_bench.core import Decoding, Message, Request  # noqa: E402
 from aloe_bench.models.hf import HFModel  # noqa: E402
 from tests.families.table import FAMILIES, NO_REUSE, builder  # noqa: E402
 
+# Warnings of transformers and of what it imports, none of them ours.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),

@@ -13,7 +13,7 @@ from aloe_bench.errors import ModelError
 from aloe_bench.models.hf import HFModel
 from tests.families import own_code, test_families
 
-pytestmark = [pytest.mark.families, pytest.mark.filterwarnings("ignore")]
+pytestmark = [pytest.mark.families, *test_families.pytestmark]
 
 
 @pytest.fixture(autouse=True)
